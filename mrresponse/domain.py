@@ -1,0 +1,635 @@
+"""The nouns of the program: one frozen value per stage of the line.
+
+World coordinates are RAS+ millimetres, voxel arrays are indexed ``[i, j, k]``. ``None`` means unknown or not
+evaluable; it is never written as 0 or NaN. Units end a field's name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+LabelArray = npt.NDArray[np.uint16]
+BoolArray = npt.NDArray[np.bool_]
+Point = tuple[float, float, float]
+
+
+class ContrastPhase(StrEnum):
+    """When, after the contrast agent, an image was taken; ``OTHER`` is stated by the user (T2, DWI)."""
+
+    PRECONTRAST = "PRE"
+    ARTERIAL = "ART"
+    PORTAL_VENOUS = "PVP"
+    DELAYED = "DEL"
+    HEPATOBILIARY = "HBP"
+    OTHER = "OTHER"
+
+
+class Agent(StrEnum):
+    """Contrast agent."""
+
+    EXTRACELLULAR = "extracellular"
+    GADOXETATE = "gadoxetate"
+
+
+class Response(StrEnum):
+    """Words of a response, for a component, a visit or a treatment phase."""
+
+    CR = "CR"
+    PR = "PR"
+    SD = "SD"
+    PD = "PD"
+    NE = "NE"
+    NON_CR_NON_PD = "NON-CR/NON-PD"
+    NED = "NED"
+    ICR = "iCR"
+    IPR = "iPR"
+    ISD = "iSD"
+    IUPD = "iUPD"
+    ICPD = "iCPD"
+    NON_ICR_NON_IUPD = "NON-iCR/NON-iUPD"
+
+
+class LesionRole(StrEnum):
+    """What a lesion is to one assessment; excluded: seen, and no disease (benign, normal node, merged away)."""
+
+    TARGET = "target"
+    NON_TARGET = "non_target"
+    NEW = "new"
+    EXCLUDED = "excluded"
+
+
+class MeasurementState(StrEnum):
+    """What the numbers of a measurement, or their absence, mean."""
+
+    MEASURED = "measured"
+    TOO_SMALL = "too_small"
+    ABSENT = "absent"
+    NOT_FOUND = "not_found"
+    NOT_ASSESSED = "not_assessed"
+    MERGED = "merged"
+    SPLIT = "split"
+
+
+class NewLesionStatus(StrEnum):
+    """How sure it is that a lesion is new."""
+
+    CANDIDATE = "candidate"
+    EQUIVOCAL = "equivocal"
+    DEFINITE = "definite"
+    REJECTED = "rejected"
+
+
+class TrackEvent(StrEnum):
+    """What happened to a lesion at one study."""
+
+    FIRST = "first"
+    MATCHED = "matched"
+    SPLIT = "split"
+    MERGED = "merged"
+    NEW = "new"
+    REAPPEARED = "reappeared"
+    NOT_FOUND = "not_found"
+    ABSENT = "absent"
+    OUTSIDE = "outside"
+
+
+class MeasurementSource(StrEnum):
+    """Where a number comes from."""
+
+    NETWORK = "network"
+    MASK = "mask"
+    READER = "reader"
+
+
+class TreatmentKind(StrEnum):
+    """Kind of one treatment."""
+
+    SYSTEMIC = "systemic"
+    LOCOREGIONAL = "locoregional"
+    RADIOTHERAPY = "radiotherapy"
+    SURGERY = "surgery"
+    OBSERVATION = "observation"
+    OTHER = "other"
+
+
+class FindingKind(StrEnum):
+    """What a reader saw that the liver images do not carry."""
+
+    EXTRAHEPATIC_LESION = "extrahepatic_lesion"
+    LYMPH_NODE = "lymph_node"
+    VEIN_THROMBUS = "vein_thrombus"
+    EFFUSION = "effusion"
+    ASCITES = "ascites"
+    NON_TARGET = "non_target"
+    OTHER = "other"
+
+
+class FindingStatus(StrEnum):
+    """State of a finding at its date."""
+
+    PRESENT = "present"
+    NEW = "new"
+    PROGRESSING = "progressing"
+    STABLE = "stable"
+    GONE = "gone"
+
+
+class Cytology(StrEnum):
+    """Result of cytology of an effusion."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    NONE = "none"
+
+
+class Affects(StrEnum):
+    """Which response a finding enters."""
+
+    LIVER = "liver"
+    OVERALL = "overall"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Sample positions of a volume.
+
+    Parameters
+    ----------
+    shape
+        Voxels along ``(i, j, k)``.
+    affine_rows
+        Upper three rows of the voxel-to-world matrix, RAS+ mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine_rows: tuple[tuple[float, ...], ...]
+
+    @cached_property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """4 x 4 voxel-to-world matrix."""
+        return np.vstack([np.asarray(self.affine_rows, dtype=np.float64), [0.0, 0.0, 0.0, 1.0]])
+
+    @cached_property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxel centres along ``(i, j, k)``."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Image:
+    """Intensities or probabilities, float32 ``[i, j, k]``."""
+
+    voxels: FloatArray
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelMap:
+    """Whole-number labels, uint16 ``[i, j, k]``; 0 is background."""
+
+    voxels: LabelArray
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One acquired volume, known by its header only.
+
+    Parameters
+    ----------
+    path
+        NIfTI file, or folder of the DICOM series.
+    files
+        DICOM slices from the first to the last position; empty for NIfTI.
+    contrast_phase, phase_reason
+        The contrast phase the series was taken for, and why.
+    """
+
+    path: Path
+    files: tuple[Path, ...] = ()
+    contrast_phase: ContrastPhase
+    phase_reason: str = "manifest"
+    series_number: int | None = None
+    description: str = ""
+    agent: Agent | None = None
+    acquired_at: datetime | None = None
+    field_strength_t: float | None = None
+    slice_thickness_mm: float | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages name the series: its number where there is one, and its contrast phase."""
+        number = "" if self.series_number is None else f"{self.series_number} "
+        return f"{number}({self.contrast_phase.value})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """One imaging visit; ``series`` is empty where only numbers are known."""
+
+    patient_id: str
+    study_date: date
+    series: tuple[Series, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment:
+    """One row of ``treatments.csv``; rows of one ``treatment_phase`` make a course."""
+
+    patient_id: str
+    treatment_phase: str
+    name: str
+    kind: TreatmentKind
+    start_date: date
+    end_date: date | None = None
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """One laboratory value; ``qualifier`` is ``<`` or ``>`` where the assay gave only a bound."""
+
+    patient_id: str
+    date: date
+    name: str
+    value: float
+    unit: str
+    qualifier: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a reader saw outside the measured lesions."""
+
+    patient_id: str
+    date: date
+    kind: FindingKind
+    status: FindingStatus
+    site: str = ""
+    size_mm: float | None = None
+    cytology: Cytology | None = None
+    affects: Affects = Affects.OVERALL
+    author: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """Everything handed over about one person, sorted by date."""
+
+    patient_id: str
+    studies: tuple[Study, ...] = ()
+    treatments: tuple[Treatment, ...] = ()
+    markers: tuple[Marker, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    death_date: date | None = None
+    last_contact_date: date | None = None
+
+    def __post_init__(self) -> None:
+        dates = [study.study_date for study in self.studies]
+        if dates != sorted(set(dates)):
+            raise ValueError(f"{self.patient_id}: studies must be sorted by date, one per date")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A stated doubt; it changes no number. ``step`` is ``images`` or ``response``, where the doubt arose."""
+
+    patient_id: str
+    study_date: date | None
+    lesion_id: str | None = None
+    code: str
+    message: str
+    step: str = "images"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedStudy:
+    """Images of one study on one grid: the native grid of the reference phase, cropped around the liver.
+
+    Parameters
+    ----------
+    grid
+        Grid of every image here.
+    native_grid, crop_start
+        Full grid of the reference series, and the voxel of it that is voxel (0, 0, 0) here.
+    images
+        The T1 contrast phases present, registered to the reference; ``OTHER`` only as the sole image.
+    reference
+        Contrast phase whose grid this is.
+    liver, liver_probability
+        The liver on ``grid``; the probability is that of the network, or 0 and 1 for a given mask.
+    agent
+        Contrast agent, where known.
+    """
+
+    study: Study
+    grid: Grid
+    native_grid: Grid
+    crop_start: tuple[int, int, int]
+    images: Mapping[ContrastPhase, Image]
+    reference: ContrastPhase
+    liver: LabelMap
+    liver_probability: Image
+    agent: Agent | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesion:
+    """One lesion at one date; ``label`` indexes the lesion map it was found in."""
+
+    label: int
+    centroid_mm: Point
+    volume_ml: float
+    bounding_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    mean_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LesionMap:
+    """The individual lesions of one study, largest first.
+
+    ``not_assessable`` gives the reason where lesions were not looked for; ``lesions`` is then empty and means
+    nothing. ``viable`` is a given mask of viable voxels with their lesion's label; ``None`` where it is to be
+    derived from the images.
+    """
+
+    labels: LabelMap
+    lesions: tuple[Lesion, ...]
+    source: MeasurementSource
+    viable: LabelMap | None = None
+    not_assessable: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GivenLesions:
+    """Lesion masks that already exist, on the grid of the prepared study, with their instance labels."""
+
+    labels: LabelMap
+    viable: LabelMap | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExaminedStudy:
+    """All that is known of one study before it is compared with others."""
+
+    prepared: PreparedStudy
+    lesion_map: LesionMap
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def study_date(self) -> date:
+        """Date of the study."""
+        return self.prepared.study.study_date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A lesion track at one study.
+
+    ``labels`` index that study's lesion map: several are fragments, none means not found, gone, outside the
+    field of view, or not looked for. ``place_mm`` is where the lesion is expected in that study's world.
+    ``was_liver_before`` belongs to a new lesion: whether its place, looked at again, was like liver in every
+    earlier study; ``None`` where that cannot be said.
+    """
+
+    study_date: date
+    event: TrackEvent
+    labels: tuple[int, ...] = ()
+    place_mm: Point | None = None
+    radius_mm: float | None = None
+    evidence: str = ""
+    was_liver_before: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionTrack:
+    """The same lesion through time, one observation per study from its first on."""
+
+    patient_id: str
+    lesion_id: str
+    observations: tuple[Observation, ...]
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caliper:
+    """A drawn distance: slice index ``k`` in the native grid and two end points in world mm."""
+
+    slice_index: int
+    start_mm: Point
+    end_mm: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One lesion at one study by one reader; ``state`` says what each number or its absence means.
+
+    Lengths are rounded to 0.1 mm and volumes to 0.001 mL. The networks are a reader, named by their model.
+    """
+
+    patient_id: str
+    lesion_id: str
+    study_date: date
+    reader: str
+    state: MeasurementState
+    reason: str = ""
+    organ: str = "liver"
+    is_node: bool = False
+    longest_diameter_mm: float | None = None
+    perpendicular_diameter_mm: float | None = None
+    viable_longest_diameter_mm: float | None = None
+    viable_perpendicular_diameter_mm: float | None = None
+    volume_ml: float | None = None
+    viable_volume_ml: float | None = None
+    longest_diameter_mm_sd: float | None = None
+    perpendicular_diameter_mm_sd: float | None = None
+    viable_longest_diameter_mm_sd: float | None = None
+    viable_perpendicular_diameter_mm_sd: float | None = None
+    volume_ml_sd: float | None = None
+    viable_volume_ml_sd: float | None = None
+    viable_state: MeasurementState | None = None
+    viable_reason: str = ""
+    caliper: Caliper | None = None
+    perpendicular_caliper: Caliper | None = None
+    viable_caliper: Caliper | None = None
+    viable_perpendicular_caliper: Caliper | None = None
+    aphe: bool | None = None
+    washout: bool | None = None
+    pattern: str | None = None
+    well_delineated: bool | None = None
+    previously_treated: bool | None = None
+    new_lesion_status: NewLesionStatus | None = None
+    slice_thickness_mm: float | None = None
+    source: MeasurementSource = MeasurementSource.NETWORK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """The small picture that shows a measurement: 8-bit pixels ``[row, column]`` and what is drawn on them.
+
+    Contours and calipers are in pixel coordinates ``(column, row)`` of ``pixels``.
+    """
+
+    patient_id: str
+    lesion_id: str
+    study_date: date
+    contrast_phase: ContrastPhase
+    pixels: npt.NDArray[np.uint8]
+    spacing_mm: tuple[float, float]
+    outlines: tuple[tuple[tuple[float, float], ...], ...] = ()
+    viable_outlines: tuple[tuple[tuple[float, float], ...], ...] = ()
+    caliper: tuple[tuple[float, float], tuple[float, float]] | None = None
+    viable_caliper: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreatmentPhase:
+    """A course under one therapy with its own baseline, nadir and roles."""
+
+    patient_id: str
+    name: str
+    start_date: date | None
+    end_date: date | None = None
+    baseline_date: date | None = None
+    baseline_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """One row of ``assessments.csv``: enough to redo the decision by hand."""
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    study_date: date
+    reader: str
+    is_baseline: bool = False
+    baseline_burden: float | None = None
+    nadir_burden: float | None = None
+    current_burden: float | None = None
+    burden_unit: str = "mm"
+    change_from_baseline: float | None = None
+    change_from_nadir: float | None = None
+    target: Response | None = None
+    non_target: Response | None = None
+    new_lesions: str | None = None
+    liver_response: Response | None = None
+    overall: Response | None = None
+    reason: str = ""
+    p_cr: float | None = None
+    p_pr: float | None = None
+    p_sd: float | None = None
+    p_pd: float | None = None
+    after_progression: bool = False
+    flags: tuple[str, ...] = ()
+    settings_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRecord:
+    """Why a lesion is target, non-target or new in one treatment phase under one criterion."""
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    reader: str
+    lesion_id: str
+    role: LesionRole
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSummary:
+    """One row of ``phases.csv``: a treatment phase under one criterion, on the liver's or the overall response."""
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    basis: str
+    reader: str
+    start_date: date | None = None
+    end_date: date | None = None
+    baseline_date: date | None = None
+    best_overall_response: Response | None = None
+    confirmed_best_overall_response: Response | None = None
+    response_date: date | None = None
+    progression_date: date | None = None
+    duration_of_response_days: int | None = None
+    time_to_progression_days: int | None = None
+    progression_free_days: int | None = None
+    event: str = ""
+    depth_of_response: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseResult:
+    """What the numbers half concludes for one patient."""
+
+    phases: tuple[TreatmentPhase, ...] = ()
+    roles: tuple[RoleRecord, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+    summaries: tuple[PhaseSummary, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecord:
+    """One row of ``studies.csv``."""
+
+    patient_id: str
+    study_date: date
+    contrast_phases: tuple[ContrastPhase, ...] = ()
+    agent: Agent | None = None
+    field_strength_t: float | None = None
+    slice_thickness_mm: float | None = None
+    reference_phase: ContrastPhase | None = None
+    model: str = ""
+    review_level: str = ""
+    liver_volume_ml: float | None = None
+    lesions_assessable: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatientResult:
+    """One patient, from images to responses."""
+
+    patient: Patient
+    studies: tuple[StudyRecord, ...] = ()
+    tracks: tuple[LesionTrack, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    response: ResponseResult = field(default_factory=ResponseResult)
+    flags: tuple[Flag, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A patient that could not be assessed; ``path`` goes to ``private/`` only."""
+
+    patient_id: str
+    study_date: date | None = None
+    series: str | None = None
+    code: str
+    message: str
+    path: Path | None = None
+
+
+Outcome = PatientResult | Failure

@@ -1,0 +1,392 @@
+"""Where voxels are: orientation, cropping, resampling, world and voxel coordinates, distances in mm.
+
+World coordinates are RAS+ mm and arrays are ``[i, j, k]``. SimpleITK's LPS and ``(z, y, x)`` exist only
+inside the ``…_sitk`` converters.
+"""
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mrresponse.domain import BoolArray, FloatArray, Grid, Image, LabelMap
+from mrresponse.errors import DataError
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+Volume = TypeVar("Volume", Image, LabelMap)
+Points = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+Triple = tuple[int, int, int]
+
+# Affines of one acquisition written by different software differ in the last digits of float32.
+SAME_PLACE_MM = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Displacement:
+    """A smooth displacement in millimetres, float32 ``[i, j, k, 3]``; outside ``grid`` its edge goes on."""
+
+    vectors_mm: FloatArray
+    grid: Grid
+
+    def at(self, points: Points) -> Points:
+        """Interpolate the displacement linearly at world points ``(n, 3)``."""
+        index = world_to_voxel(self.grid, points).T
+        return np.stack(
+            [
+                ndimage.map_coordinates(self.vectors_mm[..., axis], index, order=1, mode="nearest")
+                for axis in range(3)
+            ],
+            axis=1,
+        ).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WorldTransform:
+    """World-to-world map ``x -> matrix (x + displacement(x))``, RAS+ mm."""
+
+    matrix: npt.NDArray[np.float64]
+    displacement: Displacement | None = None
+
+    def __call__(self, points: Points) -> Points:
+        """Map world points ``(n, 3)``."""
+        moved = points if self.displacement is None else points + self.displacement.at(points)
+        return _apply(self.matrix, moved)
+
+    def inverse_of(self, points: Points) -> Points:
+        """Find the points that are mapped to ``points``; exact without, to 0.1 mm with a displacement."""
+        target = _apply(_inverse(self.matrix), points)
+        found = target
+        if self.displacement is not None:
+            for _ in range(10):  # converges since the displacement is smooth: its slope is well below one
+                found = target - self.displacement.at(found)
+        return found
+
+
+def identity() -> WorldTransform:
+    """Give the transform that moves nothing."""
+    return WorldTransform(matrix=np.eye(4))
+
+
+def grid_of(shape: Triple, affine: npt.NDArray[np.float64]) -> Grid:
+    """Give the grid of a shape and a 4 x 4 voxel-to-world matrix."""
+    # + 0.0 turns -0.0 into 0.0, so that equal grids have equal text
+    rows = tuple(tuple(float(value) + 0.0 for value in row) for row in affine[:3])
+    return Grid(shape=shape, affine_rows=rows)
+
+
+def canonical_grid(grid: Grid) -> Grid:
+    """Reorder a grid so that ``i`` runs closest to right, ``j`` to anterior and ``k`` to superior."""
+    axes, reorder = _reordering(grid)
+    i, j, k = (grid.shape[axis] for axis in axes)
+    return grid_of((i, j, k), grid.affine @ reorder)
+
+
+def to_canonical(volume: Volume) -> Volume:
+    """Bring a volume into canonical orientation by exact permutations and flips."""
+    axes, reorder = _reordering(volume.grid)
+    voxels = volume.voxels.transpose(axes)[_flips(reorder, axes)]
+    return _volume_like(volume, voxels, canonical_grid(volume.grid))
+
+
+def to_grid_order(volume: Volume, grid: Grid) -> Volume:
+    """Bring a volume into the voxel order of ``grid`` by exact permutations and flips.
+
+    Raises
+    ------
+    DataError
+        ``grid_mismatch`` where the two grids are not the same voxels in another order.
+    """
+    ordered = to_canonical(volume)
+    if not is_same_grid(ordered.grid, canonical_grid(grid)):
+        raise DataError(
+            f"found a volume of {describe(volume.grid)}, expected {describe(grid)}", code="grid_mismatch"
+        )
+    axes, reorder = _reordering(grid)
+    back = np.argsort(axes)
+    voxels = ordered.voxels[_flips(reorder, axes)].transpose(back)
+    return _volume_like(volume, voxels, grid)
+
+
+def is_same_grid(one: Grid, other: Grid) -> bool:
+    """Tell whether two grids have their voxels at the same places in the same order."""
+    if one.shape != other.shape:
+        return False
+    far = np.array([0.0, 0.0, 0.0]), np.array(one.shape, dtype=np.float64) - 1.0
+    corners = np.array(np.meshgrid(*zip(*far, strict=True))).reshape(3, -1).T
+    apart = voxel_to_world(one, corners) - voxel_to_world(other, corners)
+    return bool(np.abs(apart).max() <= SAME_PLACE_MM)
+
+
+def describe(grid: Grid) -> str:
+    """Put a grid into words for a message: shape, spacing, axis directions and origin."""
+    shape = " x ".join(str(count) for count in grid.shape)
+    spacing = " x ".join(f"{step:.3g}" for step in grid.spacing_mm)
+    origin = ", ".join(f"{value:.1f}" for value in grid.affine[:3, 3])
+    axes, reorder = _reordering(grid)
+    names = {axis: ("RAS", "LPI")[int(reorder[axis, place] < 0)][place] for place, axis in enumerate(axes)}
+    return f"{shape} voxels of {spacing} mm, axes {names[0]}{names[1]}{names[2]}, origin ({origin}) mm"
+
+
+def crop(volume: Volume, start: Triple, shape: Triple) -> Volume:
+    """Cut a box out of a volume.
+
+    Raises
+    ------
+    ValueError
+        The box is empty or leaves the volume.
+    """
+    box = _box_slices(start, shape, volume.grid.shape)
+    return _volume_like(volume, volume.voxels[box], crop_grid(volume.grid, start, shape))
+
+
+def crop_grid(grid: Grid, start: Triple, shape: Triple) -> Grid:
+    """Give the grid of the box that begins at voxel ``start`` of ``grid``."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = voxel_to_world(grid, np.array([start], dtype=np.float64))[0]
+    return grid_of(shape, affine)
+
+
+def paste(volume: Volume, start: Triple, full_grid: Grid) -> Volume:
+    """Put a cropped volume back to voxel ``start`` of ``full_grid``; everything else is 0."""
+    voxels = np.zeros(full_grid.shape, dtype=volume.voxels.dtype)
+    voxels[_box_slices(start, volume.grid.shape, full_grid.shape)] = volume.voxels
+    return _volume_like(volume, voxels, full_grid)
+
+
+def world_to_voxel(grid: Grid, points: npt.ArrayLike) -> Points:
+    """Convert world points ``(n, 3)`` in mm to voxel indices, fractions included."""
+    return _apply(_inverse(grid.affine), np.asarray(points, dtype=np.float64))
+
+
+def voxel_to_world(grid: Grid, points: npt.ArrayLike) -> Points:
+    """Convert voxel indices ``(n, 3)`` to world points in mm."""
+    return _apply(grid.affine, np.asarray(points, dtype=np.float64))
+
+
+def resample_image(
+    image: Image, grid: Grid, *, transform: WorldTransform | None = None, order: int = 1
+) -> Image:
+    """Interpolate an image on ``grid``.
+
+    Parameters
+    ----------
+    transform
+        Maps world points of ``grid`` to world points of ``image``; ``None`` leaves them in place.
+    order
+        Spline order; 1 is linear. Places outside the image become 0. No smoothing is done before sampling on
+        a coarser grid.
+    """
+    voxels = _sample(image.voxels, image.grid, grid, transform, order)
+    return Image(voxels=voxels.astype(np.float32, copy=False), grid=grid)
+
+
+def resample_labels(labels: LabelMap, grid: Grid, *, transform: WorldTransform | None = None) -> LabelMap:
+    """Sample labels on ``grid`` by nearest neighbour; places outside become 0."""
+    voxels = _sample(labels.voxels, labels.grid, grid, transform, 0)
+    return LabelMap(voxels=voxels.astype(np.uint16, copy=False), grid=grid)
+
+
+def bounding_box(mask: BoolArray) -> Box | None:
+    """Give the half-open voxel range of a mask along each axis; ``None`` where the mask is empty."""
+    ranges: list[tuple[int, int]] = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        inside = np.flatnonzero(mask.any(axis=others))
+        if inside.size == 0:
+            return None
+        ranges.append((int(inside[0]), int(inside[-1]) + 1))
+    return ranges[0], ranges[1], ranges[2]
+
+
+def grow_box(box: Box, shape: Triple, margin: Triple) -> Box:
+    """Widen a box by ``margin`` voxels on every side, but not beyond ``shape``."""
+    (i, j, k) = (
+        (max(low - extra, 0), min(high + extra, count))
+        for (low, high), count, extra in zip(box, shape, margin, strict=True)
+    )
+    return i, j, k
+
+
+def margin_voxels(spacing_mm: tuple[float, float, float], margin_mm: float) -> Triple:
+    """Give the voxels along each axis that cover ``margin_mm``."""
+    i, j, k = (int(np.ceil(margin_mm / step - 1e-9)) for step in spacing_mm)
+    return i, j, k
+
+
+def box_slices(box: Box) -> tuple[slice, slice, slice]:
+    """Turn a box into slices."""
+    i, j, k = (slice(low, high) for low, high in box)
+    return i, j, k
+
+
+def dilate(mask: BoolArray, spacing_mm: tuple[float, float, float], radius_mm: float) -> BoolArray:
+    """Grow a mask by all voxels whose centre is within ``radius_mm`` of one of its voxel centres."""
+    box = bounding_box(mask)
+    if box is None:
+        return mask.copy()
+    cut = box_slices(grow_box(box, _shape(mask), margin_voxels(spacing_mm, radius_mm)))
+    grown = np.zeros_like(mask)
+    grown[cut] = ndimage.distance_transform_edt(~mask[cut], sampling=spacing_mm) <= radius_mm
+    return grown
+
+
+def erode(mask: BoolArray, spacing_mm: tuple[float, float, float], radius_mm: float) -> BoolArray:
+    """Remove the voxels of a mask within ``radius_mm`` of one outside it; the volume's edge is no border."""
+    box = bounding_box(mask)
+    if box is None:
+        return mask.copy()
+    cut = box_slices(grow_box(box, _shape(mask), (1, 1, 1)))
+    shrunk = np.zeros_like(mask)
+    if mask[cut].all():
+        return mask.copy()
+    shrunk[cut] = ndimage.distance_transform_edt(mask[cut], sampling=spacing_mm) > radius_mm
+    return shrunk
+
+
+def to_sitk(volume: Image | LabelMap) -> "SimpleITK.Image":
+    """Copy a volume to SimpleITK: RAS+ ``[i, j, k]`` becomes LPS ``(z, y, x)``."""
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(volume.voxels.transpose(2, 1, 0)))
+    affine = _RAS_TO_LPS @ volume.grid.affine
+    spacing = np.asarray(volume.grid.spacing_mm)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def from_sitk(image: "SimpleITK.Image") -> Image:
+    """Copy a SimpleITK image back: LPS ``(z, y, x)`` becomes RAS+ ``[i, j, k]``, float32."""
+    import SimpleITK
+
+    voxels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+    return Image(voxels=np.ascontiguousarray(voxels, dtype=np.float32), grid=_grid_from_sitk(image))
+
+
+def transform_to_sitk(matrix: Matrix) -> "SimpleITK.AffineTransform":
+    """Turn a matrix ``(4, 4)`` of RAS+ points into a transform of LPS points."""
+    import SimpleITK
+
+    turned = _RAS_TO_LPS @ matrix @ _RAS_TO_LPS
+    transform = SimpleITK.AffineTransform(3)
+    transform.SetMatrix(turned[:3, :3].ravel().tolist())
+    transform.SetTranslation(turned[:3, 3].tolist())
+    return transform
+
+
+def matrix_from_sitk(transform: "SimpleITK.Euler3DTransform") -> Matrix:
+    """Turn ``x -> R (x - c) + c + t`` of LPS points into a matrix ``(4, 4)`` of RAS+ points."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
+    centre = np.asarray(transform.GetCenter())
+    matrix[:3, 3] = centre + np.asarray(transform.GetTranslation()) - matrix[:3, :3] @ centre
+    return np.asarray(_RAS_TO_LPS @ matrix @ _RAS_TO_LPS, dtype=np.float64)
+
+
+def point_to_sitk(point: npt.NDArray[np.float64]) -> list[float]:
+    """Turn one RAS+ point into LPS."""
+    return [float(value) for value in point * np.diag(_RAS_TO_LPS)[:3]]
+
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def _grid_from_sitk(image: "SimpleITK.Image") -> Grid:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    i, j, k = image.GetSize()
+    return grid_of((i, j, k), _RAS_TO_LPS @ affine)
+
+
+def _sample(
+    voxels: npt.NDArray[np.generic],
+    source: Grid,
+    target: Grid,
+    transform: WorldTransform | None,
+    order: int,
+) -> npt.NDArray[np.generic]:
+    transform = transform or identity()
+    to_source = _inverse(source.affine) @ transform.matrix
+    if transform.displacement is None:
+        index_map = to_source @ target.affine
+        if source.shape == target.shape and np.allclose(index_map, np.eye(4), atol=1e-6):
+            return voxels.copy()
+        linear, offset = _exact_if_diagonal(index_map[:3, :3]), index_map[:3, 3]
+        return cast(
+            npt.NDArray[np.generic],
+            ndimage.affine_transform(
+                voxels, linear, offset, target.shape, order=order, mode="grid-constant", cval=0
+            ),
+        )
+    points = voxel_to_world(target, np.indices(target.shape).reshape(3, -1).T)
+    index = _apply(to_source, points + transform.displacement.at(points))
+    sampled = ndimage.map_coordinates(voxels, index.T, order=order, mode="grid-constant", cval=0)
+    return cast(npt.NDArray[np.generic], sampled.reshape(target.shape))
+
+
+def _exact_if_diagonal(linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # scipy treats a vector of scales per axis much faster than a full matrix
+    diagonal = np.diag(linear)
+    return diagonal if np.allclose(linear, np.diag(diagonal), atol=1e-9) else linear
+
+
+def _reordering(grid: Grid) -> tuple[Triple, npt.NDArray[np.float64]]:
+    """Give the file axis behind each canonical axis, and the matrix from canonical to file voxels."""
+    cosines = grid.affine[:3, :3] / np.asarray(grid.spacing_mm)
+    axes = max(
+        permutations(range(3)), key=lambda order: sum(abs(cosines[row, order[row]]) for row in range(3))
+    )
+    reorder = np.zeros((4, 4))
+    reorder[3, 3] = 1.0
+    for row, axis in enumerate(axes):
+        if cosines[row, axis] >= 0:
+            reorder[axis, row] = 1.0
+        else:
+            reorder[axis, row] = -1.0
+            reorder[axis, 3] = grid.shape[axis] - 1.0
+    return (axes[0], axes[1], axes[2]), reorder
+
+
+def _flips(reorder: npt.NDArray[np.float64], axes: Triple) -> tuple[slice, slice, slice]:
+    i, j, k = (
+        slice(None, None, -1) if reorder[axis, row] < 0 else slice(None) for row, axis in enumerate(axes)
+    )
+    return i, j, k
+
+
+def _volume_like(volume: Volume, voxels: npt.NDArray[np.generic], grid: Grid) -> Volume:
+    return type(volume)(voxels=np.ascontiguousarray(voxels), grid=grid)
+
+
+def _shape(voxels: npt.NDArray[np.generic]) -> Triple:
+    i, j, k = voxels.shape
+    return i, j, k
+
+
+def _box_slices(start: Triple, shape: Triple, full: Triple) -> tuple[slice, slice, slice]:
+    inside = (
+        low >= 0 and size > 0 and low + size <= count
+        for low, size, count in zip(start, shape, full, strict=True)
+    )
+    if not all(inside):
+        raise ValueError(f"box of {shape} at {start} does not lie inside {full}")
+    i, j, k = (slice(low, low + size) for low, size in zip(start, shape, strict=True))
+    return i, j, k
+
+
+def _apply(matrix: npt.NDArray[np.float64], points: Points) -> Points:
+    # no BLAS for three columns: its threads cost more than the product
+    return np.asarray(np.einsum("na,ba->nb", points, matrix[:3, :3]) + matrix[:3, 3], dtype=np.float64)
+
+
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)

@@ -1,0 +1,214 @@
+"""A folder of images and tables becomes patients, or failures that name the culprit.
+
+Images are named by ``manifest.csv``, found in a DICOM tree, or lie in a BIDS-like tree; the kinds may be mixed, and
+a line of the manifest overrides what the rules would say of a DICOM series. Headers only are read here;
+`read_series` reads the voxels of one series.
+
+A patient with a failure is not assessed, because an answer from half of the studies would be wrong without a sign
+of it. Two failures concern something beside the studies and leave the patient in: a CT (``modality``) and a table row
+that names nobody (``unknown_patient``).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+from mrresponse.domain import ContrastPhase, Failure, Image, Series, Study
+from mrresponse.errors import DataError
+from mrresponse.ingest.inputs import (
+    NOT_FATAL,
+    Collected,
+    FoundSeries,
+    Identity,
+    Ingested,
+    IngestSettings,
+    LeftOut,
+    as_failure,
+    joined,
+    located,
+)
+from mrresponse.ingest.manifest import (
+    ManifestRow,
+    is_bids,
+    manifest_failure,
+    nifti_series,
+    read_bids,
+    read_manifest,
+)
+from mrresponse.ingest.patient_tables import PatientTables, read_patient_tables, with_tables
+
+__all__ = [
+    "Identity",
+    "IngestSettings",
+    "Ingested",
+    "LeftOut",
+    "ingest",
+    "read_patient_tables",
+    "read_series",
+]
+
+
+def ingest(data: Path, settings: IngestSettings, *, key_file: Path | None = None) -> Ingested:
+    """Read a data folder, headers only.
+
+    Parameters
+    ----------
+    data
+        Folder of the inputs.
+    settings
+        A site's own rules.
+    key_file
+        Key of the pseudonyms of a DICOM tree; ``mrresponse.key`` in `data` where not given, made where absent.
+
+    Raises
+    ------
+    DataError
+        The folder has no images (``no_input``), or a table is no table (``bad_table``): nothing can be run.
+    ConfigError
+        The key file cannot be read or made.
+    """
+    if not data.is_dir():
+        raise DataError(
+            "data folder does not exist or is a file, expected a folder", code="no_input", path=data
+        )
+    tables = read_patient_tables(data)
+    rows, collected = read_manifest(data)
+    nifti_rows, dicom_rows = _split(rows)
+    collected = joined(collected, _nifti(nifti_rows))
+    if not nifti_rows and is_bids(data):
+        collected = joined(collected, read_bids(data, settings))
+    collected = joined(collected, _dicom(data, dicom_rows, settings, key_file or data / "mrresponse.key"))
+    if not collected.series and not collected.failures:
+        raise DataError(
+            "no images found, expected a DICOM tree, a manifest.csv that names NIfTI files, or a BIDS-like tree",
+            code="no_input",
+            path=data,
+        )
+    return _assembled(collected, tables)
+
+
+def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
+    """Read the voxels of a series in the order of its files.
+
+    Raises
+    ------
+    DataError
+        Where and what: the codes of `mrresponse.nifti.read_image`, of `mrresponse.ingest.volume.read_volume`, and
+        ``empty`` for an image of one value.
+    """
+    try:
+        if series.files:
+            from mrresponse.ingest.volume import read_volume
+
+            image = read_volume(series.files)
+        else:
+            from mrresponse.nifti import read_image
+
+            image = read_image(series.path)
+        first = image.voxels.flat[0]
+        if (image.voxels == first).all():
+            raise DataError(f"all voxels are {first:g}, expected an image", code="empty", path=series.path)
+    except DataError as error:
+        raise located(error, patient_id=patient_id, study_date=study_date, series=series.name) from None
+    return image
+
+
+def _split(rows: Sequence[ManifestRow]) -> tuple[tuple[ManifestRow, ...], tuple[ManifestRow, ...]]:
+    """Part manifest rows that name NIfTI files from those that name DICOM."""
+    if not rows:
+        return (), ()
+    from mrresponse.ingest.headers import is_dicom
+    from mrresponse.nifti import is_nifti
+
+    dicom = tuple(row for row in rows if row.path.is_dir() or (not is_nifti(row.path) and is_dicom(row.path)))
+    return tuple(row for row in rows if row not in dicom), dicom
+
+
+def _nifti(rows: Iterable[ManifestRow]) -> Collected:
+    found = []
+    failures = []
+    for row in rows:
+        try:
+            found.append(nifti_series(row))
+        except DataError as error:
+            failures.append(manifest_failure(row, error))
+    return Collected(series=tuple(found), failures=tuple(failures))
+
+
+def _dicom(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings, key_file: Path) -> Collected:
+    from mrresponse.ingest.dicom import read_tree
+
+    return read_tree(data, rows, settings, key_file)
+
+
+def _assembled(collected: Collected, tables: PatientTables) -> Ingested:
+    failures = list(collected.failures + tables.failures)
+    left_out = list(collected.left_out)
+    studies: list[Study] = []
+    by_study: dict[tuple[str, date], list[FoundSeries]] = {}
+    for found in collected.series:
+        by_study.setdefault((found.patient_id, found.study_date), []).append(found)
+    for (patient_id, study_date), members in by_study.items():
+        try:
+            kept, spare = _one_per_phase(members)
+        except DataError as error:
+            failures.append(as_failure(located(error, patient_id=patient_id, study_date=study_date)))
+            continue
+        left_out.extend(spare)
+        series = tuple(sorted((item.series for item in kept), key=_acquisition_order))
+        studies.append(Study(patient_id=patient_id, study_date=study_date, series=series))
+    patients, unknown = with_tables(studies, tables)
+    failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
+    failures.extend(failure for failure in unknown if failure.patient_id not in failed)
+    return Ingested(
+        patients=tuple(patient for patient in patients if patient.patient_id not in failed),
+        failures=tuple(sorted(failures, key=_failure_order)),
+        notes=collected.notes + tables.notes + _spare_patients(tables, by_study, failed),
+        left_out=tuple(left_out),
+        failed_studies=tuple(study for study in studies if study.patient_id in failed),
+        identities=collected.identities,
+    )
+
+
+def _one_per_phase(members: Sequence[FoundSeries]) -> tuple[list[FoundSeries], list[LeftOut]]:
+    """Keep one series per contrast phase; further ``OTHER`` beside T1 phases are left out, all else is an error."""
+    t1 = [item for item in members if item.series.contrast_phase is not ContrastPhase.OTHER]
+    other = [item for item in members if item.series.contrast_phase is ContrastPhase.OTHER]
+    spare = other[1:] if t1 else []
+    kept = t1 + (other[:1] if t1 else other)
+    phases = [item.series.contrast_phase for item in kept]
+    twice = sorted({phase.value for phase in phases if phases.count(phase) > 1})
+    if twice:
+        count = phases.count(ContrastPhase(twice[0]))
+        raise DataError(
+            f"two studies on one date, or {count} series of one contrast phase: found {count} series "
+            f"{twice[0]}, expected one",
+            code="two_studies",
+        )
+    reason = "further series stated as OTHER"
+    return kept, [
+        LeftOut(
+            patient_id=item.patient_id,
+            study_date=item.study_date,
+            series_number=item.series.series_number,
+            description=item.series.description,
+            reason=reason,
+        )
+        for item in spare
+    ]
+
+
+def _acquisition_order(series: Series) -> int:
+    return list(ContrastPhase).index(series.contrast_phase)
+
+
+def _failure_order(failure: Failure) -> tuple[str, str, str, str]:
+    return failure.patient_id, str(failure.study_date or ""), failure.series or "", failure.code
+
+
+def _spare_patients(
+    tables: PatientTables, by_study: Iterable[tuple[str, date]], failed: set[str]
+) -> tuple[str, ...]:
+    known = {patient_id for patient_id, _ in by_study} | failed
+    spare = sorted({row.patient_id for row in tables.patients} - known)
+    return (f"patients.csv: without a study: {', '.join(spare)}",) if spare else ()

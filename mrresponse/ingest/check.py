@@ -1,0 +1,172 @@
+"""What `mrresponse check` shows: each series and what it was taken for, what is missing, what cannot be used.
+
+Series descriptions may carry names; they are for the terminal and for the user's own manifest, not for a run folder.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from mrresponse.domain import Agent, ContrastPhase, Patient, Study
+from mrresponse.files import write_atomically
+from mrresponse.ingest.inputs import Identity, Ingested
+from mrresponse.tables import format_rows, write_rows
+
+TAKEN, MISSING, LEFT_OUT, UNDECIDED, FAILED = "taken", "missing", "left out", "undecided", "failed"
+_PRIVATE_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    """One line of the report: a series taken or left out, something missing, or a failure."""
+
+    patient_id: str
+    study_date: date | None
+    status: str
+    series: str = ""
+    contrast_phase: ContrastPhase | None = None
+    agent: Agent | None = None
+    why: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ManifestLine:
+    """One line of the inferred manifest."""
+
+    patient_id: str
+    study_date: date
+    contrast_phase: ContrastPhase | None
+    path: str
+    series_description: str = ""
+    agent: Agent | None = None
+
+
+def check_report(ingested: Ingested) -> tuple[CheckRow, ...]:
+    """Return the report, by patient and study: series first, then what is missing, left out and failed."""
+    rows = [*_study_rows(_studies(ingested))]
+    rows += [_untreated_row(patient) for patient in ingested.patients if not patient.treatments]
+    rows += [
+        CheckRow(
+            patient_id=item.patient_id,
+            study_date=item.study_date,
+            status=UNDECIDED if item.undecided else LEFT_OUT,
+            series="" if item.series_number is None else str(item.series_number),
+            why=item.reason,
+            description=item.description,
+        )
+        for item in ingested.left_out
+    ]
+    rows += [
+        CheckRow(
+            patient_id=failure.patient_id,
+            study_date=failure.study_date,
+            status=FAILED,
+            series=failure.series or "",
+            why=f"{failure.message} [{failure.code}]",
+        )
+        for failure in ingested.failures
+    ]
+    order = (TAKEN, MISSING, LEFT_OUT, UNDECIDED, FAILED)
+    return tuple(
+        sorted(
+            rows,
+            key=lambda row: (row.patient_id, row.study_date or date.max, order.index(row.status)),
+        )
+    )
+
+
+def write_manifest(path: Path, ingested: Ingested) -> None:
+    """Write what was inferred as ``manifest.csv`` for editing.
+
+    Paths are relative to the manifest's folder where they can be. A series whose contrast phase is not known is
+    written without one, to be filled in.
+    """
+    lines = [
+        _ManifestLine(
+            patient_id=study.patient_id,
+            study_date=study.study_date,
+            contrast_phase=series.contrast_phase,
+            path=_manifest_path(series.files[0] if series.files else series.path, path.parent),
+            series_description=series.description,
+            agent=series.agent,
+        )
+        for study in _studies(ingested)
+        for series in study.series
+    ]
+    lines += [
+        _ManifestLine(
+            patient_id=item.patient_id,
+            study_date=item.study_date,
+            contrast_phase=None,
+            path=_manifest_path(item.path, path.parent),
+            series_description=item.description,
+        )
+        for item in ingested.left_out
+        if item.undecided and item.path is not None and item.study_date is not None
+    ]
+    lines.sort(key=lambda line: (line.patient_id, line.study_date))
+    write_rows(path, lines, _ManifestLine)
+
+
+def write_identities(path: Path, ingested: Ingested) -> None:
+    """Write which pseudonym each DICOM patient has, readable by the owner only."""
+    write_atomically(path, format_rows(ingested.identities, Identity).encode("utf-8"), mode=_PRIVATE_MODE)
+
+
+def missing_parts(study: Study) -> tuple[str, ...]:
+    """Return what a study lacks and what follows from it."""
+    phases = {series.contrast_phase for series in study.series}
+    if phases <= {ContrastPhase.OTHER}:
+        return ("no T1 contrast phase: lesions and viability cannot be assessed",)
+    found = []
+    if ContrastPhase.ARTERIAL not in phases:
+        found.append("no arterial series: viability cannot be assessed")
+    if ContrastPhase.PRECONTRAST not in phases:
+        found.append("no precontrast series: no subtraction, viability has lower confidence")
+    if not phases & {ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED}:
+        found.append("no portal venous or delayed series: washout cannot be judged")
+    if all(series.agent is None for series in study.series):
+        found.append("contrast agent not known")
+    return tuple(found)
+
+
+def _study_rows(studies: Iterable[Study]) -> Iterator[CheckRow]:
+    for study in studies:
+        for series in study.series:
+            yield CheckRow(
+                patient_id=study.patient_id,
+                study_date=study.study_date,
+                status=TAKEN,
+                series="" if series.series_number is None else str(series.series_number),
+                contrast_phase=series.contrast_phase,
+                agent=series.agent,
+                why=series.phase_reason,
+                description=series.description,
+            )
+        for text in missing_parts(study):
+            yield CheckRow(patient_id=study.patient_id, study_date=study.study_date, status=MISSING, why=text)
+
+
+def _untreated_row(patient: Patient) -> CheckRow:
+    return CheckRow(
+        patient_id=patient.patient_id,
+        study_date=None,
+        status=MISSING,
+        why="no treatment in treatments.csv: one treatment phase 'course' with the first study as baseline",
+    )
+
+
+def _studies(ingested: Ingested) -> tuple[Study, ...]:
+    """Return all studies that can be read, those of failed patients too."""
+    return (
+        tuple(study for patient in ingested.patients for study in patient.studies) + ingested.failed_studies
+    )
+
+
+def _manifest_path(path: Path, folder: Path) -> str:
+    target = Path(os.path.abspath(path))
+    home = Path(os.path.abspath(folder))
+    return target.relative_to(home).as_posix() if target.is_relative_to(home) else target.as_posix()

@@ -1,0 +1,131 @@
+"""A DICOM tree becomes studies: files are grouped by what their headers say, patients get their pseudonyms.
+
+A line of the manifest names one file of a series, or a folder that holds one series; it then stands for all files below
+the data folder with the same series UID, and its patient id becomes the pseudonym of that DICOM patient.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mrresponse.domain import Failure
+from mrresponse.ingest.headers import SliceHeader, scan
+from mrresponse.ingest.identity import DicomPatient, name_patients
+from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
+from mrresponse.ingest.manifest import ManifestRow
+from mrresponse.ingest.selection import select_series
+
+
+def read_tree(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings, key_file: Path) -> Collected:
+    """Read the DICOM series below a folder and those that manifest rows name.
+
+    Raises
+    ------
+    DataError, ConfigError
+        As `mrresponse.ingest.identity.name_patients`: nothing can be run.
+    """
+    outside = [row.path for row in rows if not row.path.is_relative_to(data)]
+    roots = [data, *(path if path.is_dir() else path.parent for path in outside)]
+    headers, patients, unreadable, others = scan(roots)
+    stated, names, failures = _stated(rows, headers)
+    nameless = _nameless(headers, patients, names)
+    failures += [_no_patient_id(header) for header in nameless.values()]
+    named = {key: patient for key, patient in patients.items() if key not in nameless}
+    names_by_patient = name_patients(named, names, data, key_file)
+    collected = [
+        select_series(name, slices, stated, settings)
+        for name, slices in _by_patient(headers, names_by_patient)
+    ]
+    failures += [_unreadable(path) for path in unreadable]
+    # Without DICOM in the tree every folder holds files of another kind; with it they deserve a word.
+    notes = (f"{others} files are not DICOM and were passed over",) if headers and others else ()
+    return Collected(
+        series=tuple(item for part in collected for item in part.series),
+        failures=(*failures, *(item for part in collected for item in part.failures)),
+        left_out=tuple(item for part in collected for item in part.left_out),
+        notes=notes,
+        identities=tuple(
+            Identity(dicom_patient_id=patients[key].identifier, patient_id=name)
+            for key, name in sorted(names_by_patient.items(), key=lambda item: item[1])
+        ),
+    )
+
+
+def _stated(
+    rows: Sequence[ManifestRow], headers: Sequence[SliceHeader]
+) -> tuple[Mapping[Path, ManifestRow], Mapping[str, str], list[Failure]]:
+    """Return manifest rows by the files they name, the names they give to patients, and what contradicts."""
+    by_file: dict[Path, ManifestRow] = {}
+    names: dict[str, str] = {}
+    failures = []
+    for row in rows:
+        named = [header for header in headers if header.path == row.path or row.path in header.path.parents]
+        reason = _contradiction(row, named, names)
+        if reason:
+            message = f"{row.place}: {reason}"
+            failures.append(
+                Failure(
+                    patient_id=row.patient_id,
+                    study_date=row.study_date,
+                    code="manifest_mismatch",
+                    message=message,
+                    path=row.path,
+                )
+            )
+        elif named:
+            names[named[0].patient] = row.patient_id
+            by_file.update({header.path: row for header in named})
+    return by_file, names, failures
+
+
+def _contradiction(row: ManifestRow, named: Sequence[SliceHeader], names: Mapping[str, str]) -> str | None:
+    if not named:
+        return "found no readable DICOM image at the path, expected a file or the folder of one series"
+    if len({header.series for header in named}) > 1:
+        return "the folder holds several series, expected one; name one file of the series instead"
+    first = named[0]
+    if first.study_date != row.study_date:
+        return f"the header says study date {first.study_date}, the manifest {row.study_date}"
+    if names.get(first.patient, row.patient_id) != row.patient_id:
+        return f"the DICOM patient is {names[first.patient]} in another row, expected one patient_id"
+    return None
+
+
+def _by_patient(
+    headers: Sequence[SliceHeader], names: Mapping[str, str]
+) -> Iterator[tuple[str, tuple[SliceHeader, ...]]]:
+    groups: dict[str, list[SliceHeader]] = {}
+    for header in headers:
+        if header.patient in names:
+            groups.setdefault(names[header.patient], []).append(header)
+    for name in sorted(groups):
+        yield name, tuple(groups[name])
+
+
+def _nameless(
+    headers: Sequence[SliceHeader], patients: Mapping[str, DicomPatient], stated: Mapping[str, str]
+) -> Mapping[str, SliceHeader]:
+    """Return a header of each DICOM patient without an id that no manifest line names."""
+    return {
+        header.patient: header
+        for header in reversed(headers)
+        if not patients[header.patient].identifier and header.patient not in stated
+    }
+
+
+def _no_patient_id(header: SliceHeader) -> Failure:
+    return Failure(
+        patient_id=UNNAMED,
+        study_date=header.study_date,
+        code="no_patient_id",
+        message="DICOM files without a patient id, expected one, or a line in manifest.csv that names a file",
+        path=header.path,
+    )
+
+
+def _unreadable(path: Path) -> Failure:
+    return Failure(
+        patient_id=UNNAMED,
+        code="unreadable",
+        message="a DICOM file cannot be read, expected a complete header (--show-paths names the file)",
+        path=path,
+    )

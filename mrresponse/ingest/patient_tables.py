@@ -1,0 +1,261 @@
+"""Tables about patients at the root of a data folder or a run folder: deaths, treatments, markers, findings.
+
+Table rows that cannot be read become failures of their patient, because an answer from half of a patient's
+history would be wrong without a sign of it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from mrresponse.domain import (
+    Affects,
+    Cytology,
+    Failure,
+    Finding,
+    FindingKind,
+    FindingStatus,
+    Marker,
+    Patient,
+    Study,
+    Treatment,
+    TreatmentKind,
+)
+from mrresponse.errors import DataError
+from mrresponse.ingest.inputs import UNNAMED, as_failure, check_id
+from mrresponse.tables import parse_rows, unknown_columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRow:
+    """One row of ``patients.csv``."""
+
+    patient_id: str
+    death_date: date | None = None
+    last_contact_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientTables:
+    """The tables about patients, with the rows that could not be read."""
+
+    patients: tuple[PatientRow, ...] = ()
+    treatments: tuple[Treatment, ...] = ()
+    markers: tuple[Marker, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TreatmentRow:
+    """``treatments.csv`` as typed: a start that is missing has its own message."""
+
+    patient_id: str
+    treatment_phase: str
+    name: str
+    kind: TreatmentKind
+    start_date: date | None
+    end_date: date | None = None
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FindingRow:
+    """``findings.csv`` as typed: what an empty ``affects`` means depends on the kind."""
+
+    patient_id: str
+    date: date
+    kind: FindingKind
+    status: FindingStatus
+    site: str = ""
+    size_mm: float | None = None
+    cytology: Cytology | None = None
+    affects: Affects | None = None
+    author: str = ""
+    note: str = ""
+
+
+class _Named(Protocol):
+    @property
+    def patient_id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_Named)
+Made = TypeVar("Made", bound=_Named)
+
+
+def read_patient_tables(folder: Path) -> PatientTables:
+    """Read ``patients``, ``treatments``, ``markers`` and ``findings.csv``, each where it exists.
+
+    Raises
+    ------
+    DataError
+        ``bad_table``: a file that is no table, or lacks a column it needs.
+    """
+    failures: list[Failure] = []
+    notes: list[str] = []
+
+    def read(name: str, row_type: type[Row], make: Callable[[Row, str], Made]) -> tuple[Made, ...]:
+        path = folder / name
+        if not path.exists():
+            return ()
+        notes.extend(column_notes(path, row_type))
+        rows, bad = read_checked(path, row_type, make)
+        failures.extend(bad)
+        return rows
+
+    return PatientTables(
+        patients=read("patients.csv", PatientRow, _patient),
+        treatments=read("treatments.csv", _TreatmentRow, _treatment),
+        markers=read("markers.csv", Marker, _marker),
+        findings=read("findings.csv", _FindingRow, _finding),
+        failures=tuple(failures),
+        notes=tuple(notes),
+    )
+
+
+def read_checked(
+    path: Path, row_type: type[Row], make: Callable[[Row, str], Made]
+) -> tuple[tuple[Made, ...], tuple[Failure, ...]]:
+    """Read the rows of a table, each checked and completed by `make`; bad rows become failures."""
+    rows: list[Made] = []
+    failures: list[Failure] = []
+    for number, row in parse_rows(path, row_type):
+        place = f"{path.name} row {number}"
+        if isinstance(row, DataError):
+            failures.append(as_failure(row))
+            continue
+        try:
+            patient_id = check_id(row.patient_id, place)
+            rows.append(make(replace(row, patient_id=patient_id), place))  # type: ignore[type-var]
+        except DataError as error:
+            error.path = path
+            failures.append(as_failure(error, patient_id=_safe(row.patient_id)))
+    return tuple(rows), tuple(failures)
+
+
+def column_notes(path: Path, row_type: type) -> tuple[str, ...]:
+    """Return a note where a table has columns that are not used."""
+    unknown = unknown_columns(path, row_type)
+    return (f"{path.name}: unknown columns left out: {', '.join(unknown)}",) if unknown else ()
+
+
+def with_tables(
+    studies: Sequence[Study], tables: PatientTables
+) -> tuple[tuple[Patient, ...], tuple[Failure, ...]]:
+    """Join studies and tables to patients; a treatment, marker or finding without a study is a failure."""
+    by_patient: dict[str, list[Study]] = {}
+    for study in studies:
+        by_patient.setdefault(study.patient_id, []).append(study)
+    patients = [_joined(name, by_patient[name], tables) for name in sorted(by_patient)]
+    failures = [
+        Failure(
+            patient_id=name,
+            code="unknown_patient",
+            message=f"{table} names a patient without a study; expected a patient_id of the "
+            f"{len(by_patient)} patients with studies (`mrresponse check` lists them)",
+        )
+        for table, rows in (
+            ("treatments.csv", tables.treatments),
+            ("markers.csv", tables.markers),
+            ("findings.csv", tables.findings),
+        )
+        for name in _unknown(rows, by_patient)
+    ]
+    return tuple(patients), tuple(failures)
+
+
+def _joined(name: str, studies: Sequence[Study], tables: PatientTables) -> Patient:
+    row = next((row for row in tables.patients if row.patient_id == name), PatientRow(patient_id=name))
+    return Patient(
+        patient_id=name,
+        studies=tuple(sorted(studies, key=lambda study: study.study_date)),
+        treatments=tuple(sorted(_of(name, tables.treatments), key=lambda treatment: treatment.start_date)),
+        markers=tuple(sorted(_of(name, tables.markers), key=lambda marker: marker.date)),
+        findings=tuple(sorted(_of(name, tables.findings), key=lambda finding: finding.date)),
+        death_date=row.death_date,
+        last_contact_date=row.last_contact_date,
+    )
+
+
+def _of(name: str, rows: Sequence[Made]) -> list[Made]:
+    return [row for row in rows if row.patient_id == name]
+
+
+def _unknown(rows: Iterable[_Named], known: Iterable[str]) -> list[str]:
+    return sorted({row.patient_id for row in rows} - set(known))
+
+
+def _safe(patient_id: str) -> str:
+    try:
+        return check_id(patient_id, "")
+    except DataError:
+        return UNNAMED
+
+
+def _patient(row: PatientRow, place: str) -> PatientRow:
+    if row.death_date and row.last_contact_date and row.last_contact_date > row.death_date:
+        raise DataError(
+            f"{place}: last_contact_date {row.last_contact_date} is after death_date {row.death_date}, "
+            "expected it on or before",
+            code="bad_value",
+        )
+    return row
+
+
+def _treatment(row: _TreatmentRow, place: str) -> Treatment:
+    if row.start_date is None:
+        raise DataError(
+            f"{place} column start_date: found nothing, expected the date YYYY-MM-DD on which the treatment began",
+            code="treatment_without_start",
+        )
+    if row.end_date and row.end_date < row.start_date:
+        raise DataError(
+            f"{place}: end_date {row.end_date} is before start_date {row.start_date}, expected it on or after",
+            code="bad_value",
+        )
+    return Treatment(
+        patient_id=row.patient_id,
+        treatment_phase=row.treatment_phase,
+        name=row.name,
+        kind=row.kind,
+        start_date=row.start_date,
+        end_date=row.end_date,
+        details=row.details,
+    )
+
+
+def _marker(row: Marker, place: str) -> Marker:
+    if row.qualifier not in ("", "<", ">"):
+        raise DataError(
+            f"{place} column qualifier: found {row.qualifier!r}, expected <, > or nothing", code="bad_value"
+        )
+    return row
+
+
+def _finding(row: _FindingRow, place: str) -> Finding:
+    if row.size_mm is not None and row.size_mm < 0:
+        raise DataError(
+            f"{place} column size_mm: found {row.size_mm:g}, expected a length in mm", code="bad_value"
+        )
+    return Finding(
+        patient_id=row.patient_id,
+        date=row.date,
+        kind=row.kind,
+        status=row.status,
+        site=row.site,
+        size_mm=row.size_mm,
+        cytology=row.cytology,
+        affects=row.affects or _affects(row.kind, row.site),
+        author=row.author,
+        note=row.note,
+    )
+
+
+def _affects(kind: FindingKind, site: str) -> Affects:
+    """Return what a finding enters where the table does not say: the overall response, or the liver's as well."""
+    in_liver = kind is FindingKind.NON_TARGET and (not site.strip() or "liver" in site.lower())
+    return Affects.BOTH if in_liver or kind is FindingKind.VEIN_THROMBUS else Affects.OVERALL

@@ -1,0 +1,403 @@
+"""From the DICOM slices of one patient to at most one series per contrast phase and study.
+
+Several volumes in one series (phases of a dynamic, echoes) are parted by the first of temporal position, acquisition
+number, acquisition time, echo and image type that leaves each slice position once in every part.
+
+Where the rules find several volumes of one contrast phase, the choice is written too: one that the manifest states
+wins; then axial before other planes, distortion-corrected before its uncorrected copy, late before early arterial;
+then the last precontrast, the first delayed and the last hepatobiliary. Two arterial or two portal venous series are
+not chosen between: the patient fails and the message asks for a line in the manifest.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+
+from mrresponse.domain import Agent, ContrastPhase, Failure, Series
+from mrresponse.errors import DataError
+from mrresponse.ingest.headers import SliceHeader
+from mrresponse.ingest.inputs import (
+    Collected,
+    FoundSeries,
+    IngestSettings,
+    LeftOut,
+    as_failure,
+    joined,
+    located,
+)
+from mrresponse.ingest.manifest import ManifestRow
+from mrresponse.ingest.phases import PhaseDecision, SeriesFacts, decide, normalised, study_agent
+from mrresponse.ingest.volume import stack_order
+
+# Other kinds of image; everything else beside MR (reports, segmentations, curves) is no image at all.
+_OTHER_IMAGES = frozenset({"CT", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OPT", "RG"})
+_CORRECTED = frozenset({"DIS2D", "DIS3D"})
+
+_PARTS: tuple[Callable[[SliceHeader], Hashable], ...] = (
+    lambda item: item.temporal_position,
+    lambda item: item.acquisition_number,
+    lambda item: item.facts.acquired_at,
+    lambda item: (item.echo_number, item.facts.echo_time_ms),
+    lambda item: item.facts.image_type,
+    lambda item: (item.temporal_position, item.acquisition_number, item.echo_number, item.facts.image_type),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """Slices that make one volume, unordered, and the manifest row that names it."""
+
+    slices: tuple[SliceHeader, ...]
+    row: ManifestRow | None = None
+
+    @property
+    def first(self) -> SliceHeader:
+        """The slice that speaks for the volume."""
+        return self.slices[0]
+
+    @property
+    def facts(self) -> SeriesFacts:
+        """What the volume is, acquired when its first slice was."""
+        times = [item.facts.acquired_at for item in self.slices if item.facts.acquired_at is not None]
+        return replace(self.first.facts, acquired_at=min(times, default=None))
+
+    @property
+    def is_multiframe(self) -> bool:
+        """Tell whether several slices lie in one file."""
+        return any(item.enhanced or item.frames > 1 for item in self.slices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    """A volume with its contrast phase."""
+
+    volume: Volume
+    contrast_phase: ContrastPhase
+    reason: str
+
+    @property
+    def order(self) -> tuple[datetime, int]:
+        """Place in time."""
+        return self.volume.facts.acquired_at or datetime.min, self.volume.first.series_number or 0
+
+
+def select_series(
+    patient_id: str,
+    slices: Sequence[SliceHeader],
+    stated: Mapping[Path, ManifestRow],
+    settings: IngestSettings,
+) -> Collected:
+    """Choose the series of one patient, with every other one and every problem named."""
+    collected = Collected()
+    by_date: dict[date | None, list[SliceHeader]] = {}
+    for item in slices:
+        by_date.setdefault(item.study_date, []).append(item)
+    for study_date, members in sorted(by_date.items(), key=lambda entry: str(entry[0])):
+        if study_date is None:
+            error = DataError(
+                f"{len(members)} DICOM files without a study date, expected StudyDate in each",
+                code="no_study_date",
+                patient_id=patient_id,
+                path=members[0].path,
+            )
+            collected = joined(collected, Collected(failures=(as_failure(error),)))
+            continue
+        place = _Place(patient_id=patient_id, study_date=study_date)
+        collected = joined(collected, _select_study(place, members, stated, settings))
+    return collected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """The study that series are chosen for."""
+
+    patient_id: str
+    study_date: date
+
+    def left_out(self, item: SliceHeader, reason: str, *, undecided: bool = False) -> LeftOut:
+        return LeftOut(
+            patient_id=self.patient_id,
+            study_date=self.study_date,
+            series_number=item.series_number,
+            description=item.facts.description,
+            reason=reason,
+            undecided=undecided,
+            path=item.path,
+        )
+
+    def failure(self, message: str, code: str, item: SliceHeader | None = None) -> Failure:
+        number = None if item is None or item.series_number is None else str(item.series_number)
+        return Failure(
+            patient_id=self.patient_id,
+            study_date=self.study_date,
+            series=number,
+            code=code,
+            message=message,
+            path=None if item is None else item.path,
+        )
+
+
+def _select_study(
+    place: _Place,
+    slices: Sequence[SliceHeader],
+    stated: Mapping[Path, ManifestRow],
+    settings: IngestSettings,
+) -> Collected:
+    resonance = [item for item in slices if item.modality == "MR"]
+    others = [item for item in slices if item.modality != "MR"]
+    left_out, failures = _other_modalities(place, others, alone=not resonance)
+    if not resonance:
+        return Collected(left_out=left_out, failures=failures)
+    studies = {item.study for item in resonance}
+    if len(studies) > 1:
+        message = f"two studies on one date: found {len(studies)} MR studies, expected one"
+        return Collected(
+            left_out=left_out, failures=(*failures, place.failure(message, "two_studies", resonance[0]))
+        )
+    volumes = [volume for members in _series(resonance) for volume in _volumes(members, stated)]
+    chosen = _choose(place, volumes, settings)
+    return joined(Collected(left_out=left_out, failures=failures), chosen)
+
+
+def _other_modalities(
+    place: _Place, slices: Sequence[SliceHeader], *, alone: bool
+) -> tuple[tuple[LeftOut, ...], tuple[Failure, ...]]:
+    """Leave out what is not MR; a study of nothing but another kind of image is a failure."""
+    left_out = tuple(
+        place.left_out(members[0], f"modality {members[0].modality or 'not stated'}, expected MR")
+        for members in _series(slices)
+    )
+    images = sorted({item.modality for item in slices} & _OTHER_IMAGES)
+    if not alone or not images:
+        return left_out, ()
+    first = next(item for item in slices if item.modality in images)
+    return left_out, (place.failure(f"modality {', '.join(images)}, expected MR", "modality", first),)
+
+
+def _series(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
+    """Group slices by series, in the order of series numbers; copies of one image count once."""
+    groups: dict[str, dict[str, SliceHeader]] = {}
+    for item in slices:
+        groups.setdefault(item.series, {}).setdefault(item.instance, item)
+    series = [sorted(group.values(), key=lambda item: item.instance_number) for group in groups.values()]
+    return sorted(series, key=lambda members: members[0].series_number or 0)
+
+
+def _volumes(slices: Sequence[SliceHeader], stated: Mapping[Path, ManifestRow]) -> tuple[Volume, ...]:
+    parts = _parted(slices)
+    volumes = []
+    for part in parts:
+        rows = [stated[item.path] for item in part if item.path in stated]
+        volumes.append(Volume(slices=tuple(part), row=rows[0] if rows else None))
+    return tuple(volumes)
+
+
+def _parted(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
+    """Part the slices of one series so that each position stands once in every part."""
+    places = {_slice_place(item) for item in slices}
+    if len(places) == len(slices) or None in places:
+        return [list(slices)]
+    for key in _PARTS:
+        groups: dict[Hashable, list[SliceHeader]] = {}
+        for item in slices:
+            groups.setdefault(key(item), []).append(item)
+        once = all(len({_slice_place(item) for item in group}) == len(group) for group in groups.values())
+        # A slice may be missing from a part, which is found later; a part of few slices is no volume.
+        whole = all(len(group) > len(places) / 2 for group in groups.values())
+        if once and whole:
+            return [groups[name] for name in sorted(groups, key=str)]
+    return [list(slices)]
+
+
+def _slice_place(item: SliceHeader) -> Hashable:
+    if item.geometry is None:
+        return None
+    return (*(round(part, 2) for part in item.geometry.orientation), round(item.geometry.along_normal_mm, 2))
+
+
+def _choose(place: _Place, volumes: Sequence[Volume], settings: IngestSettings) -> Collected:
+    facts = [volume.facts for volume in volumes]
+    decisions = decide(
+        facts, [volume.row.contrast_phase if volume.row else None for volume in volumes], settings
+    )
+    left_out = []
+    failures = []
+    candidates: dict[ContrastPhase, list[_Candidate]] = {}
+    for volume, decision in zip(volumes, decisions, strict=True):
+        if decision.left_out:
+            left_out.append(place.left_out(volume.first, decision.reason))
+        elif volume.is_multiframe:
+            failures.append(place.failure(_MULTIFRAME, "multiframe", volume.first))
+        elif decision.contrast_phase is None:
+            failures.append(_unknown_phase(place, volume, decision))
+            left_out.append(place.left_out(volume.first, decision.reason, undecided=True))
+        else:
+            candidate = _Candidate(
+                volume=volume, contrast_phase=decision.contrast_phase, reason=decision.reason
+            )
+            candidates.setdefault(decision.contrast_phase, []).append(candidate)
+    kept = []
+    for phase, several in candidates.items():
+        preferred, spare = _preferred(several)
+        left_out += [place.left_out(candidate.volume.first, reason) for candidate, reason in spare]
+        if len(preferred) > 1 and preferred[0].volume.row is None:
+            failures.append(_ambiguous(place, phase, preferred))
+            reason = f"one of several that look like {phase.value}"
+            left_out += [place.left_out(item.volume.first, reason, undecided=True) for item in preferred]
+        else:
+            kept += preferred
+    agent = study_agent(facts)
+    found, broken = _checked(place, kept, agent)
+    failures += broken
+    if not found and not failures:
+        reasons = ", ".join(sorted({item.reason for item in left_out}))
+        message = f"none of {len(volumes)} MR series can be used ({reasons}), expected a T1 contrast phase"
+        failures.append(place.failure(message, "no_usable_series"))
+    return Collected(series=found, failures=tuple(failures), left_out=tuple(left_out))
+
+
+_MULTIFRAME = (
+    "enhanced multi-frame MR (several slices in one file), expected one slice per file; convert it to single-frame "
+    "DICOM or NIfTI"
+)
+
+
+def _unknown_phase(place: _Place, volume: Volume, decision: PhaseDecision) -> Failure:
+    return place.failure(
+        f"contrast phase unknown: {decision.reason}; expected a line in manifest.csv that names a file of this series "
+        "(`mrresponse check` shows the description)",
+        "unknown_contrast_phase",
+        volume.first,
+    )
+
+
+def _ambiguous(place: _Place, phase: ContrastPhase, candidates: Sequence[_Candidate]) -> Failure:
+    numbers = ", ".join(str(candidate.volume.first.series_number) for candidate in candidates)
+    return place.failure(
+        f"series {numbers} all look like {phase.value}, expected one; name the right one in manifest.csv",
+        "ambiguous_phase",
+        candidates[0].volume.first,
+    )
+
+
+def _preferred(
+    candidates: Sequence[_Candidate],
+) -> tuple[list[_Candidate], list[tuple[_Candidate, str]]]:
+    """Apply the rules of choice in turn until one is left, noting why the others go."""
+    left = sorted(candidates, key=lambda candidate: candidate.order)
+    spare: list[tuple[_Candidate, str]] = []
+    for is_better, reason in _CHOICES:
+        better = [candidate for candidate in left if is_better(candidate, left)]
+        if better and len(better) < len(left):
+            spare += [(candidate, reason) for candidate in left if candidate not in better]
+            left = better
+    return left, spare
+
+
+def _is_stated(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
+    return candidate.volume.row is not None
+
+
+def _is_axial(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
+    geometry = candidate.volume.first.geometry
+    return geometry is None or int(abs(geometry.normal).argmax()) == 2
+
+
+def _is_corrected(candidate: _Candidate, others: Sequence[_Candidate]) -> bool:
+    """Tell whether a volume is no uncorrected copy of another one of the same acquisition."""
+    if _CORRECTED & set(candidate.volume.first.facts.image_type):
+        return True
+    return not any(
+        _CORRECTED & set(other.volume.first.facts.image_type) and other.order[0] == candidate.order[0]
+        for other in others
+        if other is not candidate
+    )
+
+
+def _is_late(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
+    text = normalised(candidate.volume.first.facts.description)
+    late = re.search(r"\b(late|lap|lart|spa?et?\w*|tard\w*)\b", text) is not None
+    return candidate.contrast_phase is not ContrastPhase.ARTERIAL or late
+
+
+def _is_best_timed(candidate: _Candidate, others: Sequence[_Candidate]) -> bool:
+    if candidate.volume.row is not None:
+        return True
+    match candidate.contrast_phase:
+        case ContrastPhase.PRECONTRAST | ContrastPhase.HEPATOBILIARY:
+            return candidate is others[-1]
+        case ContrastPhase.DELAYED:
+            return candidate is others[0]
+        case _:
+            return True
+
+
+_CHOICES: tuple[tuple[Callable[[_Candidate, Sequence[_Candidate]], bool], str], ...] = (
+    (_is_stated, "the manifest states another series of this contrast phase"),
+    (_is_axial, "not axial; an axial series of this contrast phase is present"),
+    (_is_corrected, "not corrected for distortion; the corrected copy is present"),
+    (_is_late, "early arterial; a late arterial series is present"),
+    (
+        _is_best_timed,
+        "another series of this contrast phase is taken: last precontrast, first delayed, last hepatobiliary",
+    ),
+)
+
+
+def _checked(
+    place: _Place, candidates: Sequence[_Candidate], agent: Agent | None
+) -> tuple[tuple[FoundSeries, ...], list[Failure]]:
+    """Order the slices of the chosen volumes; one that makes no regular volume is a failure."""
+    found = []
+    failures = []
+    for candidate in candidates:
+        first = candidate.volume.first
+        try:
+            series = _series_of(candidate, agent)
+        except DataError as error:
+            number = "" if first.series_number is None else f"{first.series_number} "
+            failures.append(
+                as_failure(
+                    located(
+                        error,
+                        patient_id=place.patient_id,
+                        study_date=place.study_date,
+                        series=f"{number}({candidate.contrast_phase.value})",
+                    )
+                )
+            )
+            continue
+        found.append(FoundSeries(patient_id=place.patient_id, study_date=place.study_date, series=series))
+    return tuple(found), failures
+
+
+def _series_of(candidate: _Candidate, agent: Agent | None) -> Series:
+    volume = candidate.volume
+    geometry = [item.geometry for item in volume.slices if item.geometry is not None]
+    if len(geometry) < len(volume.slices):
+        raise DataError(
+            f"{len(volume.slices) - len(geometry)} of {len(volume.slices)} slices without position, orientation or "
+            "spacing, expected them in each",
+            code="no_geometry",
+            path=volume.first.path,
+        )
+    try:
+        order, grid = stack_order(geometry)
+    except DataError as error:
+        error.path = volume.first.path
+        raise
+    row = volume.row
+    return Series(
+        path=volume.first.path.parent,
+        files=tuple(volume.slices[index].path for index in order),
+        contrast_phase=candidate.contrast_phase,
+        phase_reason=candidate.reason,
+        series_number=volume.first.series_number,
+        description=volume.first.facts.description,
+        agent=(row.agent if row else None) or agent,
+        acquired_at=volume.facts.acquired_at,
+        field_strength_t=volume.first.field_strength_t,
+        slice_thickness_mm=round(grid.spacing_mm[2], 2),
+    )

@@ -1,0 +1,199 @@
+"""From a lesion probability, or masks that already exist, to individual lesions. Every threshold is here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mrresponse.domain import (
+    BoolArray,
+    ContrastPhase,
+    GivenLesions,
+    Grid,
+    Image,
+    LabelArray,
+    LabelMap,
+    Lesion,
+    LesionMap,
+    MeasurementSource,
+    PreparedStudy,
+)
+from mrresponse.geometry import Box, box_slices, dilate, voxel_to_world
+
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionSettings:
+    """What counts as a lesion in a probability map; given masks are believed.
+
+    Parameters
+    ----------
+    threshold
+        Probability from which a voxel belongs to a lesion.
+    least_diameter_mm, least_volume_ml
+        Smaller components are noise: 5 mm is the smallest lesion that is ever measured, 0.07 mL its ball.
+    least_peak, least_mean
+        Highest and mean probability that a component must reach.
+    liver_margin_mm
+        How far outside the liver a lesion may reach; exophytic lesions belong to the liver.
+    neck
+        Two bodies joined by a neck narrower than this share of the smaller one's diameter are two lesions.
+    """
+
+    threshold: float = 0.5
+    least_diameter_mm: float = 5.0
+    least_volume_ml: float = 0.07
+    least_peak: float = 0.7
+    least_mean: float = 0.5
+    liver_margin_mm: float = 5.0
+    neck: float = 0.5
+
+
+def find_lesions(prepared: PreparedStudy, found: Image | GivenLesions, settings: LesionSettings) -> LesionMap:
+    """Turn what was found in a study into individual lesions, largest first.
+
+    Parameters
+    ----------
+    found
+        Lesion probability on ``prepared.grid``, or given masks. Instance labels of a given mask are kept; a mask
+        with one label is split into its connected components.
+    """
+    if isinstance(found, GivenLesions):
+        return _given_lesions(found)
+    if set(prepared.images) <= {ContrastPhase.OTHER}:
+        return LesionMap(
+            labels=LabelMap(voxels=np.zeros(prepared.grid.shape, dtype=np.uint16), grid=prepared.grid),
+            lesions=(),
+            source=MeasurementSource.NETWORK,
+            not_assessable="no T1 contrast phase",
+        )
+    near = dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, settings.liver_margin_mm)
+    labels = _components((found.voxels >= settings.threshold) & near, found, settings)
+    lesions = _described(labels, prepared.grid, found)
+    # the label is the rank, so that the largest lesion is label 1
+    rank = np.zeros(int(labels.max()) + 1, dtype=np.uint16)
+    rank[[lesion.label for lesion in lesions]] = np.arange(1, len(lesions) + 1)
+    ranked = LabelMap(voxels=rank[labels], grid=prepared.grid)
+    return LesionMap(
+        labels=ranked,
+        lesions=_described(ranked.voxels, prepared.grid, found),
+        source=MeasurementSource.NETWORK,
+    )
+
+
+def _given_lesions(found: GivenLesions) -> LesionMap:
+    labels = found.labels.voxels
+    if len(np.unique(labels[labels > 0])) == 1:
+        pieces, count = ndimage.label(labels > 0, structure=_TOUCHING)
+        # a single lesion keeps its label; several pieces of one label are a mask of one class
+        labels = labels if count == 1 else pieces.astype(np.uint16)
+    grid = found.labels.grid
+    viable = None
+    if found.viable is not None:
+        # by place, not by value: the viable mask may be of one class or numbered otherwise
+        viable = LabelMap(voxels=np.where(found.viable.voxels > 0, labels, 0).astype(np.uint16), grid=grid)
+    return LesionMap(
+        labels=LabelMap(voxels=labels, grid=grid),
+        lesions=_described(labels, grid, None),
+        source=MeasurementSource.MASK,
+        viable=viable,
+    )
+
+
+def _components(mask: BoolArray, probability: Image, settings: LesionSettings) -> LabelArray:
+    """Label the connected bodies that pass the thresholds, those joined by a thin neck apart."""
+    joined, _ = ndimage.label(mask, structure=_TOUCHING)
+    labels = np.zeros(mask.shape, dtype=np.uint16)
+    spacing_mm = probability.grid.spacing_mm
+    count = 0
+    for number, cut in enumerate(ndimage.find_objects(joined), start=1):
+        parts = _parted(joined[cut] == number, spacing_mm, settings)
+        for part in range(1, int(parts.max()) + 1):
+            body = parts == part
+            if _is_lesion(body, probability.voxels[cut], probability.grid, settings):
+                count += 1
+                labels[cut][body] = count
+    return labels
+
+
+def _is_lesion(
+    body: BoolArray, probability: npt.NDArray[np.float32], grid: Grid, settings: LesionSettings
+) -> bool:
+    values = probability[body]
+    extent = max(
+        np.ptp(places) * step + step
+        for places, step in zip(np.nonzero(body), grid.spacing_mm, strict=True)
+        if len(places)
+    )
+    return bool(
+        extent >= settings.least_diameter_mm
+        and values.size * grid.voxel_volume_ml >= settings.least_volume_ml
+        and values.max() >= settings.least_peak
+        and values.mean() >= settings.least_mean
+    )
+
+
+def _parted(
+    body: BoolArray, spacing_mm: tuple[float, float, float], settings: LesionSettings
+) -> npt.NDArray[np.intp]:
+    """Cut a connected body where its neck is thin: watershed of the depth, thick necks joined again."""
+    from skimage.morphology import local_maxima
+    from skimage.segmentation import watershed
+
+    padded = np.pad(body, 1)
+    depth = ndimage.distance_transform_edt(padded, sampling=spacing_mm)
+    peaks = local_maxima(depth, connectivity=3) & (depth >= settings.least_diameter_mm / 2.0)
+    seeds, count = ndimage.label(peaks, structure=_TOUCHING)
+    if count < 2:
+        return body.astype(np.intp)
+    basins = watershed(-depth, seeds, mask=padded, connectivity=_TOUCHING)
+    radius = ndimage.maximum(depth, basins, index=np.arange(count + 1))
+    owner = np.arange(count + 1)
+    # widest necks first, so that ripples of one body grow together before it is compared with its neighbours
+    for neck, one, other in sorted(_necks(basins, depth), reverse=True):
+        first, second = owner[one], owner[other]
+        if first != second and neck >= settings.neck * min(radius[first], radius[second]):
+            keep, lost = (first, second) if radius[first] >= radius[second] else (second, first)
+            owner[owner == lost] = keep
+    _, numbers = np.unique(owner, return_inverse=True)
+    return np.asarray(numbers[basins][1:-1, 1:-1, 1:-1], dtype=np.intp)
+
+
+def _necks(basins: npt.NDArray[np.intp], depth: npt.NDArray[np.float64]) -> list[tuple[float, int, int]]:
+    """Give the depth of the deepest contact of every two basins that touch."""
+    deepest: dict[tuple[int, int], float] = {}
+    for axis in range(3):
+        one, other = np.moveaxis(basins, axis, 0)[:-1], np.moveaxis(basins, axis, 0)[1:]
+        touch = (one != other) & (one > 0) & (other > 0)
+        level = np.minimum(np.moveaxis(depth, axis, 0)[:-1], np.moveaxis(depth, axis, 0)[1:])[touch]
+        for first, second, value in zip(one[touch], other[touch], level, strict=True):
+            pair = (int(min(first, second)), int(max(first, second)))
+            deepest[pair] = max(deepest.get(pair, 0.0), float(value))
+    return [(value, first, second) for (first, second), value in deepest.items()]
+
+
+def _described(labels: LabelArray, grid: Grid, probability: Image | None) -> tuple[Lesion, ...]:
+    """Describe every label, largest first, then by position."""
+    lesions = []
+    for label, cut in enumerate(ndimage.find_objects(labels), start=1):
+        if cut is None:
+            continue
+        body = labels[cut] == label
+        low = [part.start for part in cut]
+        middle = np.argwhere(body).mean(axis=0, keepdims=True) + low
+        x, y, z = voxel_to_world(grid, middle)[0].tolist()
+        i, j, k = ((part.start, part.stop) for part in cut)
+        box: Box = (i, j, k)
+        mean = None if probability is None else float(probability.voxels[box_slices(box)][body].mean())
+        lesions.append(
+            Lesion(
+                label=label,
+                centroid_mm=(x, y, z),
+                volume_ml=float(body.sum()) * grid.voxel_volume_ml,
+                bounding_box=box,
+                mean_probability=mean,
+            )
+        )
+    return tuple(sorted(lesions, key=lambda lesion: (-lesion.volume_ml, lesion.centroid_mm)))

@@ -1,0 +1,319 @@
+"""Measure tracked lesions: one measurement per lesion and study.
+
+Here, and only here, lengths are rounded to 0.1 mm and volumes to 0.001 mL, halves up; what is stored is
+what every later comparison uses. A number never stands for its absence: the state says why there is none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from mrresponse.domain import (
+    BoolArray,
+    ExaminedStudy,
+    LesionTrack,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    NewLesionStatus,
+    Observation,
+    TrackEvent,
+)
+from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
+from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE, Judged, describe
+from mrresponse.measure.settings import MeasureSettings
+from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
+from mrresponse.measure.snapshot import take_snapshots
+from mrresponse.measure.viability import Box, ViableMap, find_viable
+
+__all__ = [
+    "MeasureSettings",
+    "ViableMap",
+    "find_viable",
+    "longest_diameter",
+    "measure",
+    "measure_lesion",
+    "take_snapshots",
+    "viable_extent",
+    "whole_extent",
+]
+
+# Voxels kept around a lesion's box, for the shell of liver its border is compared with.
+_MARGIN = 4
+
+_NO_NUMBERS = {
+    TrackEvent.NOT_FOUND: (MeasurementState.NOT_FOUND, "not found; its absence is not shown"),
+    TrackEvent.OUTSIDE: (MeasurementState.NOT_ASSESSED, "outside the field of view"),
+    TrackEvent.MERGED: (MeasurementState.MERGED, "merged with another lesion and counted there"),
+}
+
+
+def measure(
+    studies: Sequence[ExaminedStudy],
+    tracks: Sequence[LesionTrack],
+    settings: MeasureSettings,
+    *,
+    reader: str | None = None,
+    viable_maps: Sequence[ViableMap] | None = None,
+) -> tuple[Measurement, ...]:
+    """Measure every tracked lesion at every study from its first on.
+
+    Parameters
+    ----------
+    studies
+        All examined studies of a patient.
+    tracks
+        The lesions through time; fragments of one track are measured as one lesion.
+    settings
+        Thresholds and uncertainties.
+    reader
+        Name of who drew the lesions: the model, or by default the kind of source.
+    viable_maps
+        What `find_viable` gave for each study, where that is at hand already.
+
+    Returns
+    -------
+    tuple of Measurement
+        In the order of the tracks and their observations.
+    """
+    maps = viable_maps or [find_viable(study, settings) for study in studies]
+    at_date = {study.study_date: (study, found) for study, found in zip(studies, maps, strict=True)}
+    boxes = {day: _boxes(study) for day, (study, _) in at_date.items()}
+    rows: list[Measurement] = []
+    for track in tracks:
+        measured = []
+        for seen in track.observations:
+            study, viable_map = at_date[seen.study_date]
+            row = measure_lesion(study, viable_map, (track, seen), boxes[seen.study_date], settings)
+            measured.append(row if reader is None else replace(row, reader=reader))
+        rows.extend(_with_new_lesion_status(track, measured, settings))
+    return tuple(rows)
+
+
+def measure_lesion(
+    study: ExaminedStudy,
+    viable_map: ViableMap,
+    observed: tuple[LesionTrack, Observation],
+    boxes: dict[int, Box],
+    settings: MeasureSettings,
+) -> Measurement:
+    """Measure one lesion at one study.
+
+    Parameters
+    ----------
+    observed
+        The track and its observation at this study.
+    boxes
+        The part of the prepared grid around each label.
+    """
+    track, seen = observed
+    source = study.lesion_map.source
+    row = Measurement(
+        patient_id=track.patient_id,
+        lesion_id=track.lesion_id,
+        study_date=seen.study_date,
+        reader=source.value,
+        state=MeasurementState.NOT_ASSESSED,
+        slice_thickness_mm=round(study.prepared.grid.spacing_mm[2], 3),
+        source=source,
+    )
+    if study.lesion_map.not_assessable is not None:
+        return _not_assessed(row, study.lesion_map.not_assessable)
+    if seen.event is TrackEvent.ABSENT:
+        return _absent(row, seen.evidence)
+    labels = [label for label in seen.labels if label in boxes]
+    is_counted_elsewhere = seen.event is TrackEvent.MERGED and track.merged_into is not None
+    if not labels or is_counted_elsewhere:
+        event = seen.event if seen.event in _NO_NUMBERS else TrackEvent.NOT_FOUND
+        state, reason = _NO_NUMBERS[event]
+        if state is MeasurementState.MERGED and track.merged_into is not None:
+            reason = f"merged into {track.merged_into} and counted there"
+        return replace(row, state=state, reason=reason if not seen.evidence else f"{reason}: {seen.evidence}")
+    return _measured(row, study, viable_map, (seen, labels), (boxes, settings))
+
+
+def _not_assessed(row: Measurement, reason: str) -> Measurement:
+    return replace(row, reason=reason, viable_state=MeasurementState.NOT_ASSESSED, viable_reason=reason)
+
+
+def _absent(row: Measurement, evidence: str) -> Measurement:
+    return replace(
+        row,
+        state=MeasurementState.ABSENT,
+        reason=evidence or "shown to be gone",
+        longest_diameter_mm=0.0,
+        perpendicular_diameter_mm=0.0,
+        volume_ml=0.0,
+        viable_state=MeasurementState.ABSENT,
+        viable_reason="lesion shown to be gone",
+        viable_longest_diameter_mm=0.0,
+        viable_perpendicular_diameter_mm=0.0,
+        viable_volume_ml=0.0,
+    )
+
+
+def _measured(
+    row: Measurement,
+    study: ExaminedStudy,
+    viable_map: ViableMap,
+    seen: tuple[Observation, list[int]],
+    where: tuple[dict[int, Box], MeasureSettings],
+) -> Measurement:
+    (observation, labels), (boxes, settings) = seen, where
+    prepared = study.prepared
+    voxels = study.lesion_map.labels.voxels
+    fragments = [(boxes[label], np.asarray(voxels[boxes[label]] == label)) for label in labels]
+    whole = size_of(prepared, fragments, whole_extent, settings)
+    assert whole is not None  # a label with a box has voxels
+    state = whole.state(settings)
+    if state is MeasurementState.MEASURED and observation.event is TrackEvent.MERGED:
+        state = MeasurementState.MERGED
+    elif state is MeasurementState.MEASURED and len(labels) > 1:
+        state = MeasurementState.SPLIT
+    row = replace(
+        row,
+        state=state,
+        reason=_reason(state, whole, len(labels)),
+        caliper=whole.caliper,
+        perpendicular_caliper=whole.perpendicular_caliper,
+        **({} if state is MeasurementState.TOO_SMALL else _numbers(whole, "")),
+    )
+    viable: list[tuple[Box, BoolArray]] | None = None
+    if viable_map.labels is not None:
+        marks = viable_map.labels.voxels
+        viable = [(box, lesion & (marks[box] > 0)) for box, lesion in fragments]
+    row, is_judged = _with_viable(row, study, viable_map, (viable, labels), settings)
+    largest = max(range(len(fragments)), key=lambda index: int(fragments[index][1].sum()))
+    box, lesion = fragments[largest]
+    part = viable[largest][1] if viable is not None and is_judged else lesion
+    judged = Judged(box=box, lesion=lesion, part=part if part.any() else lesion, solidity=whole.solidity)
+    seen_as = describe(prepared, viable_map, judged, settings)
+    return replace(
+        row,
+        aphe=seen_as.aphe,
+        washout=seen_as.washout,
+        pattern=seen_as.pattern,
+        well_delineated=seen_as.well_delineated,
+    )
+
+
+def _with_viable(
+    row: Measurement,
+    study: ExaminedStudy,
+    viable_map: ViableMap,
+    parts: tuple[list[tuple[Box, BoolArray]] | None, list[int]],
+    settings: MeasureSettings,
+) -> tuple[Measurement, bool]:
+    """Add the numbers of the viable part and tell whether it was measured."""
+    viable, labels = parts
+    reasons = [
+        viable_map.reason,
+        *(viable_map.evidence[label] for label in labels if label in viable_map.evidence),
+    ]
+    reason = "; ".join(reasons)
+    if viable is None:
+        return replace(row, viable_state=MeasurementState.NOT_ASSESSED, viable_reason=reason), False
+    gap = GapRule(length_mm=settings.gap_mm, fraction=settings.gap_fraction)
+    size = size_of(study.prepared, viable, partial(viable_extent, gap=gap), settings)
+    if size is None:
+        gone = replace(
+            row,
+            viable_state=MeasurementState.ABSENT,
+            viable_reason=f"no viable part: {reason}",
+            viable_longest_diameter_mm=0.0,
+            viable_perpendicular_diameter_mm=0.0,
+            viable_volume_ml=0.0,
+        )
+        return gone, False
+    state = size.state(settings)
+    if state is MeasurementState.TOO_SMALL:
+        reason = f"{_reason(state, size, 1)}; {reason}"
+    row = replace(
+        row,
+        viable_state=state,
+        viable_reason=reason,
+        viable_caliper=size.caliper,
+        viable_perpendicular_caliper=size.perpendicular_caliper,
+        **({} if state is MeasurementState.TOO_SMALL else _numbers(size, "viable_")),
+    )
+    return row, state is MeasurementState.MEASURED
+
+
+def _numbers(size: Size, prefix: str) -> dict[str, Any]:
+    return {
+        f"{prefix}longest_diameter_mm": round_length(size.longest_mm),
+        f"{prefix}perpendicular_diameter_mm": round_length(size.perpendicular_mm),
+        f"{prefix}volume_ml": round_volume(size.volume_ml),
+        f"{prefix}longest_diameter_mm_sd": round_length(size.longest_sd_mm),
+        f"{prefix}perpendicular_diameter_mm_sd": round_length(size.perpendicular_sd_mm),
+        f"{prefix}volume_ml_sd": round_volume(size.volume_sd_ml),
+    }
+
+
+def _reason(state: MeasurementState, size: Size, fragments: int) -> str:
+    match state:
+        case MeasurementState.TOO_SMALL:
+            return (
+                f"{round_length(size.longest_mm):g} mm in {size.voxels} voxels: too small to measure reliably"
+            )
+        case MeasurementState.SPLIT:
+            return f"{fragments} fragments: diameters and volumes added"
+        case MeasurementState.MERGED:
+            return "several lesions grown together: measured as one"
+        case _:
+            return ""
+
+
+def _boxes(study: ExaminedStudy) -> dict[int, Box]:
+    """Give the part of the prepared grid around each label, with a margin."""
+    voxels = study.lesion_map.labels.voxels
+    found = ndimage.find_objects(voxels.astype(np.int32))
+    return {
+        label: (_widened(box[0]), _widened(box[1]), _widened(box[2]))
+        for label, box in enumerate(found, start=1)
+        if box is not None
+    }
+
+
+def _widened(part: slice) -> slice:
+    return slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN)
+
+
+def _with_new_lesion_status(
+    track: LesionTrack, rows: list[Measurement], settings: MeasureSettings
+) -> list[Measurement]:
+    """State how sure it is that a lesion that was not there at first is a new malignant one.
+
+    Definite from the study on at which it has 10 mm or more with arterial hyperenhancement and washout, or
+    has grown by 10 mm to 10 mm or more; equivocal until then [Lencioni 2010]. A benign pattern stays
+    equivocal, and so does what a network found where the earlier studies did not show liver: it may have
+    been missed there.
+    """
+    first: tuple[date, float] | None = None
+    status = NewLesionStatus.EQUIVOCAL
+    news = [seen for seen in track.observations if seen.event is TrackEvent.NEW]
+    dates = [seen.study_date for seen in news]
+    was_liver = all(seen.was_liver_before is True for seen in news)
+    result = []
+    for row in rows:
+        length = row.longest_diameter_mm
+        if dates and row.study_date >= dates[0] and row.caliper is not None:
+            if length is not None:
+                first = first or (row.study_date, length)
+                believed = was_liver or row.source is not MeasurementSource.NETWORK
+                if believed and _is_definite(row, length, length - first[1], settings):
+                    status = NewLesionStatus.DEFINITE
+            row = replace(row, new_lesion_status=status)
+        result.append(row)
+    return result
+
+
+def _is_definite(row: Measurement, length: float, growth: float, settings: MeasureSettings) -> bool:
+    if row.pattern in (CYST_LIKE, HAEMANGIOMA_LIKE) or length < settings.definite_new_mm * (1.0 - 1e-9):
+        return False
+    return bool(row.aphe and row.washout) or growth >= settings.new_growth_mm * (1.0 - 1e-9)

@@ -1,0 +1,231 @@
+"""One study on one grid: liver found, contrast phases in register, cropped around the liver."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from scipy import ndimage
+
+from mrresponse.domain import (
+    BoolArray,
+    ContrastPhase,
+    Flag,
+    FloatArray,
+    Image,
+    LabelMap,
+    PreparedStudy,
+    Series,
+    Study,
+)
+from mrresponse.errors import DataError
+from mrresponse.geometry import (
+    bounding_box,
+    crop,
+    dilate,
+    erode,
+    grow_box,
+    margin_voxels,
+    resample_image,
+    to_canonical,
+)
+from mrresponse.registration import Registration, RegistrationSettings, register_phases
+
+# Arterial first: the best reference of those that Raab 2025 compared, and the phase viability is read from.
+REFERENCE_ORDER = (
+    ContrastPhase.ARTERIAL,
+    ContrastPhase.PORTAL_VENOUS,
+    ContrastPhase.DELAYED,
+    ContrastPhase.HEPATOBILIARY,
+    ContrastPhase.PRECONTRAST,
+    ContrastPhase.OTHER,
+)
+
+LiverOf = Callable[[Series, Image], Image | None]
+
+
+class LiverPhases(StrEnum):
+    """In which contrast phases the liver is looked for."""
+
+    REFERENCE = "reference"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareSettings:
+    """How a study is brought onto one grid.
+
+    Parameters
+    ----------
+    liver_phases
+        ``reference`` looks for the liver once, ``all`` in every contrast phase; the mean then counts.
+    liver_threshold
+        Probability from which a voxel is liver.
+    closing_mm
+        Gaps up to twice this width are closed in the liver of a network; a given mask is left as it is.
+    margin_mm
+        What is kept around the liver.
+    least_cross_phase_dice, least_main_share
+        Below these the livers of two phases, or the pieces of one, disagree too much: a flag.
+    """
+
+    liver_phases: LiverPhases = LiverPhases.REFERENCE
+    liver_threshold: float = 0.5
+    closing_mm: float = 3.0
+    margin_mm: float = 20.0
+    least_cross_phase_dice: float = 0.85
+    least_main_share: float = 0.95
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+
+
+def prepare(
+    study: Study, images: Mapping[ContrastPhase, Image], liver_of: LiverOf, settings: PrepareSettings
+) -> PreparedStudy:
+    """Find the liver, crop around it, and bring the T1 contrast phases into register.
+
+    Parameters
+    ----------
+    images
+        One image per contrast phase, in the order of its file.
+    liver_of
+        Gives the liver probability on the grid that went in, or ``None`` where it has none for that series.
+
+    Raises
+    ------
+    DataError
+        ``no_image`` without any image, ``no_liver`` where no liver is found in the reference phase.
+    """
+    reference = next((phase for phase in REFERENCE_ORDER if phase in images), None)
+    if reference is None:
+        raise _error(study, None, "found no image, expected at least one series", "no_image")
+    native = images[reference]
+    probability = liver_of(_series(study, reference), native)
+    if probability is None:
+        raise _error(study, reference, "found no liver mask for the reference series", "no_liver")
+    fixed, probability = to_canonical(native), to_canonical(probability)
+    raw = probability.voxels >= settings.liver_threshold
+    box = bounding_box(_main_body(raw))
+    if box is None:
+        raise _error(study, reference, "found no liver, expected one in the reference series", "no_liver")
+    flags = [] if _main_share(raw) >= settings.least_main_share else [_fragments(study, reference, raw)]
+
+    box = grow_box(box, fixed.grid.shape, margin_voxels(fixed.grid.spacing_mm, settings.margin_mm))
+    (i, j, k) = box
+    start, shape = (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
+    fixed, probability = crop(fixed, start, shape), crop(probability, start, shape)
+    liver = _liver(probability, settings)
+
+    others = [phase for phase in REFERENCE_ORDER if phase in images and phase is not reference]
+    others = [phase for phase in others if phase is not ContrastPhase.OTHER]
+    moving = {phase: to_canonical(images[phase]) for phase in others}
+    # two threads, each phase by itself: the result does not depend on which of them is first
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found = pool.map(
+            lambda image: register_phases(image, fixed, liver, settings.registration), moving.values()
+        )
+        registrations = dict(zip(others, found, strict=True))
+    aligned = {
+        phase: resample_image(moving[phase], fixed.grid, transform=registrations[phase].transform)
+        for phase in others
+    }
+    flags += [_rejected(study, phase, one) for phase, one in registrations.items() if not one.accepted]
+    if settings.liver_phases is LiverPhases.ALL:
+        seen = _other_livers(study, images, liver_of, registrations, fixed)
+        flags += _disagreements(study, liver, seen, settings)
+        mean = np.stack([probability.voxels, *seen.values()]).mean(axis=0)
+        probability = Image(voxels=mean.astype(np.float32), grid=fixed.grid)
+        liver = _liver(probability, settings)
+    return PreparedStudy(
+        study=study,
+        grid=fixed.grid,
+        native_grid=native.grid,
+        crop_start=start,
+        images={reference: fixed, **aligned},
+        reference=reference,
+        liver=liver,
+        liver_probability=probability,
+        agent=next((series.agent for series in study.series if series.agent is not None), None),
+        flags=tuple(flags),
+    )
+
+
+def _series(study: Study, phase: ContrastPhase) -> Series:
+    return next(series for series in study.series if series.contrast_phase is phase)
+
+
+def _liver(probability: Image, settings: PrepareSettings) -> LabelMap:
+    """Largest piece, filled and closed; a mask that was given as 0 and 1 is believed as it is."""
+    mask = probability.voxels >= settings.liver_threshold
+    is_given = bool(np.isin(probability.voxels, (0.0, 1.0)).all())
+    if not is_given:
+        spacing_mm = probability.grid.spacing_mm
+        grown = dilate(_main_body(mask), spacing_mm, settings.closing_mm)
+        mask = ndimage.binary_fill_holes(erode(grown, spacing_mm, settings.closing_mm))
+    return LabelMap(voxels=mask.astype(np.uint16), grid=probability.grid)
+
+
+def _main_body(mask: BoolArray) -> BoolArray:
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == int(sizes.argmax()))
+
+
+def _main_share(mask: BoolArray) -> float:
+    return float(_main_body(mask).sum()) / max(float(mask.sum()), 1.0)
+
+
+def _other_livers(
+    study: Study,
+    images: Mapping[ContrastPhase, Image],
+    liver_of: LiverOf,
+    registrations: Mapping[ContrastPhase, Registration],
+    fixed: Image,
+) -> dict[ContrastPhase, FloatArray]:
+    """Find the liver in the other phases and bring it to the reference."""
+    seen = {}
+    for phase, registration in registrations.items():
+        liver = liver_of(_series(study, phase), images[phase])
+        if liver is not None:
+            there = to_canonical(liver)
+            seen[phase] = resample_image(there, fixed.grid, transform=registration.transform).voxels
+    return seen
+
+
+def _disagreements(
+    study: Study, liver: LabelMap, seen: Mapping[ContrastPhase, FloatArray], settings: PrepareSettings
+) -> list[Flag]:
+    flags = []
+    one = liver.voxels > 0
+    for phase, probability in seen.items():
+        other = probability >= settings.liver_threshold
+        dice = 2.0 * float((one & other).sum()) / max(float(one.sum() + other.sum()), 1.0)
+        if dice < settings.least_cross_phase_dice:
+            message = f"liver in {phase.value} and reference overlap with Dice {dice:.2f}"
+            expected = f"expected at least {settings.least_cross_phase_dice:.2f}"
+            flags.append(_flag(study, "cross_phase_dice", f"{message}, {expected}"))
+    return flags
+
+
+def _fragments(study: Study, phase: ContrastPhase, mask: BoolArray) -> Flag:
+    share = 100.0 * _main_share(mask)
+    return _flag(study, "fragments", f"largest piece is {share:.0f} % of the liver found in {phase.value}")
+
+
+def _rejected(study: Study, phase: ContrastPhase, registration: Registration) -> Flag:
+    message = f"{phase.value} was left where it is: {registration.reason}"
+    return _flag(study, "registration_rejected", message)
+
+
+def _flag(study: Study, code: str, message: str) -> Flag:
+    return Flag(patient_id=study.patient_id, study_date=study.study_date, code=code, message=message)
+
+
+def _error(study: Study, phase: ContrastPhase | None, message: str, code: str) -> DataError:
+    series = None if phase is None else _series(study, phase).name
+    return DataError(
+        message, code=code, patient_id=study.patient_id, study_date=study.study_date, series=series
+    )

@@ -1,0 +1,185 @@
+"""The table a radiologist signs: for each assessment of a patient, lesions down and visits across.
+
+The machine-readable truth is ``assessments.csv`` and ``measurements.csv``; this table is for eyes and opens in
+a spreadsheet. A group is one patient, treatment phase, criterion and reader (roles and baseline belong to the
+phase). Its columns ``visit_1`` to ``visit_n`` are the group's own visits, the first normally its baseline, and
+the group begins with a row of their dates. A lesion's row gives the number that the criterion reads, ``0``
+only where absence was shown, and otherwise the word for the state ("not found", "not assessed"). Text that a
+spreadsheet would run as a formula is preceded by an apostrophe.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult
+from mrresponse.files import write_atomically
+from mrresponse.report.wording import (
+    ROLE_WORDS,
+    decimal,
+    percent,
+    phases_in_order,
+    plain,
+    quantity_of,
+    size_cell,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionTableRow:
+    """One line of ``lesion_table.csv``; ``cells`` are the visits of its group in order of date."""
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    reader: str
+    row: str
+    lesion_id: str = ""
+    role: str = ""
+    unit: str = ""
+    cells: tuple[str, ...] = ()
+
+
+_COLUMNS = ("patient_id", "treatment_phase", "criterion", "reader", "row", "lesion_id", "role", "unit")
+
+_SUMMARY: tuple[tuple[str, Callable[[Assessment], str]], ...] = (
+    ("target response", lambda row: row.target or ""),
+    ("non-target response", lambda row: row.non_target or ""),
+    ("new lesions", lambda row: row.new_lesions or ""),
+    ("liver response", lambda row: row.liver_response or ""),
+    ("overall response", lambda row: row.overall or ""),
+    ("reason", lambda row: row.reason),
+    ("flags", lambda row: "; ".join(row.flags)),
+)
+
+
+def lesion_table(results: Iterable[PatientResult]) -> tuple[LesionTableRow, ...]:
+    """Lay out every assessment of every patient as lesions by visits."""
+    return tuple(
+        row for result in results for group in assessment_groups(result) for row in _group_rows(result, group)
+    )
+
+
+def assessment_groups(result: PatientResult) -> tuple[tuple[Assessment, ...], ...]:
+    """Split a patient's assessments by treatment phase, criterion and reader, each group in order of date."""
+    groups: dict[tuple[str, str, str], list[Assessment]] = {}
+    for row in result.response.assessments:
+        groups.setdefault((row.treatment_phase, row.criterion, row.reader), []).append(row)
+    order = phases_in_order(result.response.phases, result.response.assessments)
+    keys = sorted(groups, key=lambda key: order.index(key[0]))
+    return tuple(tuple(sorted(groups[key], key=lambda row: row.study_date)) for key in keys)
+
+
+def write_lesion_table(path: Path, rows: Sequence[LesionTableRow]) -> None:
+    """Write ``lesion_table.csv``, with as many visit columns as the longest group needs."""
+    visits = max((len(row.cells) for row in rows), default=0)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *(f"visit_{number}" for number in range(1, visits + 1))])
+    for row in rows:
+        keys = [str(getattr(row, column)) for column in _COLUMNS]
+        blanks = [""] * (visits - len(row.cells))
+        writer.writerow([_spreadsheet_safe(cell) for cell in [*keys, *row.cells, *blanks]])
+    write_atomically(path, text.getvalue().encode("utf-8"))
+
+
+def _group_rows(result: PatientResult, group: Sequence[Assessment]) -> list[LesionTableRow]:
+    first = group[0]
+
+    def line(
+        row: str, cells: Iterable[str], *, unit: str = "", lesion: tuple[str, str] = ("", "")
+    ) -> LesionTableRow:
+        return LesionTableRow(
+            patient_id=first.patient_id,
+            treatment_phase=first.treatment_phase,
+            criterion=first.criterion,
+            reader=first.reader,
+            row=row,
+            lesion_id=lesion[0],
+            role=lesion[1],
+            unit=unit,
+            cells=tuple(cells),
+        )
+
+    rows = [
+        line("study date", (row.study_date.isoformat() for row in group)),
+        line("timepoint", _timepoints(group)),
+    ]
+    for lesion_id, role in _lesions(result, group):
+        measurements = _of_lesion(result, lesion_id, first.reader)
+        sample = next(iter(measurements.values()), None)
+        quantity = quantity_of(first.criterion, sample)
+        cells = (_cell(measurements, row) for row in group)
+        rows.append(line(quantity.name, cells, unit=quantity.unit, lesion=(lesion_id, role)))
+    unit = first.burden_unit
+    rows += [
+        line("sum of targets", (_number(burden(row), unit) for row in group), unit=unit),
+        line("change from baseline", (percent(row.change_from_baseline) for row in group), unit="%"),
+        line("change from nadir", (percent(row.change_from_nadir) for row in group), unit="%"),
+    ]
+    return rows + [line(name, (value(row) for row in group)) for name, value in _SUMMARY]
+
+
+def burden(row: Assessment) -> float | None:
+    """Give the sum over targets at a visit; a baseline row may carry it as its baseline only."""
+    return row.baseline_burden if row.is_baseline and row.current_burden is None else row.current_burden
+
+
+def _timepoints(group: Sequence[Assessment]) -> Iterable[str]:
+    for row in group:
+        if row.is_baseline:
+            yield "baseline"
+        else:
+            yield "after progression" if row.after_progression else "follow-up"
+
+
+def _lesions(result: PatientResult, group: Sequence[Assessment]) -> list[tuple[str, str]]:
+    """List the group's lesions with their role, targets first; measured ones without a role come last."""
+    key = (group[0].treatment_phase, group[0].criterion, group[0].reader)
+    dates = {row.study_date for row in group}
+    roles = {
+        role.lesion_id: role.role
+        for role in result.response.roles
+        if (role.treatment_phase, role.criterion, role.reader) == key
+    }
+    measured = {
+        row.lesion_id for row in result.measurements if row.reader == key[2] and row.study_date in dates
+    }
+    order = list(LesionRole)
+    with_role = sorted(roles, key=lambda lesion_id: (order.index(roles[lesion_id]), lesion_id))
+    return [(lesion_id, ROLE_WORDS[roles[lesion_id]]) for lesion_id in with_role] + [
+        (lesion_id, "no role") for lesion_id in sorted(measured - set(roles))
+    ]
+
+
+def _of_lesion(result: PatientResult, lesion_id: str, reader: str) -> dict[date, Measurement]:
+    return {
+        row.study_date: row
+        for row in result.measurements
+        if row.lesion_id == lesion_id and row.reader == reader
+    }
+
+
+def _cell(measurements: dict[date, Measurement], row: Assessment) -> str:
+    measurement = measurements.get(row.study_date)
+    if measurement is not None:
+        return size_cell(measurement, quantity_of(row.criterion, measurement))
+    return "not yet seen" if row.study_date < min(measurements, default=date.max) else "no record"
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else decimal(value, unit)
+
+
+def _spreadsheet_safe(cell: str) -> str:
+    cell = plain(cell)
+    if not cell.startswith(("=", "+", "-", "@")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -1,0 +1,179 @@
+"""How numbers, states and categories are written for a reader: rounding for display happens only here."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mrresponse.domain import (
+    Assessment,
+    ContrastPhase,
+    LesionRole,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    TreatmentPhase,
+)
+
+COURSE = "course"
+
+STATE_WORDS = {
+    MeasurementState.MEASURED: "measured",
+    MeasurementState.TOO_SMALL: "too small",
+    MeasurementState.ABSENT: "absent",
+    MeasurementState.NOT_FOUND: "not found",
+    MeasurementState.NOT_ASSESSED: "not assessed",
+    MeasurementState.MERGED: "merged",
+    MeasurementState.SPLIT: "split",
+}
+
+ROLE_WORDS = {
+    LesionRole.TARGET: "target",
+    LesionRole.NON_TARGET: "non-target",
+    LesionRole.NEW: "new",
+    LesionRole.EXCLUDED: "not counted",
+}
+
+CONTRAST_WORDS = {
+    ContrastPhase.PRECONTRAST: "precontrast",
+    ContrastPhase.ARTERIAL: "arterial",
+    ContrastPhase.PORTAL_VENOUS: "portal venous",
+    ContrastPhase.DELAYED: "delayed",
+    ContrastPhase.HEPATOBILIARY: "hepatobiliary",
+    ContrastPhase.OTHER: "other contrast",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What a criterion sums: its name and unit, where its number stands, and whether it is the viable part."""
+
+    name: str
+    unit: str
+    value: Callable[[Measurement], float | None]
+    is_viable: bool = False
+
+
+def _product(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first * second
+
+
+_WHOLE = Quantity(name="longest diameter", unit="mm", value=lambda m: m.longest_diameter_mm)
+_SHORT = Quantity(name="short axis", unit="mm", value=lambda m: m.perpendicular_diameter_mm)
+_VIABLE = Quantity(
+    name="longest viable diameter", unit="mm", value=lambda m: m.viable_longest_diameter_mm, is_viable=True
+)
+_VIABLE_AREA = Quantity(
+    name="viable longest x perpendicular diameter",
+    unit="mm2",
+    value=lambda m: _product(m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm),
+    is_viable=True,
+)
+_AREA = Quantity(
+    name="longest x perpendicular diameter",
+    unit="mm2",
+    value=lambda m: _product(m.longest_diameter_mm, m.perpendicular_diameter_mm),
+)
+_VOLUME = Quantity(name="volume", unit="mL", value=lambda m: m.volume_ml)
+_VIABLE_VOLUME = Quantity(name="viable volume", unit="mL", value=lambda m: m.viable_volume_ml, is_viable=True)
+
+# The first name that a criterion's name contains decides (response-criteria, section 1).
+_QUANTITIES = (
+    ("qeasl", _VIABLE_VOLUME),
+    ("vrecist", _VOLUME),
+    ("easl", _VIABLE_AREA),
+    ("mrecist", _VIABLE),
+    ("who", _AREA),
+)
+
+
+def quantity_of(criterion: str, measurement: Measurement | None = None) -> Quantity:
+    """Give the quantity that a criterion reads: of nodes the short axis, of other organs the whole."""
+    named = next((quantity for name, quantity in _QUANTITIES if name in criterion.lower()), _WHOLE)
+    if measurement is None or named.unit != "mm":
+        return named
+    if measurement.is_node:
+        return _SHORT
+    return named if measurement.organ == "liver" else _WHOLE
+
+
+def decimal(value: float, unit: str = "mm") -> str:
+    """Write a stored number with the digits of its unit, as rounded when it was measured."""
+    digits = {"mL": 3, "mm2": 0}.get(unit, 1)
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if unit == "mL" and "." in text else text
+
+
+def amount(value: float | None, unit: str = "mm") -> str:
+    """Write a number with its unit; a missing one as a dash."""
+    return "–" if value is None else f"{decimal(value, unit)} {unit.replace('mm2', 'mm²')}"
+
+
+def percent(fraction: float | None) -> str:
+    """Write a fraction in per cent, with as many digits as keep it apart from a round number beside it.
+
+    Published thresholds are multiples of five: -29.96 % must not be read as the -30 % of a partial response.
+    """
+    if fraction is None:
+        return ""
+    exact = 100.0 * fraction
+    for digits in (1, 2, 3):
+        shown = round(exact, digits)
+        if shown % 5.0 or abs(shown - exact) < 1e-6:
+            break
+    return f"{0.0 if shown == 0 else shown:.{digits}f}"
+
+
+def signed_percent(fraction: float | None) -> str:
+    """Write a change for the page: with its sign, a true minus, and a dash where it is undefined."""
+    text = percent(fraction)
+    if not text:
+        return "–"
+    return f"−{text[1:]} %" if text.startswith("-") else f"+{text} %"
+
+
+def size_cell(measurement: Measurement, quantity: Quantity) -> str:
+    """Write what a criterion reads from a lesion at one study: a number, or the word for why there is none.
+
+    0 is written only for what was shown to be absent; a default such as 5 mm stands behind its word.
+    """
+    value = quantity.value(measurement)
+    state = measurement.state
+    if quantity.is_viable and state in _PRESENT and measurement.viable_state is not None:
+        state = measurement.viable_state
+    if state is MeasurementState.ABSENT:
+        return "0"
+    if state in (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED):
+        return STATE_WORDS[state]
+    if state is MeasurementState.TOO_SMALL:
+        return "too small" if value is None else f"too small ({decimal(value, quantity.unit)})"
+    if value is None:
+        return "not assessed" if state is MeasurementState.MEASURED else STATE_WORDS[state]
+    return decimal(value, quantity.unit)
+
+
+_PRESENT = (MeasurementState.MEASURED, MeasurementState.MERGED, MeasurementState.SPLIT)
+
+
+def phases_in_order(phases: Iterable[TreatmentPhase], assessments: Sequence[Assessment]) -> tuple[str, ...]:
+    """Order the treatment phases by their start, the whole course last."""
+    starts = {phase.name: phase.start_date for phase in phases}
+    for row in assessments:
+        starts.setdefault(row.treatment_phase, None)
+    first = {name: _first_date(name, assessments) for name in starts}
+    return tuple(
+        sorted(starts, key=lambda name: (name == COURSE, str(starts[name] or first[name]), first[name], name))
+    )
+
+
+def _first_date(name: str, assessments: Sequence[Assessment]) -> str:
+    dates = [row.study_date.isoformat() for row in assessments if row.treatment_phase == name]
+    return min(dates, default="")
+
+
+def first_reader_first(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """Order the measurements of one lesion and study: masks and networks, which have pictures, then readers."""
+    return tuple(sorted(measurements, key=lambda m: (m.source is MeasurementSource.READER, m.reader)))
+
+
+def plain(text: str) -> str:
+    """Drop control characters, which no page or table can show."""
+    return "".join(letter for letter in text if letter >= " " and not "\x7f" <= letter <= "\x9f")

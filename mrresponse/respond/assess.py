@@ -1,0 +1,272 @@
+"""One treatment phase under one criterion for one reader: roles, components and responses at every visit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from mrresponse.domain import LesionRole, Measurement, Response
+from mrresponse.respond.criteria import Criterion, ProgressionCall
+from mrresponse.respond.findings import FindingsAtVisit, finding_name, findings_through, known_at_baseline
+from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
+from mrresponse.respond.newlesions import NewLesion, new_lesion_word, new_lesions_through
+from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets, with_entries
+from mrresponse.respond.roles import Role, select_roles
+from mrresponse.respond.rules import decide_non_target, overall_response
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.targets import TargetVisit, accept, begin, judge
+from mrresponse.respond.timeline import Visit
+from mrresponse.respond.values import is_liver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasisVisit:
+    """The components of one visit on one basis, the liver alone or everything.
+
+    ``dated_from`` is the first appearance of a new lesion that this visit establishes and that an
+    earlier visit held for equivocal; ``note`` is what a confirmed progression adds to the reason.
+    """
+
+    target: TargetVisit | None
+    target_response: Response | None
+    non_target: Response | None
+    non_target_reason: str
+    new_lesions: str
+    new_reason: str
+    response: Response
+    note: str = ""
+    dated_from: date | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """A treatment phase on one basis; ``baseline_burden`` is ``None`` without measurable disease."""
+
+    target_ids: tuple[str, ...]
+    non_target_ids: tuple[str, ...]
+    baseline_burden: float | None
+    baseline_lesions: str
+    visits: tuple[BasisVisit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseAssessment:
+    """A treatment phase from its baseline on, by visit: all disease, and the liver alone."""
+
+    baseline_date: date
+    roles: tuple[Role, ...]
+    baseline_findings: tuple[str, ...]
+    follow_ups: tuple[Visit, ...]
+    overall: Basis
+    liver: Basis
+    new: tuple[tuple[NewLesion, ...], ...]
+    findings: tuple[FindingsAtVisit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Disease:
+    """Lesions by role on one basis."""
+
+    targets: tuple[str, ...]
+    non_targets: tuple[str, ...]
+    liver_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What is the same for both bases of a phase."""
+
+    baseline: Visit
+    follow_ups: tuple[Visit, ...]
+    findings: tuple[FindingsAtVisit, ...]
+    new: tuple[tuple[NewLesion, ...], ...]
+    criterion: Criterion
+    settings: RespondSettings
+
+
+def assess_phase(
+    up_to_baseline: Sequence[Visit],
+    follow_ups: Sequence[Visit],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> PhaseAssessment:
+    """Assess every follow-up visit against the last of the visits up to the baseline."""
+    baseline = up_to_baseline[-1]
+    histories = _histories(up_to_baseline)
+    roles = select_roles(histories, baseline.study_date, criterion, settings)
+    known_findings = known_at_baseline(up_to_baseline, criterion, settings)
+    known = {role.lesion_id for role in roles if not role.may_be_new}
+    seen = _Seen(
+        baseline=baseline,
+        follow_ups=tuple(follow_ups),
+        findings=findings_through(known_findings, follow_ups, criterion, settings),
+        new=new_lesions_through(known, follow_ups, criterion, settings),
+        criterion=criterion,
+        settings=settings,
+    )
+    overall = _basis(_disease(roles, histories, liver_only=False), seen)
+    is_same = not known_findings and _is_liver_alone(roles, histories, seen)
+    return PhaseAssessment(
+        baseline_date=baseline.study_date,
+        roles=roles,
+        baseline_findings=tuple(finding_name(finding) for finding in known_findings.values()),
+        follow_ups=seen.follow_ups,
+        overall=overall,
+        liver=overall if is_same else _basis(_disease(roles, histories, liver_only=True), seen),
+        new=seen.new,
+        findings=seen.findings,
+    )
+
+
+def _histories(visits: Sequence[Visit]) -> dict[str, list[Measurement]]:
+    histories: dict[str, list[Measurement]] = {}
+    for visit in visits:
+        for lesion_id, measurement in visit.measurements.items():
+            histories.setdefault(lesion_id, []).append(measurement)
+    return histories
+
+
+def _is_liver_alone(
+    roles: Sequence[Role], histories: Mapping[str, Sequence[Measurement]], seen: _Seen
+) -> bool:
+    """Tell whether no lesion and no finding lies outside the liver, so that both bases are the same."""
+    return (
+        all(role.role is None or is_liver(histories[role.lesion_id][-1]) for role in roles)
+        and all(lesion.is_liver for lesions in seen.new for lesion in lesions)
+        and not any(said.entries for said in seen.findings)
+    )
+
+
+def _disease(
+    roles: Sequence[Role], histories: Mapping[str, Sequence[Measurement]], *, liver_only: bool
+) -> _Disease:
+    by_role: dict[LesionRole | None, list[str]] = {LesionRole.TARGET: [], LesionRole.NON_TARGET: [], None: []}
+    for role in roles:
+        if not liver_only or is_liver(histories[role.lesion_id][-1]):
+            by_role[role.role].append(role.lesion_id)
+    return _Disease(
+        targets=tuple(by_role[LesionRole.TARGET]),
+        non_targets=tuple(by_role[LesionRole.NON_TARGET]),
+        liver_only=liver_only,
+    )
+
+
+def _basis(disease: _Disease, seen: _Seen) -> Basis:
+    criterion, settings = seen.criterion, seen.settings
+    state = begin(disease.targets, seen.baseline, criterion, settings) if disease.targets else None
+    non_targets = assess_non_targets(disease.non_targets, seen.baseline, seen.follow_ups, criterion, settings)
+    immune = ImmuneState() if criterion.progression_call is ProgressionCall.CONFIRMED else None
+    doubtful: set[str] = set()
+    visits = []
+    for index, visit in enumerate(seen.follow_ups):
+        judged = judge(state, disease.targets, visit, criterion, settings) if state else None
+        target = judged.visit if judged else None
+        components = _components(target, non_targets[index], seen, index, disease)
+        components = _dated(components, _mine(seen, index, disease), doubtful)
+        call = None
+        if immune is not None:
+            evidence = _immune_evidence(components, non_targets[index], seen, index, disease)
+            call = step(immune, evidence, settings)
+            components = _with_call(components, call)
+        if state and judged and not (call and call.is_void):
+            accept(state, judged)
+        visits.append(components)
+    return Basis(
+        target_ids=disease.targets,
+        non_target_ids=disease.non_targets,
+        baseline_burden=state.baseline if state else None,
+        baseline_lesions=state.lesions if state else "",
+        visits=tuple(visits),
+    )
+
+
+def _mine(seen: _Seen, index: int, disease: _Disease) -> tuple[NewLesion, ...]:
+    return tuple(lesion for lesion in seen.new[index] if lesion.is_liver or not disease.liver_only)
+
+
+def _components(
+    target: TargetVisit | None, lesions: NonTargetVisit, seen: _Seen, index: int, disease: _Disease
+) -> BasisVisit:
+    said, visit = seen.findings[index], seen.follow_ups[index]
+    mine = _mine(seen, index, disease) if seen.new[index] else ()
+    non_target, reason, flags = _non_target(target, lesions, said, disease)
+    stated = {
+        "definite": said.texts("new", liver_only=disease.liver_only),
+        "equivocal": said.texts("equivocal", liver_only=disease.liver_only),
+    }
+    statuses = [lesion.status for lesion in mine] + [word for word, texts in stated.items() if texts]
+    word = new_lesion_word(statuses, is_read=not visit.unread)
+    shown = [lesion.text for lesion in mine if lesion.status == word and word != "none"]
+    shown += stated.get(word, ())
+    if word in ("equivocal", "candidate"):
+        flags.append(f"new_lesion_{word}")
+    response = target.decision.response if target else None
+    return BasisVisit(
+        target=target,
+        target_response=response,
+        non_target=non_target,
+        non_target_reason=reason,
+        new_lesions=word,
+        new_reason="; ".join(shown),
+        response=overall_response(response, non_target, word),
+        flags=tuple(flags),
+    )
+
+
+def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]) -> BasisVisit:
+    """Date a new lesion that is definite now and was doubtful before at its first appearance."""
+    if not mine:
+        return components
+    dates = [x.first_seen for x in mine if x.status == "definite" and x.lesion_id in doubtful]
+    doubtful |= {x.lesion_id for x in mine if x.status in ("equivocal", "candidate")}
+    doubtful -= {x.lesion_id for x in mine if x.status == "definite"}
+    if not dates:
+        return components
+    flags = (*components.flags, "progression_dated_earlier")
+    return replace(components, dated_from=min(dates), flags=flags)
+
+
+def _non_target(
+    target: TargetVisit | None, lesions: NonTargetVisit, said: FindingsAtVisit, disease: _Disease
+) -> tuple[Response | None, str, list[str]]:
+    if not said.entries and not lesions.growth:
+        return *decide_non_target(lesions.evidence), []
+    entries = {
+        component: said.texts(component, liver_only=disease.liver_only)
+        for component in ("progressing", "missing", "present", "gone")
+    }
+    flags = []
+    if lesions.growth and target is None:
+        entries["progressing"] = (*entries["progressing"], lesions.growth)
+    elif lesions.growth:
+        flags.append("non_target_growth")
+    response, reason = decide_non_target(with_entries(lesions.evidence, entries))
+    return response, reason, flags
+
+
+def _immune_evidence(
+    components: BasisVisit, lesions: NonTargetVisit, seen: _Seen, index: int, disease: _Disease
+) -> ImmuneEvidence:
+    said, visit = seen.findings[index], seen.follow_ups[index]
+    return ImmuneEvidence(
+        study_date=visit.study_date,
+        target=components.target_response,
+        burden=components.target.burden if components.target else None,
+        non_target=components.non_target,
+        non_target_burden=lesions.burden,
+        non_target_stated=bool(said.texts("progressing", liver_only=disease.liver_only)),
+        new=_mine(seen, index, disease),
+        new_stated=said.names("new", liver_only=disease.liver_only),
+        is_read=not visit.unread,
+    )
+
+
+def _with_call(components: BasisVisit, call: ImmuneCall) -> BasisVisit:
+    return replace(
+        components,
+        target_response=call.target,
+        non_target=call.non_target,
+        response=call.response,
+        note=call.note,
+        flags=(*components.flags, *call.flags),
+    )

@@ -1,0 +1,176 @@
+"""What a reader saw outside the measured lesions, as non-target and new disease of one treatment phase."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mrresponse.domain import Affects, Cytology, Finding, FindingKind, FindingStatus
+from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.roles import is_malignant_node
+from mrresponse.respond.rules import number
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.timeline import Visit
+from mrresponse.respond.values import LIVER
+
+Key = tuple[FindingKind, str]
+FLUID = frozenset({FindingKind.EFFUSION, FindingKind.ASCITES})
+WORSE = frozenset({FindingStatus.NEW, FindingStatus.PROGRESSING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingEntry:
+    """One statement that enters a component: ``kind`` progressing, missing, present, gone, new or equivocal."""
+
+    component: str
+    name: str
+    text: str
+    is_liver: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingsAtVisit:
+    """The entries of one visit and the flags they raise."""
+
+    entries: tuple[FindingEntry, ...]
+    flags: tuple[str, ...] = ()
+
+    def texts(self, component: str, *, liver_only: bool) -> tuple[str, ...]:
+        """Return the texts of one component."""
+        return tuple(e.text for e in self._of(component, liver_only=liver_only))
+
+    def names(self, component: str, *, liver_only: bool) -> tuple[str, ...]:
+        """Return the names of the findings of one component."""
+        return tuple(e.name for e in self._of(component, liver_only=liver_only))
+
+    def _of(self, component: str, *, liver_only: bool) -> tuple[FindingEntry, ...]:
+        if not self.entries:
+            return ()
+        return tuple(e for e in self.entries if e.component == component and (e.is_liver or not liver_only))
+
+
+def key_of(finding: Finding) -> Key:
+    """Return what identifies a finding through time: its kind and its site."""
+    return finding.kind, finding.site.strip().lower()
+
+
+def is_of_liver(finding: Finding) -> bool:
+    """Tell whether a finding enters the liver's own response (contracts section 1)."""
+    if finding.affects is not Affects.OVERALL or finding.kind is FindingKind.VEIN_THROMBUS:
+        return True
+    return finding.kind is FindingKind.NON_TARGET and LIVER in finding.site.lower()
+
+
+def known_at_baseline(
+    visits: Iterable[Visit], criterion: Criterion, settings: RespondSettings
+) -> dict[Key, Finding]:
+    """Return the disease that findings had reported up to a baseline and not as gone.
+
+    A finding first reported as new at the baseline study is part of that baseline.
+    """
+    known: dict[Key, Finding] = {}
+    for visit in visits:
+        for finding in visit.findings:
+            if finding.status is FindingStatus.GONE:
+                known.pop(key_of(finding), None)
+            elif is_disease(finding, criterion, settings):
+                known[key_of(finding)] = finding
+    return known
+
+
+def is_disease(finding: Finding, criterion: Criterion, settings: RespondSettings) -> bool:
+    """Tell whether a finding is tumour: fluid by its cytology, a node by its size where given."""
+    if finding.kind in FLUID:
+        return finding.cytology is Cytology.POSITIVE
+    if finding.kind is FindingKind.LYMPH_NODE and finding.size_mm is not None:
+        return is_malignant_node(finding.site, finding.size_mm, criterion, settings)
+    return finding.kind is not FindingKind.OTHER
+
+
+def findings_through(
+    known: dict[Key, Finding], visits: Sequence[Visit], criterion: Criterion, settings: RespondSettings
+) -> tuple[FindingsAtVisit, ...]:
+    """Return what the findings say at each follow-up visit of a phase.
+
+    Known disease that a visit does not report is missing there. New disease stays new until it is reported gone,
+    at every visit whose images were read.
+    """
+    new: dict[Key, Finding] = {}
+    result = []
+    for visit in visits:
+        reported = {key_of(finding) for finding in visit.findings}
+        entries: list[FindingEntry] = []
+        flags: list[str] = []
+        for finding in visit.findings:
+            entry, flag = _entry(finding, known, new, criterion, settings)
+            entries += [entry] if entry else []
+            flags += [flag] if flag else []
+            if entry and entry.component == "new":
+                new[key_of(finding)] = finding
+            elif finding.status is FindingStatus.GONE:
+                new.pop(key_of(finding), None)
+        for key, finding in known.items():
+            if key not in reported:
+                entries.append(_carried(finding, "missing", "not reported at this visit"))
+        if not visit.unread:
+            for key, finding in new.items():
+                if key not in reported:
+                    entries.append(_carried(finding, "new", f"first reported {finding.date.isoformat()}"))
+        result.append(FindingsAtVisit(entries=tuple(entries), flags=tuple(flags)))
+    return tuple(result)
+
+
+def _entry(
+    finding: Finding,
+    known: dict[Key, Finding],
+    new: dict[Key, Finding],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> tuple[FindingEntry | None, str]:
+    key, status = key_of(finding), finding.status
+    if finding.kind is FindingKind.OTHER:
+        return None, "finding_not_counted"
+    if not is_disease(finding, criterion, settings) and key not in known:
+        fluid_grew = finding.kind in FLUID and status in WORSE
+        return None, "cytology_missing" if fluid_grew else ""
+    if finding.kind in FLUID and status in WORSE and finding.cytology is not Cytology.POSITIVE:
+        return _made(finding, "present"), "cytology_missing"
+    if status is FindingStatus.NEW:
+        return _made(finding, "new"), ""
+    if status is FindingStatus.PROGRESSING:
+        return _made(finding, "progressing"), ""
+    if status is FindingStatus.GONE:
+        return (_made(finding, "gone") if key in known else None), ""
+    if key in new:
+        return _made(finding, "new"), ""
+    if key in known:
+        return _made(finding, "present"), ""
+    return _made(finding, "equivocal"), "finding_without_baseline"
+
+
+def _made(finding: Finding, component: str) -> FindingEntry:
+    return FindingEntry(
+        component=component,
+        name=finding_name(finding),
+        text=describe_finding(finding),
+        is_liver=is_of_liver(finding),
+    )
+
+
+def _carried(finding: Finding, component: str, why: str) -> FindingEntry:
+    name = finding_name(finding)
+    return FindingEntry(component=component, name=name, text=f"{name} {why}", is_liver=is_of_liver(finding))
+
+
+def describe_finding(finding: Finding) -> str:
+    """Return a finding as it is read in a reason."""
+    size = f" {number(finding.size_mm)} mm" if finding.size_mm is not None else ""
+    cytology = f", cytology {finding.cytology.value}" if finding.cytology else ""
+    author = f" by {finding.author}" if finding.author else ""
+    return (
+        f"{finding_name(finding)}{size} {finding.status.value}{cytology} ({finding.date.isoformat()}{author})"
+    )
+
+
+def finding_name(finding: Finding) -> str:
+    """Return the kind and the site of a finding."""
+    site = f" {finding.site}" if finding.site else ""
+    return f"{finding.kind.value.replace('_', ' ')}{site}"

@@ -1,0 +1,301 @@
+"""iRECIST: progression that a later scan must confirm (Seymour 2017; response-criteria section 3)."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+
+from mrresponse.domain import Response
+from mrresponse.respond.newlesions import NewLesion
+from mrresponse.respond.rules import exceeds, overall_response, reaches
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.values import organ_of, short_axis_mm
+
+EARLY_SCAN = "early_scan_ignored"
+IMMUNE_WORDS = {
+    Response.CR: Response.ICR,
+    Response.PR: Response.IPR,
+    Response.SD: Response.ISD,
+    Response.PD: Response.IUPD,
+    Response.NON_CR_NON_PD: Response.NON_ICR_NON_IUPD,
+    Response.NE: Response.NE,
+    Response.NED: Response.NED,
+}
+PLAIN_WORDS = {immune: plain for plain, immune in IMMUNE_WORDS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImmuneEvidence:
+    """What RECIST 1.1 says of one visit, and the sizes that a confirmation compares."""
+
+    study_date: date
+    target: Response | None
+    burden: float | None
+    non_target: Response | None
+    non_target_burden: float | None
+    non_target_stated: bool
+    new: tuple[NewLesion, ...]
+    new_stated: tuple[str, ...]
+    is_read: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImmuneCall:
+    """iRECIST words of one visit; a call that ``is_void`` changed no state and enters no nadir."""
+
+    target: Response | None
+    non_target: Response | None
+    response: Response
+    note: str
+    flags: tuple[str, ...] = ()
+    is_void: bool = False
+
+
+@lru_cache(maxsize=2048)
+def immune_overall(
+    target: Response | None, non_target: Response | None, *, is_new: bool, has_prior: bool, is_further: bool
+) -> Response:
+    """Combine iRECIST components (Seymour 2017, table 2).
+
+    ``is_new`` means new disease at this visit, ``has_prior`` a pending iUPD, ``is_further`` that any category
+    progressed further.
+    """
+    if Response.ICPD in (target, non_target):
+        return Response.ICPD
+    if Response.IUPD in (target, non_target) or is_new:
+        return Response.ICPD if has_prior and is_further else Response.IUPD
+    plain_target = PLAIN_WORDS.get(target, Response.NE) if target is not None else None
+    plain_non_target = PLAIN_WORDS.get(non_target, Response.NE) if non_target is not None else None
+    return IMMUNE_WORDS[overall_response(plain_target, plain_non_target, "none")]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The first unconfirmed progression of a run: what progressed, and sizes then."""
+
+    since: date
+    last: date
+    by_target: bool
+    by_non_target: bool
+    burden: float | None
+    non_target_burden: float | None
+    new_sizes: dict[str, float | None]
+
+
+@dataclass(slots=True)
+class ImmuneState:
+    """What the scans so far have established."""
+
+    pending: _Pending | None = None
+    confirmed_on: date | None = None
+    new_nadirs: dict[str, float | None] = field(default_factory=dict)
+    new_targets: dict[str, str] = field(default_factory=dict)
+    stated: set[str] = field(default_factory=set)
+
+
+def step(state: ImmuneState, evidence: ImmuneEvidence, settings: RespondSettings) -> ImmuneCall:
+    """Judge one visit and carry the state forward."""
+    sizes = _new_sizes(state, evidence, settings)
+    if state.confirmed_on is not None:
+        response = Response.ICPD if evidence.is_read else Response.NE
+        return _call(evidence, response, f"progression was confirmed on {state.confirmed_on.isoformat()}")
+    if state.pending is None:
+        return _first_call(state, evidence, sizes, settings)
+    days = (evidence.study_date - state.pending.since).days
+    if days < settings.irecist_confirm_min_days - settings.irecist_confirm_tolerance_days:
+        note = f"{days} days after the iUPD of {state.pending.since.isoformat()}: changes nothing"
+        return _call(evidence, Response.IUPD, note, flags=(EARLY_SCAN,), is_void=True)
+    return _pending_call(state, state.pending, evidence, sizes, settings)
+
+
+def _first_call(
+    state: ImmuneState, evidence: ImmuneEvidence, sizes: dict[str, float | None], settings: RespondSettings
+) -> ImmuneCall:
+    unknown = [lesion for lesion in sizes if lesion not in state.new_nadirs]
+    stated = set(evidence.new_stated) - state.stated
+    grown = [
+        lesion for lesion, size in sizes.items() if _has_regrown(state.new_nadirs.get(lesion), size, settings)
+    ]
+    is_new = bool(unknown or stated or grown)
+    response = immune_overall(
+        _word(evidence.target), _word(evidence.non_target), is_new=is_new, has_prior=False, is_further=False
+    )
+    if response is Response.IUPD:
+        state.pending = _Pending(
+            since=evidence.study_date,
+            last=evidence.study_date,
+            by_target=evidence.target is Response.PD,
+            by_non_target=evidence.non_target is Response.PD,
+            burden=evidence.burden,
+            non_target_burden=evidence.non_target_burden,
+            new_sizes=dict(sizes),
+        )
+        _record(state, evidence, sizes)
+        return _call(evidence, response, "first progression: to be confirmed after 4 to 8 weeks")
+    _record(state, evidence, sizes)
+    return _settled_call(evidence, response, sizes)
+
+
+def _pending_call(
+    state: ImmuneState,
+    pending: _Pending,
+    evidence: ImmuneEvidence,
+    sizes: dict[str, float | None],
+    settings: RespondSettings,
+) -> ImmuneCall:
+    late = (evidence.study_date - pending.last).days > settings.irecist_confirm_max_days
+    flags = ("late_confirmation",) if late else ()
+    further = _further(state, pending, evidence, sizes, settings)
+    if further:
+        state.confirmed_on = evidence.study_date
+        return _call(
+            evidence,
+            Response.ICPD,
+            f"confirms the iUPD of {pending.since.isoformat()}: {further}",
+            flags=flags,
+        )
+    unmeasured = [lesion for lesion, organ in state.new_targets.items() if sizes.get(lesion, 0.0) is None]
+    if evidence.target is Response.NE or unmeasured or not evidence.is_read:
+        what = f"new lesion {', '.join(unmeasured)} not measured" if unmeasured else "not evaluable"
+        response = Response.IUPD if evidence.non_target is Response.PD else Response.NE
+        return _call(evidence, response, what, is_void=True)
+    if _is_reset(pending, evidence, sizes):
+        state.pending = None
+        _record(state, evidence, sizes)
+        response = immune_overall(
+            _word(evidence.target),
+            _word(evidence.non_target),
+            is_new=False,
+            has_prior=False,
+            is_further=False,
+        )
+        return _settled_call(evidence, response, sizes)
+    pending.last = evidence.study_date
+    _record(state, evidence, sizes)
+    note = f"no further change since the iUPD of {pending.since.isoformat()}"
+    return _call(evidence, Response.IUPD, note, flags=flags)
+
+
+def _further(
+    state: ImmuneState,
+    pending: _Pending,
+    evidence: ImmuneEvidence,
+    sizes: dict[str, float | None],
+    settings: RespondSettings,
+) -> str:
+    """Return what progressed further since the pending iUPD, or nothing."""
+    least = settings.irecist_confirm_growth_mm
+    if evidence.target is Response.PD and not pending.by_target:
+        return "targets progress too"
+    if evidence.non_target is Response.PD and not pending.by_non_target:
+        return "non-targets progress too"
+    if pending.by_target and _grew(pending.burden, evidence.burden, least):
+        return f"target sum {evidence.burden} mm, at least {least} mm above {pending.burden} mm"
+    if pending.by_non_target and evidence.non_target_stated:
+        return "non-targets increased further"
+    if pending.by_non_target and _grew(pending.non_target_burden, evidence.non_target_burden, 0.0):
+        return f"non-target sum {evidence.non_target_burden} mm above {pending.non_target_burden} mm"
+    another = [
+        lesion for lesion in sizes if lesion not in pending.new_sizes and lesion not in state.new_nadirs
+    ]
+    another += sorted(set(evidence.new_stated) - state.stated)
+    if another:
+        return f"another new lesion: {', '.join(another)}"
+    return _new_growth(state, pending, sizes, least)
+
+
+def _new_growth(state: ImmuneState, pending: _Pending, sizes: dict[str, float | None], least: float) -> str:
+    then = [pending.new_sizes.get(lesion) for lesion in state.new_targets if lesion in pending.new_sizes]
+    now = [sizes.get(lesion, 0.0) for lesion in state.new_targets if lesion in pending.new_sizes]
+    if None not in then and None not in now:
+        before, after = math.fsum(s or 0.0 for s in then), math.fsum(s or 0.0 for s in now)
+        if _grew(before, after, least):
+            return f"new target sum {after:.10g} mm, at least {least} mm above {before:.10g} mm"
+    for lesion, size in sizes.items():
+        if lesion not in state.new_targets and _grew(pending.new_sizes.get(lesion), size, 0.0):
+            return f"new non-target {lesion} increased to {size} mm"
+    return ""
+
+
+def _grew(before: float | None, after: float | None, least: float) -> bool:
+    if before is None or after is None:
+        return False
+    return reaches(after - before, least) if least > 0.0 else exceeds(after, before)
+
+
+def _is_reset(pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, float | None]) -> bool:
+    """Tell whether targets and non-targets meet a response again by shrinkage since the pending iUPD."""
+    if Response.PD in (evidence.target, evidence.non_target):
+        return False
+    new_gone = bool(pending.new_sizes) and not sizes and not evidence.new_stated
+    shrank = (
+        pending.burden is not None
+        and evidence.burden is not None
+        and exceeds(pending.burden, evidence.burden)
+    )
+    return pending.by_target or pending.by_non_target or shrank or new_gone
+
+
+def _has_regrown(nadir: float | None, size: float | None, settings: RespondSettings) -> bool:
+    if nadir is None or size is None or nadir == 0.0:
+        return False
+    grown = reaches(size, nadir * (1.0 + settings.non_target_guide_increase))
+    return grown and reaches(size - nadir, settings.irecist_confirm_growth_mm)
+
+
+def _new_sizes(
+    state: ImmuneState, evidence: ImmuneEvidence, settings: RespondSettings
+) -> dict[str, float | None]:
+    """Return the sizes of the definite new lesions now; the first of them become new targets, at most 5, 2 an organ."""
+    sizes: dict[str, float | None] = {}
+    for lesion in evidence.new:
+        m = lesion.measurement
+        if lesion.status != "definite":
+            continue
+        size = None if m is None else short_axis_mm(m) if m.is_node else m.longest_diameter_mm
+        sizes[lesion.lesion_id] = size
+        if m is None or size is None or lesion.lesion_id in state.new_targets:
+            continue
+        organ = organ_of(m)
+        least = settings.irecist_new_target_mm * (1.5 if m.is_node else 1.0)
+        has_room = len(state.new_targets) < 5 and list(state.new_targets.values()).count(organ) < 2
+        if lesion.lesion_id not in state.new_nadirs and reaches(size, least) and has_room:
+            state.new_targets[lesion.lesion_id] = organ
+    return sizes
+
+
+def _record(state: ImmuneState, evidence: ImmuneEvidence, sizes: dict[str, float | None]) -> None:
+    for lesion, size in sizes.items():
+        known = state.new_nadirs.get(lesion)
+        state.new_nadirs[lesion] = size if known is None else known if size is None else min(known, size)
+    state.stated |= set(evidence.new_stated)
+
+
+def _settled_call(evidence: ImmuneEvidence, response: Response, sizes: dict[str, float | None]) -> ImmuneCall:
+    if response is Response.ICR and (sizes or evidence.new_stated):
+        return _call(
+            evidence, Response.IPR, "complete response is blocked by a new lesion that is still there"
+        )
+    return _call(evidence, response, "")
+
+
+def _word(response: Response | None) -> Response | None:
+    return None if response is None else IMMUNE_WORDS[response]
+
+
+def _call(
+    evidence: ImmuneEvidence,
+    response: Response,
+    note: str,
+    *,
+    flags: tuple[str, ...] = (),
+    is_void: bool = False,
+) -> ImmuneCall:
+    return ImmuneCall(
+        target=_word(evidence.target),
+        non_target=_word(evidence.non_target),
+        response=response,
+        note=note,
+        flags=flags,
+        is_void=is_void,
+    )

@@ -1,0 +1,156 @@
+"""Lesions that were not there at baseline: how sure it is that they are new disease, visit by visit."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from mrresponse.domain import Measurement, MeasurementSource, NewLesionStatus
+from mrresponse.respond.criteria import Criterion, NewLesionRule
+from mrresponse.respond.roles import is_malignant_node, lesion_is_gone
+from mrresponse.respond.rules import is_below, number, reaches
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.timeline import Visit
+from mrresponse.respond.values import LIVER, is_benign, is_liver, is_seen, short_axis_mm
+
+NEW_ORDER = ("none", "candidate", "equivocal", "definite")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLesion:
+    """One new lesion at one visit; ``first_seen`` is its first appearance in the treatment phase."""
+
+    lesion_id: str
+    status: str
+    why: str
+    first_seen: date
+    is_liver: bool
+    measurement: Measurement | None = None
+
+    @property
+    def text(self) -> str:
+        """How a reason names it."""
+        return f"{self.lesion_id} first seen {self.first_seen.isoformat()} ({self.why})"
+
+
+@dataclass(slots=True)
+class _Followed:
+    first: Measurement
+    status: str = "none"
+    why: str = ""
+    seen: list[float] = field(default_factory=list)
+
+
+def new_lesions_through(
+    known: Collection[str], visits: Sequence[Visit], criterion: Criterion, settings: RespondSettings
+) -> tuple[tuple[NewLesion, ...], ...]:
+    """Return the new lesions of each follow-up visit, as they were known at that visit.
+
+    ``known`` are the lesions of the baseline. A lesion once definite stays so while it is seen or cannot be judged;
+    one that is shown to be gone is new no longer.
+    """
+    followed: dict[str, _Followed] = {}
+    result: list[tuple[NewLesion, ...]] = []
+    for visit in visits:
+        for lesion_id, seen in visit.measurements.items():
+            if lesion_id not in known and lesion_id not in followed and is_seen(seen):
+                followed[lesion_id] = _Followed(first=seen)
+        if visit.unread:
+            result.append(())
+            continue
+        found = []
+        for lesion_id, lesion in followed.items():
+            m = visit.measurements.get(lesion_id)
+            lesion.status, lesion.why = _status(lesion, m, criterion, settings)
+            found.append(
+                NewLesion(
+                    lesion_id=lesion_id,
+                    status=lesion.status,
+                    why=lesion.why,
+                    first_seen=lesion.first.study_date,
+                    is_liver=is_liver(lesion.first),
+                    measurement=m,
+                )
+            )
+        result.append(tuple(found))
+    return tuple(result)
+
+
+def new_lesion_word(statuses: Collection[str], *, is_read: bool) -> str:
+    """Return the word of a visit: that of its surest new lesion; not assessed where nothing was read."""
+    word = max(statuses, key=NEW_ORDER.index, default="none")
+    return "not assessed" if word == "none" and not is_read else word
+
+
+def hcc_nodule_status(
+    diameter_mm: float,
+    *,
+    has_hcc_pattern: bool,
+    growth_mm: float,
+    settings: RespondSettings,
+) -> tuple[str, str]:
+    """Return the status of a new hepatic nodule and why (Lencioni & Llovet 2010; response-criteria section 4.4)."""
+    least = settings.new_lesion_min_mm
+    if is_below(diameter_mm, least):
+        return "equivocal", f"{number(diameter_mm)} mm < {number(least)} mm"
+    if has_hcc_pattern:
+        return (
+            "definite",
+            f"{number(diameter_mm)} mm >= {number(least)} mm, arterial enhancement with washout",
+        )
+    if reaches(growth_mm, settings.new_lesion_growth_mm):
+        return "definite", f"{number(diameter_mm)} mm, grown by {number(growth_mm)} mm since first seen"
+    return "equivocal", f"{number(diameter_mm)} mm without arterial enhancement and washout"
+
+
+def _status(
+    lesion: _Followed, m: Measurement | None, criterion: Criterion, settings: RespondSettings
+) -> tuple[str, str]:
+    if m is not None and m.new_lesion_status is NewLesionStatus.REJECTED:
+        return "none", "rejected"
+    if m is not None and lesion_is_gone(m):
+        return "none", "gone"
+    if m is None or not is_seen(m):
+        return lesion.status, lesion.why or "not assessed"
+    if lesion.status == "definite":
+        return lesion.status, lesion.why
+    return _judged(lesion, m, criterion, settings)
+
+
+def _judged(
+    lesion: _Followed, m: Measurement, criterion: Criterion, settings: RespondSettings
+) -> tuple[str, str]:
+    stated = m.new_lesion_status
+    if stated is NewLesionStatus.DEFINITE:
+        return "definite", f"{_size(m)}stated definite"
+    if is_benign(m):
+        return "none", f"benign pattern ({m.pattern})"
+    if m.source is MeasurementSource.READER and stated is not None:
+        return stated.value, f"{_size(m)}stated {stated.value}"
+    if m.source is MeasurementSource.NETWORK:
+        word = (stated or NewLesionStatus.CANDIDATE).value
+        return word, f"{_size(m)}found by the network"
+    if m.is_node:
+        return _node_status(m, criterion, settings)
+    growth = (m.longest_diameter_mm or 0.0) - (lesion.first.longest_diameter_mm or 0.0)
+    if criterion.new_lesion_rule is NewLesionRule.HCC_PATTERN and m.organ == LIVER:
+        pattern = stated is None and m.aphe is True and m.washout is True
+        diameter = m.longest_diameter_mm or 0.0
+        return hcc_nodule_status(diameter, has_hcc_pattern=pattern, growth_mm=growth, settings=settings)
+    if stated is None or reaches(growth, settings.new_lesion_growth_mm):
+        return "definite", f"{_size(m)}not there at baseline"
+    return stated.value, f"{_size(m)}stated {stated.value}"
+
+
+def _node_status(m: Measurement, criterion: Criterion, settings: RespondSettings) -> tuple[str, str]:
+    axis = short_axis_mm(m)
+    if axis is None:
+        return "equivocal", "node without a short axis"
+    if not is_malignant_node(m.organ, axis, criterion, settings):
+        return "none", f"normal node, short axis {number(axis)} mm"
+    if reaches(axis, criterion.min_target_node_mm):
+        return "definite", f"node, short axis {number(axis)} mm"
+    return "equivocal", f"node, short axis {number(axis)} mm < {number(criterion.min_target_node_mm)} mm"
+
+
+def _size(m: Measurement) -> str:
+    return f"{number(m.longest_diameter_mm)} mm, " if m.longest_diameter_mm is not None else ""

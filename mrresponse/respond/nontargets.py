@@ -1,0 +1,105 @@
+"""The non-target lesions of one treatment phase at each visit."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mrresponse.respond.criteria import Criterion, Quantity
+from mrresponse.respond.rules import NonTargetEvidence, number, percent, reaches
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.timeline import Visit
+from mrresponse.respond.values import is_stated, lesion_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonTargetVisit:
+    """Non-target lesions at one visit: the evidence, and how the whole of them grew where that is beyond the guide."""
+
+    evidence: NonTargetEvidence
+    growth: str = ""
+    burden: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    burden: float | None
+    kind: str
+
+
+def assess_non_targets(
+    lesion_ids: Sequence[str],
+    baseline: Visit,
+    follow_ups: Sequence[Visit],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> tuple[NonTargetVisit, ...]:
+    """Return which non-target lesions persist, are gone or cannot be judged at each visit.
+
+    Under a viable criterion a lesion of the liver without arterial enhancement counts as gone. Growth beyond the
+    guide of response-criteria section 2.5 (+20 % and 5 mm of the sum of diameters from its nadir) is reported.
+    """
+    by_diameter = replace(
+        criterion,
+        quantity=Quantity.VIABLE_DIAMETER if criterion.is_viable else Quantity.DIAMETER,
+        too_small=5.0,
+    )
+    nadir = _judge(lesion_ids, baseline, by_diameter, settings).burden
+    visits = []
+    for visit in follow_ups:
+        judged = _judge(lesion_ids, visit, by_diameter, settings)
+        growth = _growth(judged.burden, nadir, settings)
+        visits.append(replace(judged, growth=growth))
+        if judged.burden is not None:
+            nadir = judged.burden if nadir is None else min(nadir, judged.burden)
+    return tuple(visits)
+
+
+def _judge(
+    lesion_ids: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> NonTargetVisit:
+    missing: list[str] = []
+    present: list[str] = []
+    gone: list[str] = []
+    values: list[float] = []
+    if visit.unread:
+        evidence = NonTargetEvidence(missing=(visit.unread,) if lesion_ids else ())
+        return NonTargetVisit(evidence=evidence)
+    for lesion_id in lesion_ids:
+        m = visit.measurements.get(lesion_id)
+        value = lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
+        if value.is_merged:
+            continue
+        if value.value is None and m is not None and is_stated(m, criterion):
+            present.append(lesion_id)
+        elif value.value is None:
+            missing.append(f"{lesion_id} {value.note}")
+        elif value.is_gone:
+            gone.append(f"{lesion_id} {value.note}".rstrip())
+        else:
+            present.append(f"{lesion_id} {number(value.value)} mm")
+            values.append(value.value)
+    complete = not missing and bool(lesion_ids) and len(values) == len(present)
+    return NonTargetVisit(
+        evidence=NonTargetEvidence(missing=tuple(missing), present=tuple(present), gone=tuple(gone)),
+        burden=round(math.fsum(values), 6) if complete else None,
+    )
+
+
+def _growth(burden: float | None, nadir: float | None, settings: RespondSettings) -> str:
+    if burden is None or not nadir:
+        return ""
+    bound = nadir * (1.0 + settings.non_target_guide_increase)
+    if not (reaches(burden, bound) and reaches(burden - nadir, settings.non_target_guide_floor_mm)):
+        return ""
+    change = percent(burden, nadir, 100.0 * settings.non_target_guide_increase)
+    return f"non-target diameters {number(burden)} mm are {change} from their nadir {number(nadir)} mm"
+
+
+def with_entries(evidence: NonTargetEvidence, entries: Mapping[str, Sequence[str]]) -> NonTargetEvidence:
+    """Return the evidence with further entries of each kind, from findings or from the growth guide."""
+    return NonTargetEvidence(
+        progressing=(*evidence.progressing, *entries.get("progressing", ())),
+        missing=(*evidence.missing, *entries.get("missing", ())),
+        present=(*evidence.present, *entries.get("present", ())),
+        gone=(*evidence.gone, *entries.get("gone", ())),
+    )

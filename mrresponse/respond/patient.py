@@ -1,0 +1,203 @@
+"""The numbers half of one patient: phases, roles, assessments and summaries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from mrresponse.domain import (
+    Assessment,
+    Flag,
+    LesionRole,
+    Measurement,
+    MeasurementSource,
+    Patient,
+    PhaseSummary,
+    ResponseResult,
+    RoleRecord,
+    StudyRecord,
+    TreatmentPhase,
+)
+from mrresponse.respond.assess import PhaseAssessment, assess_phase
+from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.rows import Context, assessment_rows, no_baseline_rows
+from mrresponse.respond.rules import FLAG_MESSAGES
+from mrresponse.respond.settings import RespondSettings, criteria_of, settings_id
+from mrresponse.respond.summary import summarise_phase
+from mrresponse.respond.timeline import (
+    COURSE,
+    Baseline,
+    course_phase,
+    follow_up,
+    is_evaluable,
+    reader_visits,
+    select_baseline,
+    treatment_phases,
+)
+
+UNNAMED_READER = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PhaseResult:
+    roles: tuple[RoleRecord, ...]
+    assessments: tuple[Assessment, ...]
+    summaries: tuple[PhaseSummary, ...]
+
+
+def respond(
+    patient: Patient,
+    studies: Sequence[StudyRecord],
+    measurements: Sequence[Measurement],
+    settings: RespondSettings,
+) -> ResponseResult:
+    """Classify the response at every study, in every treatment phase, under every chosen criterion.
+
+    Parameters
+    ----------
+    patient
+        Treatments (none: one phase ``course`` from the first study), findings and dates of death or last contact.
+    studies
+        One record per imaging visit; one whose lesions were not assessable is not evaluable, with its reason.
+    measurements
+        One per lesion, study and reader, in any order. Every reader is assessed by itself.
+    settings
+        Criteria and every default of the rules; their hash stands in each row.
+
+    Returns
+    -------
+    ResponseResult
+        Treatment phases, lesion roles with reasons, one assessment per study, criterion, treatment phase and reader
+        (the baseline has a row of its own), summaries per basis (liver, overall), and flags.
+
+    Raises
+    ------
+    DataError
+        Where one of several treatment phases is named ``course``, or a reader measured a lesion twice in one study.
+    """
+    phases = treatment_phases(patient)
+    run_id = settings_id(settings)
+    readers = sorted({m.reader for m in measurements}) or [_reader_of(studies)]
+    results: list[_PhaseResult] = []
+    for reader in readers:
+        visits = reader_visits(patient, studies, measurements, reader, settings)
+        sources = {m.source for m in measurements if m.reader == reader}
+        source = next((kind for kind in MeasurementSource if kind in sources), MeasurementSource.NETWORK)
+        context = Context(
+            patient=patient,
+            reader=reader,
+            settings=settings,
+            settings_id=run_id,
+            visits=visits,
+            source=source,
+        )
+        results += _reader_results(context, phases)
+    assessments = tuple(row for result in results for row in result.assessments)
+    return ResponseResult(
+        phases=_with_baselines(phases, patient, assessments),
+        roles=tuple(row for result in results for row in result.roles),
+        assessments=assessments,
+        summaries=tuple(row for result in results for row in result.summaries),
+        flags=_flags(patient.patient_id, assessments),
+    )
+
+
+def _reader_of(studies: Sequence[StudyRecord]) -> str:
+    return next((study.model for study in studies if study.model), UNNAMED_READER)
+
+
+def _reader_results(context: Context, phases: Sequence[TreatmentPhase]) -> list[_PhaseResult]:
+    results = []
+    for phase in phases:
+        for criterion in criteria_of(context.settings, phase.name, source=context.source):
+            baseline = select_baseline(phase, _evaluable_dates(context, criterion), context.settings)
+            results.append(_phase_result(context, phase, criterion, baseline))
+    if any(phase.name == COURSE for phase in phases):
+        return results
+    course = course_phase(context.patient, phases)
+    for criterion in criteria_of(context.settings, COURSE, source=context.source):
+        dates = _evaluable_dates(context, criterion)
+        found = [select_baseline(phase, dates, context.settings) for phase in phases or [course]]
+        first = next((baseline for baseline in found if baseline.study_date is not None), found[0])
+        results.append(_phase_result(context, course, criterion, first))
+    return results
+
+
+def _evaluable_dates(context: Context, criterion: Criterion) -> tuple[date, ...]:
+    return tuple(
+        visit.study_date for visit in context.visits if is_evaluable(visit, criterion, context.settings)
+    )
+
+
+def _phase_result(
+    context: Context, phase: TreatmentPhase, criterion: Criterion, baseline: Baseline
+) -> _PhaseResult:
+    phase = replace(phase, baseline_date=baseline.study_date, baseline_reason=baseline.reason)
+    follow_ups = follow_up(phase, baseline.study_date, context.visits)
+    if baseline.study_date is None:
+        rows = no_baseline_rows(context, phase, criterion, baseline, follow_ups)
+        return _PhaseResult(
+            roles=(), assessments=rows, summaries=summarise_phase(context, phase, criterion, rows, None)
+        )
+    up_to_baseline = [visit for visit in context.visits if visit.study_date <= baseline.study_date]
+    assessed = assess_phase(up_to_baseline, follow_ups, criterion, context.settings)
+    rows = assessment_rows(context, phase, criterion, baseline, assessed)
+    return _PhaseResult(
+        roles=_role_records(context, phase, criterion, assessed),
+        assessments=rows,
+        summaries=summarise_phase(context, phase, criterion, rows, assessed),
+    )
+
+
+def _role_records(
+    context: Context, phase: TreatmentPhase, criterion: Criterion, assessed: PhaseAssessment
+) -> tuple[RoleRecord, ...]:
+    said = {
+        role.lesion_id: (role.role or LesionRole.EXCLUDED, role.reason)
+        for role in assessed.roles
+        if not role.may_be_new
+    }
+    for lesions in assessed.new:
+        for lesion in lesions:
+            said.setdefault(
+                lesion.lesion_id,
+                (LesionRole.NEW, f"first seen {lesion.first_seen.isoformat()}, not there at baseline"),
+            )
+    return tuple(
+        RoleRecord(
+            patient_id=context.patient.patient_id,
+            treatment_phase=phase.name,
+            criterion=criterion.name,
+            reader=context.reader,
+            lesion_id=lesion_id,
+            role=role,
+            reason=reason,
+        )
+        for lesion_id, (role, reason) in sorted(said.items())
+    )
+
+
+def _with_baselines(
+    phases: Sequence[TreatmentPhase], patient: Patient, assessments: Sequence[Assessment]
+) -> tuple[TreatmentPhase, ...]:
+    """Return the treatment phases, the course last, with the baseline of the first criterion and reader."""
+    named = [
+        *phases,
+        *([] if any(phase.name == COURSE for phase in phases) else [course_phase(patient, phases)]),
+    ]
+    found: Mapping[str, Assessment] = {
+        row.treatment_phase: row for row in reversed(assessments) if row.is_baseline
+    }
+    return tuple(
+        replace(phase, baseline_date=found[phase.name].study_date, baseline_reason=found[phase.name].reason)
+        if phase.name in found
+        else replace(phase, baseline_reason="no evaluable baseline")
+        for phase in named
+    )
+
+
+def _flags(patient_id: str, assessments: Sequence[Assessment]) -> tuple[Flag, ...]:
+    seen = dict.fromkeys((row.study_date, code) for row in assessments for code in row.flags)
+    return tuple(
+        Flag(patient_id=patient_id, study_date=day, code=code, message=FLAG_MESSAGES[code])
+        for day, code in sorted(seen)
+    )

@@ -1,0 +1,226 @@
+"""Which lesion is target, non-target or no disease at the baseline of a treatment phase, and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mrresponse.domain import LesionRole, Measurement
+from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.rules import exceeds, is_below, number, reaches
+from mrresponse.respond.settings import RespondSettings, TreatedLesions
+from mrresponse.respond.values import (
+    is_benign,
+    is_infiltrative,
+    is_merged_away,
+    is_porta_hepatis,
+    is_seen,
+    is_thrombus,
+    is_viable_part,
+    lesion_value,
+    organ_of,
+    short_axis_mm,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Role of one lesion; ``role`` ``None`` means that it is no disease of this treatment phase.
+
+    A lesion that ``may_be_new`` was gone or a normal node at baseline: seen later, it is new.
+    """
+
+    lesion_id: str
+    role: LesionRole | None
+    reason: str
+    value: float | None = None
+    may_be_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    lesion_id: str
+    organ: str
+    value: float
+    reason: str
+
+
+def select_roles(
+    histories: Mapping[str, Sequence[Measurement]],
+    baseline: object,
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> tuple[Role, ...]:
+    """Choose targets and non-targets among the lesions known at a baseline study.
+
+    ``histories`` holds each lesion's measurements up to and including the baseline date, by date. The largest
+    eligible lesions become targets within the criterion's limits; every other lesion is a non-target with the
+    reason; lesions that are gone, normal nodes and benign lesions are no disease. Sources: response-criteria
+    sections 2.1 and 4.1.
+    """
+    roles: list[Role] = []
+    candidates: list[_Candidate] = []
+    for lesion_id in sorted(histories):
+        history = histories[lesion_id]
+        last = history[-1]
+        current = last if last.study_date == baseline else None
+        role = _role_without_measurement(lesion_id, history, current, settings)
+        if role is None and current is not None:
+            role = _exclusion(lesion_id, history, criterion, settings)
+        if role is None and current is not None:
+            reason = ineligibility(history, criterion, settings)
+            if reason:
+                role = Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=reason)
+        if role is not None:
+            roles.append(role)
+        elif current is not None:
+            candidates.append(_candidate(lesion_id, current, criterion, settings))
+    return tuple(sorted([*roles, *_choose(candidates, criterion)], key=lambda role: role.lesion_id))
+
+
+def ineligibility(history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings) -> str:
+    """Return why the lesion last measured in ``history`` may not be a target, or nothing where it may."""
+    m = history[-1]
+    if is_thrombus(m):
+        return "tumour in a vein is not measurable"
+    value = lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
+    if value.value is None:
+        return value.note
+    if m.is_node:
+        return _node_ineligibility(m, criterion)
+    if m.longest_diameter_mm is None:
+        return f"longest diameter not given ({value.note or m.state.value})"
+    least = criterion.min_target_mm
+    if m.slice_thickness_mm is not None and exceeds(m.slice_thickness_mm, settings.thick_slice_mm):
+        least = max(least, 2.0 * m.slice_thickness_mm)
+    if is_below(m.longest_diameter_mm, least):
+        return f"longest diameter {number(m.longest_diameter_mm)} mm < {number(least)} mm"
+    if m.well_delineated is False or is_infiltrative(m):
+        return "not well delineated"
+    if is_viable_part(m, criterion):
+        reason = _viable_ineligibility(m, value.value, value.note, criterion)
+    else:
+        reason = _treated_ineligibility(history, settings)
+    if not reason and is_below(value.value, criterion.min_target_quantity):
+        reason = f"{criterion.quantity.value} {number(value.value)} {criterion.unit} < {criterion.min_target_quantity}"
+    return reason
+
+
+def is_malignant_node(site: str, short_axis: float, criterion: Criterion, settings: RespondSettings) -> bool:
+    """Tell whether a node is disease: from 10 mm, at the porta hepatis under liver criteria from 20 mm."""
+    if criterion.is_viable and is_porta_hepatis(site):
+        return reaches(short_axis, settings.porta_hepatis_node_mm)
+    return reaches(short_axis, settings.node_normal_mm)
+
+
+def _role_without_measurement(
+    lesion_id: str, history: Sequence[Measurement], current: Measurement | None, settings: RespondSettings
+) -> Role | None:
+    if current is not None and is_seen(current):
+        if is_merged_away(current):
+            return Role(lesion_id=lesion_id, role=None, reason="measured with the lesion it merged into")
+        return None
+    shown = [m for m in history if is_seen(m) or lesion_is_gone(m)]
+    if shown and lesion_is_gone(shown[-1]):
+        return Role(lesion_id=lesion_id, role=None, reason="absent at baseline", may_be_new=True)
+    if current is None:
+        return Role(
+            lesion_id=lesion_id,
+            role=LesionRole.NON_TARGET,
+            reason=f"known from {history[-1].study_date.isoformat()}, no measurement at baseline",
+        )
+    why = current.reason or current.state.value.replace("_", " ")
+    return Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=f"not measured at baseline: {why}")
+
+
+def lesion_is_gone(measurement: Measurement) -> bool:
+    """Tell whether the lesion was looked for and shown to be gone."""
+    return measurement.state.value == "absent" or measurement.longest_diameter_mm == 0.0
+
+
+def _exclusion(
+    lesion_id: str, history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings
+) -> Role | None:
+    m = history[-1]
+    if is_benign(m) and all(is_benign(earlier) or not is_seen(earlier) for earlier in history):
+        return Role(
+            lesion_id=lesion_id,
+            role=None,
+            reason=f"benign pattern ({m.pattern}): not eligible, not counted as disease",
+        )
+    axis = short_axis_mm(m)
+    if m.is_node and axis is not None and not is_malignant_node(m.organ, axis, criterion, settings):
+        reason = f"normal node: short axis {number(axis)} mm"
+        return Role(lesion_id=lesion_id, role=None, reason=reason, may_be_new=True)
+    return None
+
+
+def _node_ineligibility(m: Measurement, criterion: Criterion) -> str:
+    axis = short_axis_mm(m)
+    if axis is None:
+        return "short axis not given"
+    if is_below(axis, criterion.min_target_node_mm):
+        return f"node with short axis {number(axis)} mm < {number(criterion.min_target_node_mm)} mm"
+    return ""
+
+
+def _viable_ineligibility(m: Measurement, value: float, note: str, criterion: Criterion) -> str:
+    if note.startswith("viable part too small"):
+        return note
+    viable = value if criterion.is_length else m.viable_longest_diameter_mm
+    if viable is None:
+        return "viable diameter not given"
+    if viable == 0.0:
+        return "no arterial enhancement"
+    if is_below(viable, criterion.min_target_mm):
+        return f"viable diameter {number(viable)} mm < {number(criterion.min_target_mm)} mm"
+    return ""
+
+
+def _treated_ineligibility(history: Sequence[Measurement], settings: RespondSettings) -> str:
+    m = history[-1]
+    if m.previously_treated is not True or settings.treated_lesions is TreatedLesions.ALWAYS:
+        return ""
+    if settings.treated_lesions is TreatedLesions.IF_PROGRESSING and _is_growing(history, settings):
+        return ""
+    return "treated before, progression since then not shown"
+
+
+def _is_growing(history: Sequence[Measurement], settings: RespondSettings) -> bool:
+    treated = [m.longest_diameter_mm for m in history if m.previously_treated and m.longest_diameter_mm]
+    if len(treated) < 2:
+        return False
+    least, last = min(treated[:-1]), treated[-1]
+    growth = least * (1.0 + settings.non_target_guide_increase)
+    return reaches(last, growth) and reaches(last - least, settings.non_target_guide_floor_mm)
+
+
+def _candidate(lesion_id: str, m: Measurement, criterion: Criterion, settings: RespondSettings) -> _Candidate:
+    value = lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm).value or 0.0
+    name = "short axis" if m.is_node and criterion.is_length else criterion.quantity.value
+    least = criterion.min_target_node_mm if m.is_node else criterion.min_target_mm
+    bound = f" >= {number(least)} mm" if criterion.is_length else ""
+    return _Candidate(lesion_id, organ_of(m), value, f"{name} {number(value)} {criterion.unit}{bound}")
+
+
+def _choose(candidates: Sequence[_Candidate], criterion: Criterion) -> list[Role]:
+    chosen: dict[str, int] = {}
+    roles = []
+    for candidate in sorted(candidates, key=lambda c: (-c.value, c.lesion_id)):
+        limit = criterion.max_targets_per_organ
+        if candidate.organ == "liver" and criterion.max_liver_targets is not None:
+            limit = criterion.max_liver_targets
+        full = ""
+        if criterion.max_targets is not None and sum(chosen.values()) >= criterion.max_targets:
+            full = f"the limit of {criterion.max_targets} targets is reached"
+        elif limit is not None and chosen.get(candidate.organ, 0) >= limit:
+            full = f"the limit of {limit} targets in the {candidate.organ.replace('_', ' ')} is reached"
+        if not full:
+            chosen[candidate.organ] = chosen.get(candidate.organ, 0) + 1
+        roles.append(
+            Role(
+                lesion_id=candidate.lesion_id,
+                role=LesionRole.NON_TARGET if full else LesionRole.TARGET,
+                reason=f"{candidate.reason}; {full}" if full else candidate.reason,
+                value=candidate.value,
+            )
+        )
+    return roles

@@ -1,0 +1,213 @@
+"""Rows of ``assessments.csv``: what was decided at each visit and the sentence to redo it by hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mrresponse.domain import Agent, Assessment, MeasurementSource, Patient, Response, TreatmentPhase
+from mrresponse.respond.assess import BasisVisit, PhaseAssessment
+from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.rules import number
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.timeline import Baseline, Visit, early_flags, unvalued
+
+PROGRESSED = frozenset({Response.PD, Response.ICPD})
+COMPLETE = frozenset({Response.CR, Response.ICR})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What all rows of one patient and reader share."""
+
+    patient: Patient
+    reader: str
+    settings: RespondSettings
+    settings_id: str
+    visits: tuple[Visit, ...]
+    source: MeasurementSource
+
+
+def assessment_rows(
+    context: Context,
+    phase: TreatmentPhase,
+    criterion: Criterion,
+    baseline: Baseline,
+    assessed: PhaseAssessment,
+) -> tuple[Assessment, ...]:
+    """Return the baseline's row and one row per follow-up visit, by date."""
+    agent = _agent_at(context, baseline)
+    rows = [_baseline_row(context, phase, criterion, baseline, assessed)]
+    has_progressed = False
+    for index, visit in enumerate(assessed.follow_ups):
+        overall, liver = assessed.overall.visits[index], assessed.liver.visits[index]
+        target = overall.target
+        start, nadir = assessed.overall.baseline_burden, target.nadir if target else None
+        current = target.burden if target else None
+        rows.append(
+            Assessment(
+                patient_id=context.patient.patient_id,
+                treatment_phase=phase.name,
+                criterion=criterion.name,
+                study_date=visit.study_date,
+                reader=context.reader,
+                baseline_burden=start,
+                nadir_burden=nadir,
+                current_burden=current,
+                burden_unit=criterion.unit,
+                change_from_baseline=_fraction(current, start),
+                change_from_nadir=_fraction(current, nadir),
+                target=overall.target_response,
+                non_target=overall.non_target,
+                new_lesions=overall.new_lesions,
+                liver_response=liver.response,
+                overall=overall.response,
+                reason=_reason(overall, liver),
+                after_progression=has_progressed,
+                flags=(
+                    *_flags(overall, liver),
+                    *assessed.findings[index].flags,
+                    *_technique(agent, visit),
+                    *early_flags(
+                        context.patient,
+                        visit.study_date,
+                        is_cr_or_pd=liver.response in PROGRESSED or liver.response in COMPLETE,
+                        settings=context.settings,
+                    ),
+                ),
+                settings_id=context.settings_id,
+            )
+        )
+        has_progressed = has_progressed or overall.response in PROGRESSED
+    return tuple(rows)
+
+
+def no_baseline_rows(
+    context: Context, phase: TreatmentPhase, criterion: Criterion, baseline: Baseline, visits: Sequence[Visit]
+) -> tuple[Assessment, ...]:
+    """Return rows of a phase without a baseline: not evaluable, and why.
+
+    Without a treatment table the first study is the baseline even so: its row says what could not be judged.
+    """
+    rows = []
+    for index, visit in enumerate(visits):
+        is_baseline = index == 0 and phase.start_date is None
+        word = None if is_baseline else Response.NE
+        why = [
+            f"no baseline, {baseline.reason}",
+            visit.unread or unvalued(visit, criterion, context.settings),
+        ]
+        rows.append(
+            Assessment(
+                patient_id=context.patient.patient_id,
+                treatment_phase=phase.name,
+                criterion=criterion.name,
+                study_date=visit.study_date,
+                reader=context.reader,
+                is_baseline=is_baseline,
+                burden_unit=criterion.unit,
+                target=word,
+                non_target=word,
+                new_lesions=None if is_baseline else "not assessed",
+                liver_response=word,
+                overall=word,
+                reason="; ".join(["NE: " * (not is_baseline) + why[0], *filter(None, why[1:])]),
+                flags=("no_baseline",),
+                settings_id=context.settings_id,
+            )
+        )
+    return tuple(rows)
+
+
+def _baseline_row(
+    context: Context,
+    phase: TreatmentPhase,
+    criterion: Criterion,
+    baseline: Baseline,
+    assessed: PhaseAssessment,
+) -> Assessment:
+    overall = assessed.overall
+    burden = overall.baseline_burden
+    parts = [f"baseline: {baseline.reason}"]
+    if burden is None:
+        parts.append("no target")
+    else:
+        parts.append(f"{criterion.sum_name} {number(burden)} {criterion.unit}: {overall.baseline_lesions}")
+    non_targets = [*overall.non_target_ids, *assessed.baseline_findings]
+    if non_targets:
+        parts.append(f"non-targets: {', '.join(non_targets)}")
+    if burden is None and not non_targets:
+        parts.append("no disease")
+    benign = ("benign_pattern",) if any(r.reason.startswith("benign pattern") for r in assessed.roles) else ()
+    study_date = assessed.baseline_date
+    return Assessment(
+        patient_id=context.patient.patient_id,
+        treatment_phase=phase.name,
+        criterion=criterion.name,
+        study_date=study_date,
+        reader=context.reader,
+        is_baseline=True,
+        baseline_burden=burden,
+        current_burden=burden,
+        burden_unit=criterion.unit,
+        reason="; ".join(parts),
+        flags=(*([baseline.flag] if baseline.flag else []), *benign),
+        settings_id=context.settings_id,
+    )
+
+
+def _reason(overall: BasisVisit, liver: BasisVisit) -> str:
+    parts = []
+    if overall.target is not None:
+        decision = overall.target.decision
+        head = "" if overall.target_response is overall.response else f"target {overall.target_response}, "
+        parts.append(f"{head}{decision.sentence} [{overall.target.lesions}]")
+    elif overall.non_target is None:
+        parts.append("no disease at baseline")
+    else:
+        parts.append("no target at baseline")
+    if overall.non_target is not None:
+        parts.append(f"non-target {overall.non_target}, {overall.non_target_reason}")
+    new = f", {overall.new_reason}" if overall.new_reason else ""
+    parts.append(f"new lesions {overall.new_lesions}{new}")
+    if overall.note:
+        parts.append(overall.note)
+    if overall.dated_from is not None:
+        parts.append(f"progression is dated {overall.dated_from.isoformat()}, when the lesion was first seen")
+    if liver.response is not overall.response:
+        parts.append(_liver_part(overall, liver))
+    return f"{overall.response}: " + "; ".join(parts)
+
+
+def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
+    """Name the components of the liver's own response where it differs from the overall one."""
+    components = [f"target {liver.target_response or 'none'}"]
+    if (
+        liver.target is not None
+        and liver.target is not overall.target
+        and liver.target.lesions != (overall.target.lesions if overall.target else "")
+    ):
+        components[0] += f" ({liver.target.decision.sentence})"
+    components.append(f"non-target {liver.non_target or 'none'}")
+    components.append(f"new lesions {liver.new_lesions}")
+    return f"the liver alone is {liver.response}: " + ", ".join(components)
+
+
+def _flags(overall: BasisVisit, liver: BasisVisit) -> tuple[str, ...]:
+    own = overall.target.flags if overall.target else ()
+    alone = liver.target.flags if liver.target else ()
+    return tuple(dict.fromkeys((*own, *alone, *overall.flags, *liver.flags)))
+
+
+def _agent_at(context: Context, baseline: Baseline) -> Agent | None:
+    for visit in context.visits:
+        if visit.study_date == baseline.study_date and visit.study is not None:
+            return visit.study.agent
+    return None
+
+
+def _technique(agent: Agent | None, visit: Visit) -> tuple[str, ...]:
+    now = visit.study.agent if visit.study is not None else None
+    return ("technique_changed",) if agent is not None and now is not None and now is not agent else ()
+
+
+def _fraction(value: float | None, reference: float | None) -> float | None:
+    return (value - reference) / reference if value is not None and reference else None

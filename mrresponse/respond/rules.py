@@ -1,0 +1,455 @@
+"""The rules of a visit: ordered tables of (sentence, predicate, category), and the overall-response tables.
+
+The first rule that holds decides and its sentence, filled with the numbers it used, is the reason of the result.
+Every comparison with a threshold of a criterion goes through `reaches`, `exceeds`, `falls_to` or `is_below`: stored
+values, relative tolerance 1e-9, the boundary counts as reached (contracts, section 5).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mrresponse.domain import Response
+from mrresponse.respond.criteria import Criterion, ProgressionBoundary, ProgressionScope
+
+TOLERANCE = 1e-9
+
+
+def reaches(value: float, bound: float) -> bool:
+    """Tell whether a value is at or above a bound."""
+    return value >= bound or _is_same(value, bound)
+
+
+def exceeds(value: float, bound: float) -> bool:
+    """Tell whether a value is strictly above a bound."""
+    return value > bound and not _is_same(value, bound)
+
+
+def falls_to(value: float, bound: float) -> bool:
+    """Tell whether a value is at or below a bound."""
+    return value <= bound or _is_same(value, bound)
+
+
+def is_below(value: float, bound: float) -> bool:
+    """Tell whether a value is strictly below a bound."""
+    return value < bound and not _is_same(value, bound)
+
+
+def _is_same(value: float, bound: float) -> bool:
+    return abs(value - bound) <= TOLERANCE * max(abs(value), abs(bound))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetEvidence:
+    """All that decides the target response of one visit.
+
+    Parameters
+    ----------
+    baseline, nadir, current
+        Sums in the criterion's unit; ``current`` is the sum of the targets measured. ``None``: no baseline.
+    missing
+        Targets without a value, each with its reason.
+    is_gone
+        Every non-nodal target is 0 and every nodal target is below its normal size.
+    was_gone
+        That held at an earlier visit of the treatment phase.
+    reappeared, reappeared_sum
+        Where ``was_gone``: the largest non-nodal target of which only viable tumour is measured, and the sum of these.
+    reappeared_whole
+        Where ``was_gone``: the largest non-nodal target that is measured whole.
+    lesion_growth
+        Largest growth of one target over its own nadir, as a fraction; used only where the criterion asks for it.
+    previous
+        Target response of the last evaluable visit.
+    is_sustained
+        A partial response was reached, nothing progressed since, and the settings sustain it.
+    """
+
+    baseline: float | None
+    nadir: float | None
+    current: float | None
+    missing: tuple[str, ...] = ()
+    is_gone: bool = False
+    was_gone: bool = False
+    reappeared: float = 0.0
+    reappeared_sum: float = 0.0
+    reappeared_whole: float = 0.0
+    lesion_growth: float | None = None
+    previous: Response | None = None
+    is_sustained: bool = False
+
+
+TargetPredicate = Callable[[TargetEvidence, Criterion], bool]
+Describe = Callable[[TargetEvidence, Criterion], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRule:
+    """One line of the target table; ``category`` ``None`` keeps that of the visit before."""
+
+    holds: TargetPredicate
+    category: Response | None
+    sentence: Describe
+    flag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetDecision:
+    """Target response with the sentence of the rule that fired and its flag."""
+
+    response: Response
+    sentence: str
+    flag: str = ""
+
+
+def has_progressed(evidence: TargetEvidence, criterion: Criterion) -> bool:
+    """Tell whether the sum, or one target where the criterion says so, meets the progression rule."""
+    if evidence.nadir is None or evidence.current is None:
+        return False
+    if criterion.progression_scope is ProgressionScope.ANY_LESION and evidence.lesion_growth is not None:
+        return _is_over(evidence.lesion_growth, criterion.progression_increase, criterion)
+    burden = evidence.current - trace(evidence, criterion)
+    floor = criterion.floor_from(evidence.nadir)
+    if evidence.nadir == 0.0:
+        return burden > 0.0 and reaches(burden, max(floor, criterion.too_small))
+    grown = _is_over(burden, evidence.nadir * (1.0 + criterion.progression_increase), criterion)
+    return grown and reaches(burden - evidence.nadir, floor)
+
+
+def trace(evidence: TargetEvidence, criterion: Criterion) -> float:
+    """Return the viable tumour that reappeared but is too little to count (section 6.2)."""
+    bound = criterion.reappearance_review
+    if bound is None or not evidence.was_gone or reaches(evidence.reappeared, bound):
+        return 0.0
+    return evidence.reappeared_sum
+
+
+def _is_over(value: float, bound: float, criterion: Criterion) -> bool:
+    if criterion.progression_boundary is ProgressionBoundary.STRICT:
+        return exceeds(value, bound)
+    return reaches(value, bound)
+
+
+def _has_reappeared_whole(evidence: TargetEvidence, criterion: Criterion) -> bool:
+    return evidence.was_gone and evidence.reappeared_whole > 0.0
+
+
+def _has_reappeared_viable(evidence: TargetEvidence, bound: float | None) -> bool:
+    return evidence.was_gone and bound is not None and reaches(evidence.reappeared, bound)
+
+
+def number(value: float) -> str:
+    """Return a stored value as it is read in a sentence: at least one decimal, no binary noise."""
+    text = f"{value:.10g}"
+    return text if "." in text or "e" in text else f"{text}.0"
+
+
+def percent(value: float, reference: float | None, bound: float) -> str:
+    """Return a relative change with as many decimals as it takes to see on which side of ``bound`` it lies."""
+    if not reference:
+        return "change undefined"
+    change = 100.0 * (value - reference) / reference
+    digits = 1
+    while digits < 6 and abs(change - bound) > 1e-6 and abs(round(change, digits) - bound) < 1e-9:
+        digits += 1
+    return f"{change:+.{digits}f} %"
+
+
+def _from_baseline(e: TargetEvidence, c: Criterion) -> str:
+    current = e.current or 0.0
+    change = percent(current, e.baseline, -100.0 * c.response_decrease)
+    return f"{c.sum_name} {number(current)} {c.unit} is {change} from baseline {number(e.baseline or 0.0)} {c.unit}"
+
+
+def _nadir_change(e: TargetEvidence, c: Criterion) -> str:
+    current, nadir = e.current or 0.0, e.nadir or 0.0
+    change = percent(current, nadir, 100.0 * c.progression_increase)
+    difference = round(current - nadir, 6)
+    sign = "" if difference < 0.0 else "+"
+    return f"{change} ({sign}{number(difference)} {c.unit}) from nadir {number(nadir)} {c.unit}"
+
+
+def _from_nadir(e: TargetEvidence, c: Criterion) -> str:
+    return f"{c.sum_name} {number(e.current or 0.0)} {c.unit} is {_nadir_change(e, c)}"
+
+
+def _progression_threshold(e: TargetEvidence, c: Criterion) -> str:
+    sign = ">" if c.progression_boundary is ProgressionBoundary.STRICT else ">="
+    text = f"{sign} +{100.0 * c.progression_increase:.10g} %"
+    floor = c.floor_from(e.nadir or 0.0)
+    return f"{text} and >= +{floor:.4g} {c.unit}" if floor > 0.0 else text
+
+
+def _progressed(e: TargetEvidence, c: Criterion) -> str:
+    if c.progression_scope is ProgressionScope.ANY_LESION and e.lesion_growth is not None:
+        return f"a target grew {100.0 * e.lesion_growth:+.1f} % from its own nadir ({_progression_threshold(e, c)})"
+    return f"{_from_nadir(e, c)} ({_progression_threshold(e, c)})"
+
+
+def _missing(e: TargetEvidence) -> str:
+    return "; ".join(e.missing)
+
+
+def _neither(e: TargetEvidence, c: Criterion) -> str:
+    return (
+        f"{_from_baseline(e, c)} (not <= -{100.0 * c.response_decrease:.10g} %) and "
+        f"{_nadir_change(e, c)} (not {_progression_threshold(e, c)})"
+    )
+
+
+def _complete(e: TargetEvidence, c: Criterion) -> str:
+    gone = "no arterial enhancement in any target" if c.is_viable else "every target is gone"
+    nodes = ", nodes below normal size" if e.current else ""
+    return f"{gone}{nodes} ({_from_baseline(e, c)})"
+
+
+def _incomplete(e: TargetEvidence, c: Criterion) -> str:
+    rest = f"; the rest, {number(e.current)} {c.unit}, is no progression" if e.current else ""
+    nadir = f" from nadir {number(e.nadir)} {c.unit}" if e.current and e.nadir else ""
+    return f"not evaluable: {_missing(e)}{rest}{nadir}"
+
+
+def _reappeared(e: TargetEvidence, c: Criterion) -> str:
+    missing = f"; not evaluable: {_missing(e)}" if e.missing else ""
+    if e.reappeared_whole > 0.0:
+        return (
+            f"a target of {number(e.reappeared_whole)} {c.unit} reappeared after complete response{missing}"
+        )
+    return f"viable tumour of {number(e.reappeared)} {c.unit} reappeared after complete response{missing}"
+
+
+# Order: response-criteria section 0, arithmetic 3 (NE with the progression exception, CR, PD, PR, SD).
+TARGET_RULES: tuple[TargetRule, ...] = (
+    TargetRule(
+        holds=lambda e, c: e.baseline is None or e.nadir is None,
+        category=Response.NE,
+        sentence=lambda e, c: "no evaluable baseline",
+    ),
+    TargetRule(
+        holds=lambda e, c: bool(e.missing) and has_progressed(e, c),
+        category=Response.PD,
+        sentence=lambda e, c: (
+            f"the targets measured alone progress: {_progressed(e, c)}; not evaluable: {_missing(e)}"
+        ),
+        flag="target_missing",
+    ),
+    TargetRule(
+        holds=lambda e, c: bool(e.missing) and _has_reappeared_whole(e, c),
+        category=Response.PD,
+        sentence=_reappeared,
+        flag="target_missing",
+    ),
+    TargetRule(
+        holds=lambda e, c: bool(e.missing) and _has_reappeared_viable(e, c.reappearance_certain),
+        category=Response.PD,
+        sentence=lambda e, c: f"{_reappeared(e, c)} (>= {c.reappearance_certain} {c.unit})",
+        flag="target_missing",
+    ),
+    TargetRule(
+        holds=lambda e, c: bool(e.missing) or e.current is None,
+        category=Response.NE,
+        sentence=_incomplete,
+        flag="target_missing",
+    ),
+    TargetRule(
+        holds=lambda e, c: e.is_gone,
+        category=Response.CR,
+        sentence=_complete,
+    ),
+    TargetRule(
+        holds=_has_reappeared_whole,
+        category=Response.PD,
+        sentence=_reappeared,
+        flag="reappeared",
+    ),
+    TargetRule(
+        holds=lambda e, c: _has_reappeared_viable(e, c.reappearance_certain),
+        category=Response.PD,
+        sentence=lambda e, c: f"{_reappeared(e, c)} (>= {c.reappearance_certain} {c.unit})",
+        flag="reappeared",
+    ),
+    TargetRule(
+        holds=lambda e, c: _has_reappeared_viable(e, c.reappearance_review),
+        category=Response.PD,
+        sentence=lambda e, c: (
+            f"{_reappeared(e, c)} ({c.reappearance_review} to < {c.reappearance_certain} {c.unit}: for review)"
+        ),
+        flag="reappearance_review",
+    ),
+    TargetRule(
+        holds=has_progressed,
+        category=Response.PD,
+        sentence=_progressed,
+    ),
+    TargetRule(
+        holds=lambda e, c: trace(e, c) > 0.0,
+        category=None,
+        sentence=lambda e, c: (
+            f"{_reappeared(e, c)}: equivocal (< {c.reappearance_review} {c.unit}), the category before is kept"
+        ),
+        flag="equivocal_reappearance",
+    ),
+    TargetRule(
+        holds=lambda e, c: falls_to(e.current or 0.0, (e.baseline or 0.0) * (1.0 - c.response_decrease)),
+        category=Response.PR,
+        sentence=lambda e, c: f"{_from_baseline(e, c)} (<= -{100.0 * c.response_decrease:.10g} %)",
+    ),
+    TargetRule(
+        holds=lambda e, c: e.is_sustained,
+        category=Response.PR,
+        sentence=lambda e, c: f"partial response continues until progression: {_neither(e, c)}",
+    ),
+    TargetRule(
+        holds=lambda e, c: True,
+        category=Response.SD,
+        sentence=_neither,
+    ),
+)
+
+
+def decide_target(evidence: TargetEvidence, criterion: Criterion) -> TargetDecision:
+    """Return the target response by the first rule that holds."""
+    rule = next(rule for rule in TARGET_RULES if rule.holds(evidence, criterion))
+    return TargetDecision(
+        response=rule.category or evidence.previous or Response.CR,
+        sentence=rule.sentence(evidence, criterion),
+        flag=rule.flag,
+    )
+
+
+def target_response(
+    criterion: Criterion, *, baseline: float | None, nadir: float | None, current: float | None
+) -> Response:
+    """Return the target response to three sums of non-nodal lesions; a sum of 0 means all are gone."""
+    seen = current or 0.0
+    evidence = TargetEvidence(
+        baseline=baseline,
+        nadir=nadir,
+        current=current,
+        missing=() if current is not None else ("sum not given",),
+        is_gone=current == 0.0,
+        was_gone=nadir == 0.0,
+        reappeared=seen if criterion.is_viable else 0.0,
+        reappeared_sum=seen if criterion.is_viable else 0.0,
+        reappeared_whole=0.0 if criterion.is_viable else seen,
+    )
+    return decide_target(evidence, criterion).response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonTargetEvidence:
+    """What is known of the non-target disease at one visit; each entry names a lesion or finding and why."""
+
+    progressing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+# response-criteria section 2.5 and 4.3
+NON_TARGET_RULES: tuple[tuple[str, Callable[[NonTargetEvidence], tuple[str, ...]], Response], ...] = (
+    ("unequivocal progression: {0}", lambda e: e.progressing, Response.PD),
+    ("not assessed: {0}", lambda e: e.missing, Response.NE),
+    ("persists: {0}", lambda e: e.present, Response.NON_CR_NON_PD),
+    ("gone: {0}", lambda e: e.gone, Response.CR),
+)
+
+
+def decide_non_target(evidence: NonTargetEvidence) -> tuple[Response | None, str]:
+    """Return the non-target response and its sentence; ``None`` where there is no non-target disease."""
+    for sentence, entries, category in NON_TARGET_RULES:
+        found = entries(evidence)
+        if found:
+            return category, sentence.format("; ".join(found))
+    return None, "no non-target disease"
+
+
+NONE = None
+ANY = frozenset(Response) | {NONE}
+YES, NO = frozenset({"definite"}), frozenset({"none", "equivocal", "candidate", "not assessed"})
+CR, PR, SD, PD, NE = Response.CR, Response.PR, Response.SD, Response.PD, Response.NE
+NON_CR_NON_PD, NED = Response.NON_CR_NON_PD, Response.NED
+NOT_PD = frozenset({CR, NON_CR_NON_PD, NE, NONE})
+Cell = frozenset[Response | None]
+OverallTable = tuple[tuple[Cell, Cell, frozenset[str], Response], ...]
+
+
+def _one(*responses: Response | None) -> Cell:
+    return frozenset(responses)
+
+
+# Eisenhauer 2009, table 1 (and the table of Lencioni & Llovet 2010, which has the same rows):
+# time point response with measurable disease at baseline. NONE: no non-target disease.
+MEASURABLE: OverallTable = (
+    # target         non-target                 new       overall
+    (_one(CR), _one(CR, NONE), NO, CR),
+    (_one(CR), _one(NON_CR_NON_PD), NO, PR),
+    (_one(CR), _one(NE), NO, PR),
+    (_one(PR), NOT_PD, NO, PR),
+    (_one(SD), NOT_PD, NO, SD),
+    (_one(NE), NOT_PD, NO, NE),
+    (_one(PD), ANY, YES | NO, PD),
+    (ANY, _one(PD), YES | NO, PD),
+    (ANY, ANY, YES, PD),
+)
+# Eisenhauer 2009, table 2: non-target disease only.
+NON_MEASURABLE: OverallTable = (
+    (_one(NONE), _one(CR), NO, CR),
+    (_one(NONE), _one(NON_CR_NON_PD), NO, NON_CR_NON_PD),
+    (_one(NONE), _one(NE), NO, NE),
+    (_one(NONE), _one(PD), YES | NO, PD),
+    (_one(NONE), ANY, YES, PD),
+)
+# No disease at baseline (response-criteria section 2.7).
+NO_DISEASE: OverallTable = (
+    (_one(NONE), _one(NONE), frozenset({"none", "equivocal", "candidate"}), NED),
+    (_one(NONE), _one(NONE), frozenset({"not assessed"}), NE),
+    (_one(NONE), ANY, YES, PD),
+)
+
+
+@lru_cache(maxsize=1024)
+def overall_response(target: Response | None, non_target: Response | None, new_lesions: str) -> Response:
+    """Combine the three components of a visit.
+
+    ``target`` ``None`` means no measurable disease at baseline, ``non_target`` ``None`` no non-target disease;
+    ``new_lesions`` is definite, equivocal, candidate, none or not assessed. Words outside the tables give NE.
+    """
+    if target is not None:
+        table = MEASURABLE
+    elif non_target is not None:
+        table = NON_MEASURABLE
+    else:
+        table = NO_DISEASE
+    for targets, non_targets, new, overall in table:
+        if target in targets and non_target in non_targets and new_lesions in new:
+            return overall
+    return Response.NE
+
+
+FLAG_MESSAGES: Mapping[str, str] = {
+    "target_missing": "a target has no value at this visit",
+    "not_found": "a known lesion was not found and its absence is not shown: look again",
+    "reappeared": "a target reappeared after complete response",
+    "reappeared_small": "a target below 5 mm reappeared after complete response: review",
+    "reappearance_review": "viable tumour of 5 to 10 mm after complete response: review",
+    "equivocal_reappearance": "viable tumour below 5 mm after complete response: equivocal",
+    "differs_with_5_mm_floor": "the target response differs when progression also needs +5 mm",
+    "pr_after_cr": "partial after complete response: the earlier call may have been partial, or this is progression",
+    "non_target_growth": "non-target lesions grew beyond the guide for unequivocal progression: review",
+    "new_lesion_equivocal": "a new lesion is equivocal",
+    "new_lesion_candidate": "a possible new lesion was found by the network: confirm or reject",
+    "progression_dated_earlier": "progression is dated at the first appearance of a lesion that was equivocal then",
+    "early_after_locoregional": "read within 4 weeks of locoregional therapy",
+    "early_after_radiotherapy": "complete response or progression called within 3 months of radiotherapy",
+    "baseline_fallback": "the baseline study is outside the window of 28 days before treatment",
+    "no_baseline": "no study can serve as baseline",
+    "technique_changed": "another contrast agent than at baseline",
+    "merged": "a target merged with another lesion",
+    "cytology_missing": "new or growing fluid without positive cytology does not count as progression",
+    "finding_without_baseline": "a finding reported as present was not reported at baseline",
+    "finding_not_counted": "a finding of this kind does not enter the response",
+    "benign_pattern": "a lesion with a benign pattern is not counted as disease",
+    "late_confirmation": "confirmed later than 8 weeks after the first progression",
+    "early_scan_ignored": "less than 4 weeks after the first progression: the scan changes no state",
+}

@@ -1,0 +1,268 @@
+"""Treatment phases, visits of one reader, and the study that is the baseline of a phase."""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from mrresponse.domain import (
+    Finding,
+    Measurement,
+    MeasurementSource,
+    Patient,
+    StudyRecord,
+    Treatment,
+    TreatmentKind,
+    TreatmentPhase,
+)
+from mrresponse.errors import DataError
+from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.roles import lesion_is_gone
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.values import is_stated, lesion_value
+
+COURSE = "course"
+# What segments every study it is given: a study without a row of its lesions was looked at.
+AUTOMATIC = frozenset({MeasurementSource.NETWORK, MeasurementSource.MASK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What one reader knows on one date.
+
+    ``study`` is ``None`` for a visit made of findings alone; ``unread`` says why the images could not be used.
+    """
+
+    study_date: date
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    study: StudyRecord | None = None
+    findings: tuple[Finding, ...] = ()
+    is_imaged: bool = True
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The baseline study of a phase: its date, how it was chosen, and a flag where the choice is a fallback."""
+
+    study_date: date | None
+    reason: str
+    flag: str = ""
+
+
+def treatment_phases(patient: Patient) -> tuple[TreatmentPhase, ...]:
+    """Return the treatment phases of the treatment table by start; each ends where the next starts.
+
+    Raises
+    ------
+    DataError
+        Where one of several phases has the name that is kept for the whole course.
+    """
+    starts: dict[str, date] = {}
+    for row in patient.treatments:
+        starts[row.treatment_phase] = min(row.start_date, starts.get(row.treatment_phase, row.start_date))
+    if COURSE in starts and len(starts) > 1:
+        raise DataError(
+            f"treatments: found a treatment phase named {COURSE!r} among {len(starts)}, expected another name: "
+            "it is kept for the whole course",
+            code="reserved_name",
+            patient_id=patient.patient_id,
+        )
+    ordered = sorted(starts, key=lambda name: (starts[name], name))
+    ends: tuple[date | None, ...] = (*(starts[name] for name in ordered[1:]), None)
+    return tuple(
+        TreatmentPhase(patient_id=patient.patient_id, name=name, start_date=starts[name], end_date=end)
+        for name, end in zip(ordered, ends, strict=False)
+    )
+
+
+def reader_visits(
+    patient: Patient,
+    studies: Sequence[StudyRecord],
+    measurements: Sequence[Measurement],
+    reader: str,
+    settings: RespondSettings,
+) -> tuple[Visit, ...]:
+    """Return every visit as one reader knows it, by date, findings placed at their study or on their own.
+
+    Raises
+    ------
+    DataError
+        Where a reader measured a lesion twice in one study.
+    """
+    records = {record.study_date: record for record in studies}
+    rows: dict[date, dict[str, Measurement]] = {}
+    sources = set()
+    for m in sorted(measurements, key=lambda m: m.lesion_id):
+        if m.reader == reader:
+            of_day = rows.setdefault(m.study_date, {})
+            if m.lesion_id in of_day:
+                raise DataError(
+                    f"measurements: found two of lesion {m.lesion_id} by {reader}, expected one",
+                    code="duplicate_measurement",
+                    patient_id=patient.patient_id,
+                    study_date=m.study_date,
+                )
+            of_day[m.lesion_id] = m
+            sources.add(m.source)
+    looks_everywhere = not sources.isdisjoint(AUTOMATIC)
+    dates = sorted({*records, *rows, *(study.study_date for study in patient.studies)})
+    placed = place_findings(patient.findings, dates, settings.findings_window_days)
+    visits = [
+        Visit(
+            study_date=day,
+            measurements=rows.get(day, {}),
+            study=records.get(day),
+            findings=tuple(placed.pop(day, ())),
+            unread=_unread(records.get(day), rows.get(day), looks_everywhere=looks_everywhere, reader=reader),
+        )
+        for day in dates
+    ]
+    visits += [
+        Visit(study_date=day, findings=tuple(found), is_imaged=False, unread="no liver imaging on this date")
+        for day, found in placed.items()
+    ]
+    return tuple(sorted(visits, key=lambda visit: visit.study_date))
+
+
+def place_findings(
+    findings: Sequence[Finding], dates: Sequence[date], window_days: int
+) -> dict[date, list[Finding]]:
+    """Return findings by the date of the study they belong to: the nearest within the window, else their own.
+
+    Of two studies equally near, the finding belongs to the earlier one.
+    """
+    placed: dict[date, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda f: (f.date, f.kind, f.site, f.status)):
+        index = bisect_left(dates, finding.date)
+        near = [
+            day
+            for day in dates[max(0, index - 1) : index + 1]
+            if abs((day - finding.date).days) <= window_days
+        ]
+        day = min(near, key=lambda day: (abs((day - finding.date).days), day), default=finding.date)
+        placed.setdefault(day, []).append(finding)
+    return placed
+
+
+def _unread(
+    record: StudyRecord | None, rows: Mapping[str, Measurement] | None, *, looks_everywhere: bool, reader: str
+) -> str:
+    """Return why a reader's images of a study count as not read, or nothing."""
+    if rows and not looks_everywhere:
+        return ""
+    if record is not None and record.lesions_assessable is False:
+        return f"lesions not assessable: {record.reason}" if record.reason else "lesions not assessable"
+    if rows or looks_everywhere:
+        return ""
+    if record is not None and record.lesions_assessable and record.model in ("", reader):
+        return ""
+    return f"no measurement by {reader}"
+
+
+def is_evaluable(visit: Visit, criterion: Criterion, settings: RespondSettings) -> bool:
+    """Tell whether a visit can be a baseline: read, and not every lesion beyond judgement under the criterion."""
+    if visit.unread or not visit.is_imaged:
+        return False
+    lesions = [m for m in visit.measurements.values() if not lesion_is_gone(m)]
+    if not lesions:
+        return True
+    return any(
+        is_stated(m, criterion)
+        or lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm).value is not None
+        for m in lesions
+    )
+
+
+def unvalued(visit: Visit, criterion: Criterion, settings: RespondSettings) -> str:
+    """Return which lesions have no value under a criterion, and why."""
+    values = {
+        lesion_id: lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
+        for lesion_id, m in visit.measurements.items()
+    }
+    return ", ".join(
+        f"{lesion_id} {value.note}" for lesion_id, value in values.items() if value.value is None
+    )
+
+
+def select_baseline(phase: TreatmentPhase, evaluable: Sequence[date], settings: RespondSettings) -> Baseline:
+    """Choose the baseline of a treatment phase among the evaluable study dates (response-criteria section 9)."""
+    start = phase.start_date
+    if start is None:
+        if not evaluable:
+            return Baseline(study_date=None, reason="no evaluable study", flag="no_baseline")
+        return Baseline(study_date=evaluable[0], reason="first evaluable study; no treatment table")
+    window = start - timedelta(days=settings.baseline_window_days)
+    before = start - timedelta(days=settings.baseline_fallback_before_days)
+    after = start + timedelta(days=settings.baseline_fallback_after_days)
+    regular = [day for day in evaluable if window <= day <= start]
+    if regular:
+        days = (start - regular[-1]).days
+        return Baseline(study_date=regular[-1], reason=f"last evaluable study, {days} days before treatment")
+    early = [day for day in evaluable if before <= day < window]
+    if early:
+        days = (start - early[-1]).days
+        return Baseline(
+            study_date=early[-1],
+            reason=f"{days} days before treatment, outside the window of {settings.baseline_window_days} days",
+            flag="baseline_fallback",
+        )
+    late = [
+        day for day in evaluable if start < day <= after and (phase.end_date is None or day <= phase.end_date)
+    ]
+    if late:
+        days = (late[0] - start).days
+        return Baseline(
+            study_date=late[0], reason=f"{days} days after treatment began", flag="baseline_fallback"
+        )
+    reason = f"no evaluable study from {before.isoformat()} to {after.isoformat()}"
+    return Baseline(study_date=None, reason=reason, flag="no_baseline")
+
+
+def follow_up(phase: TreatmentPhase, baseline: date | None, visits: Sequence[Visit]) -> tuple[Visit, ...]:
+    """Return the visits assessed in a phase: after its baseline and start, up to the start of the next.
+
+    A study on the day the next treatment starts, and any before it, still belongs to this phase, although it may be
+    the baseline of the next.
+    """
+    after = max((day for day in (phase.start_date, baseline) if day is not None), default=None)
+    return tuple(
+        visit
+        for visit in visits
+        if (after is None or visit.study_date > after)
+        and (phase.end_date is None or visit.study_date <= phase.end_date)
+    )
+
+
+def early_flags(
+    patient: Patient, day: date, *, is_cr_or_pd: bool, settings: RespondSettings
+) -> tuple[str, ...]:
+    """Return the flags of a read that comes early after local therapy (response-criteria section 9)."""
+    flags = []
+    for kind, days, applies, flag in (
+        (TreatmentKind.LOCOREGIONAL, settings.locoregional_early_days, True, "early_after_locoregional"),
+        (
+            TreatmentKind.RADIOTHERAPY,
+            settings.radiotherapy_early_days,
+            is_cr_or_pd,
+            "early_after_radiotherapy",
+        ),
+    ):
+        last = max(
+            (_last_given(row, day) for row in patient.treatments if row.kind is kind), default=date.min
+        )
+        if applies and last > date.min and (day - last).days < days:
+            flags.append(flag)
+    return tuple(flags)
+
+
+def _last_given(row: Treatment, day: date) -> date:
+    if row.start_date >= day:
+        return date.min
+    return row.end_date if row.end_date is not None and row.end_date <= day else row.start_date
+
+
+def course_phase(patient: Patient, phases: Sequence[TreatmentPhase]) -> TreatmentPhase:
+    """Return the phase that spans everything: from the first treatment, ended by nothing."""
+    start = phases[0].start_date if phases else None
+    return TreatmentPhase(patient_id=patient.patient_id, name=COURSE, start_date=start)

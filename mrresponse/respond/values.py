@@ -1,0 +1,184 @@
+"""What one measurement contributes under one criterion, and whether it shows disease at all."""
+
+from dataclasses import dataclass
+
+from mrresponse.domain import Measurement, MeasurementState, Response
+from mrresponse.respond.criteria import Criterion, Quantity
+from mrresponse.respond.rules import is_below, number
+
+LIVER = "liver"
+NODES = "lymph_node"
+SEEN_STATES = frozenset(
+    {MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.SPLIT, MeasurementState.MERGED}
+)
+MISSING_STATES = frozenset({MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED})
+BENIGN_PATTERNS = frozenset({"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like"})
+THROMBUS_WORDS = ("thrombus", "vein")
+INFILTRATIVE = "infiltrative"
+
+
+@dataclass(frozen=True, slots=True)
+class LesionValue:
+    """A lesion's contribution to the burden; ``value`` ``None`` is missing and ``note`` says why."""
+
+    value: float | None
+    note: str = ""
+    is_gone: bool = False
+    is_merged: bool = False
+
+
+def lesion_value(
+    measurement: Measurement | None, criterion: Criterion, *, node_normal_mm: float
+) -> LesionValue:
+    """Return what a lesion contributes at one visit (response-criteria section 2.2, contracts section 4).
+
+    Nodes count by their short axis; under a viable criterion lesions of the liver count by their enhancing part,
+    others whole. Absent is 0, too small is the criterion's default, not found and not assessed are missing.
+    """
+    if measurement is None:
+        return LesionValue(None, "no measurement")
+    state = measurement.state
+    if state is MeasurementState.ABSENT:
+        return LesionValue(0.0, "absent", is_gone=True)
+    if state in MISSING_STATES:
+        return LesionValue(None, _why(state, measurement.reason))
+    if is_merged_away(measurement):
+        return LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
+    if is_viable_part(measurement, criterion):
+        return _viable_value(measurement, criterion)
+    if state is MeasurementState.TOO_SMALL:
+        return LesionValue(criterion.too_small, "too small to measure", is_gone=measurement.is_node)
+    value = _whole_quantity(measurement, criterion)
+    if value is None:
+        return LesionValue(None, f"no {_whole_name(measurement, criterion)} given")
+    if measurement.is_node and criterion.is_length:
+        return LesionValue(value, "short axis", is_gone=is_below(value, node_normal_mm))
+    return LesionValue(value, is_gone=value == 0.0)
+
+
+def is_viable_part(measurement: Measurement, criterion: Criterion) -> bool:
+    """Tell whether only the enhancing part of this lesion is measured."""
+    return criterion.is_viable and measurement.organ == LIVER and not measurement.is_node
+
+
+def is_merged_away(measurement: Measurement) -> bool:
+    """Tell whether the lesion is measured as part of another one."""
+    return measurement.state is MeasurementState.MERGED and measurement.longest_diameter_mm is None
+
+
+def is_seen(measurement: Measurement) -> bool:
+    """Tell whether the lesion is there at this visit, whatever its viability."""
+    return measurement.state in SEEN_STATES and measurement.longest_diameter_mm != 0.0
+
+
+def is_stated(measurement: Measurement, criterion: Criterion) -> bool:
+    """Tell whether a lesion is recorded as seen, where a number is not needed: non-target disease of a reader."""
+    return criterion.is_length and is_seen(measurement) and measurement.viable_state not in MISSING_STATES
+
+
+def is_benign(measurement: Measurement) -> bool:
+    """Tell whether the lesion's pattern is that of a cyst or a haemangioma."""
+    return measurement.pattern is not None and _plain(measurement.pattern) in BENIGN_PATTERNS
+
+
+def is_thrombus(measurement: Measurement) -> bool:
+    """Tell whether the lesion is tumour in a vein: never measurable."""
+    text = f"{measurement.organ} {measurement.pattern or ''}".lower()
+    return any(word in text for word in THROMBUS_WORDS)
+
+
+def is_infiltrative(measurement: Measurement) -> bool:
+    """Tell whether the pattern names an infiltrative tumour."""
+    return measurement.pattern is not None and INFILTRATIVE in measurement.pattern.lower()
+
+
+def is_porta_hepatis(site: str) -> bool:
+    """Tell whether a site is the porta hepatis."""
+    return "porta hepatis" in _plain(site).replace("-", " ")
+
+
+def organ_of(measurement: Measurement) -> str:
+    """Return the organ that limits count by; all nodes are one organ."""
+    return NODES if measurement.is_node else measurement.organ
+
+
+def is_liver(measurement: Measurement) -> bool:
+    """Tell whether the lesion enters the response of the liver."""
+    return not measurement.is_node and (measurement.organ == LIVER or is_thrombus(measurement))
+
+
+def short_axis_mm(measurement: Measurement) -> float | None:
+    """Return a node's short axis: its longest perpendicular diameter."""
+    return measurement.perpendicular_diameter_mm
+
+
+def describe_value(lesion_id: str, value: LesionValue, unit: str) -> str:
+    """Return a lesion's contribution as it is read in a reason."""
+    if value.value is None:
+        return f"{lesion_id} {value.note}"
+    note = f" ({value.note})" if value.note else ""
+    return f"{lesion_id} {number(value.value)} {unit}{note}"
+
+
+def worst(*responses: Response) -> Response:
+    """Return the response that is furthest from complete response."""
+    return max(responses, key=list(Response).index)
+
+
+def _viable_value(measurement: Measurement, criterion: Criterion) -> LesionValue:
+    state = measurement.viable_state
+    if state is MeasurementState.ABSENT:
+        return LesionValue(0.0, "no arterial enhancement", is_gone=True)
+    if state in MISSING_STATES:
+        return LesionValue(None, f"viability {_why(state, measurement.viable_reason)}")
+    if state is MeasurementState.TOO_SMALL:
+        return LesionValue(criterion.too_small, "viable part too small to measure")
+    value = _viable_quantity(measurement, criterion)
+    if value is not None:
+        return LesionValue(value, "" if value else "no arterial enhancement", is_gone=value == 0.0)
+    if measurement.aphe is False:
+        return LesionValue(0.0, "no arterial enhancement", is_gone=True)
+    if measurement.state is MeasurementState.TOO_SMALL:
+        return LesionValue(criterion.too_small, "too small to measure")
+    return LesionValue(None, f"no {criterion.quantity.value} given")
+
+
+def _viable_quantity(m: Measurement, criterion: Criterion) -> float | None:
+    match criterion.quantity:
+        case Quantity.VIABLE_DIAMETER:
+            return m.viable_longest_diameter_mm
+        case Quantity.VIABLE_AREA:
+            return _product(m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm)
+        case _:
+            return m.viable_volume_ml
+
+
+def _whole_quantity(m: Measurement, criterion: Criterion) -> float | None:
+    if criterion.is_length:
+        return short_axis_mm(m) if m.is_node else m.longest_diameter_mm
+    if criterion.quantity in (Quantity.AREA, Quantity.VIABLE_AREA):
+        return _product(m.longest_diameter_mm, m.perpendicular_diameter_mm)
+    return m.volume_ml
+
+
+def _whole_name(m: Measurement, criterion: Criterion) -> str:
+    if criterion.is_length:
+        return "short axis" if m.is_node else "longest diameter"
+    return (
+        "volume" if criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME) else "pair of diameters"
+    )
+
+
+def _product(longest: float | None, perpendicular: float | None) -> float | None:
+    if longest == 0.0:
+        return 0.0
+    return None if longest is None or perpendicular is None else longest * perpendicular
+
+
+def _why(state: MeasurementState | None, reason: str) -> str:
+    words = "not found" if state is MeasurementState.NOT_FOUND else "not assessed"
+    return f"{words}: {reason}" if reason else words
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower().replace("_", "-").replace(" ", "-")

@@ -1,0 +1,84 @@
+"""Find the liver and the lesions: by the shipped networks, or from masks that already exist."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrresponse.domain import GivenLesions, Image, MeasurementSource, PreparedStudy, Series, Study
+from mrresponse.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSettings:
+    """Which masks are used and how networks run.
+
+    Parameters
+    ----------
+    liver_model, lesion_model
+        Name of a shipped model, or path of a model folder.
+    device
+        ``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    precision
+        ``auto`` (bfloat16 where the processor computes with it, else float32), ``bfloat16`` or ``float32``.
+    overlap
+        Shared fraction of neighbouring windows.
+    threads
+        CPU threads of the networks; 0 leaves the choice to torch.
+    """
+
+    liver_model: str = "liver-mr"
+    lesion_model: str = "lesions-mr"
+    device: str = "auto"
+    precision: str = "auto"
+    overlap: float = 0.25
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmenter:
+    """Two functions that find things in images.
+
+    Contract:
+
+    - ``liver(study, series, image)`` returns the liver probability on the grid of ``image``, or ``None`` where it
+      has no liver for that series;
+    - ``lesions(prepared)`` returns the lesion probability, or labelled masks with their instances, on
+      ``prepared.grid``;
+    - resampling to another grid and back is their own affair; thresholds are not applied here.
+    """
+
+    name: str
+    source: MeasurementSource
+    liver: Callable[[Study, Series, Image], Image | None]
+    lesions: Callable[[PreparedStudy], Image | GivenLesions]
+
+
+def make_segmenter(settings: SegmentSettings, *, masks: Path | None = None) -> Segmenter:
+    """Build the segmenter: the given masks where ``masks`` names their folder, else the networks.
+
+    Raises
+    ------
+    ConfigError
+        The device does not exist here, a setting is out of range, or the masks folder does not exist.
+    ModelError
+        A model is missing, altered or of an unknown kind.
+    """
+    if masks is not None:
+        return _precomputed_segmenter(masks)
+    from mrresponse.segment.network import network_segmenter
+
+    return network_segmenter(settings)
+
+
+def _precomputed_segmenter(masks: Path) -> Segmenter:
+    from mrresponse.segment.precomputed import given_lesions, given_liver, masks_root
+
+    if not masks.is_dir():
+        raise ConfigError("--masks: no such folder")
+    root = masks_root(masks)
+    return Segmenter(
+        name="mask",
+        source=MeasurementSource.MASK,
+        liver=lambda study, series, image: given_liver(root, study, series, image),
+        lesions=lambda prepared: given_lesions(root, prepared),
+    )

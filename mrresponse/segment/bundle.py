@@ -1,0 +1,111 @@
+"""Model folders: what a network is, and whether its weights are the ones that were shipped.
+
+A model is a MONAI bundle folder. Its ``configs/metadata.json`` is read as plain data: a bundle's configuration may
+hold expressions, and nothing read from a file is ever evaluated.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mrresponse.errors import ModelError
+from mrresponse.resources import models_folder
+
+_T = TypeVar("_T")
+_REQUIRED = ("name", "version", "architecture", "architecture_arguments", "spacing_mm", "window", "sha256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A network's description: how to build it, what to feed it, and the digest of its weights.
+
+    Parameters
+    ----------
+    architecture, architecture_arguments
+        Key of ``ARCHITECTURES`` and the keyword arguments of its constructor.
+    spacing_mm, window
+        Grid the network was trained on, and the largest patch it is given at once, in voxels.
+    sha256
+        Digest of ``models/model.pt``.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    architecture: str
+    architecture_arguments: Mapping[str, Any] = field(default_factory=dict)
+    spacing_mm: tuple[float, float, float]
+    window: tuple[int, int, int]
+    sha256: str
+
+    @property
+    def title(self) -> str:
+        """Name and version, as they stand in tables."""
+        return f"{self.name} {self.version}"
+
+    @property
+    def weights(self) -> Path:
+        """File of the weights."""
+        return self.folder / "models" / "model.pt"
+
+
+def read_model_card(model: str) -> ModelCard:
+    """Read the description of a shipped model by name, or of any model folder by path.
+
+    Raises
+    ------
+    ModelError
+        The folder, its metadata or a required field is missing or malformed.
+    """
+    folder = Path(model) if "/" in model or Path(model).is_dir() else models_folder() / model
+    file = folder / "configs" / "metadata.json"
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"model '{model}': no readable configs/metadata.json in its folder") from error
+    except ValueError as error:
+        raise ModelError(f"model '{model}': configs/metadata.json is not JSON ({error})") from error
+    missing = [key for key in _REQUIRED if key not in metadata]
+    if missing:
+        raise ModelError(f"model '{model}': configs/metadata.json lacks {', '.join(missing)}")
+    try:
+        return ModelCard(
+            folder=folder,
+            name=str(metadata["name"]),
+            version=str(metadata["version"]),
+            architecture=str(metadata["architecture"]),
+            architecture_arguments=dict(metadata["architecture_arguments"]),
+            spacing_mm=_three(float(value) for value in metadata["spacing_mm"]),
+            window=_three(int(value) for value in metadata["window"]),
+            sha256=str(metadata["sha256"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"model '{model}': configs/metadata.json has a malformed field ({error})") from error
+
+
+def verify_weights(card: ModelCard) -> None:
+    """Compare the weights file with the digest of its card.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, or its SHA-256 is another one.
+    """
+    try:
+        content = card.weights.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model '{card.name}': models/model.pt cannot be read") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.sha256:
+        raise ModelError(
+            f"model '{card.name}': weights have SHA-256 {found[:16]}…, expected {card.sha256[:16]}…; "
+            "install the model again or package it with scripts/package_model.py"
+        )
+
+
+def _three(values: Iterable[_T]) -> tuple[_T, _T, _T]:
+    first, second, third = values
+    return first, second, third

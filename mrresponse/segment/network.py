@@ -1,0 +1,260 @@
+"""The two networks: liver probability of one image, lesion probability of one prepared study.
+
+torch and MONAI are imported inside the functions: importing them takes seconds, and reading numbers needs neither.
+A network sees a grid of its own spacing that spans the same extent as the image, so going there and back needs no
+affine: averaging where the network's voxels are larger, linear interpolation where they are smaller.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mrresponse.domain import (
+    ContrastPhase,
+    FloatArray,
+    Image,
+    MeasurementSource,
+    PreparedStudy,
+    Series,
+    Study,
+)
+from mrresponse.errors import ConfigError, ModelError
+from mrresponse.geometry import to_canonical, to_grid_order
+from mrresponse.segment import Segmenter, SegmentSettings
+from mrresponse.segment.architectures import ARCHITECTURES
+from mrresponse.segment.bundle import ModelCard, read_model_card, verify_weights
+from mrresponse.segment.normalise import normalise_lesion_input, normalise_liver_input
+
+LESION_CHANNELS = (
+    ContrastPhase.PRECONTRAST,
+    ContrastPhase.ARTERIAL,
+    ContrastPhase.PORTAL_VENOUS,
+    ContrastPhase.DELAYED,
+    ContrastPhase.HEPATOBILIARY,
+)
+"""Order of the lesion network's image channels; the liver probability follows as the sixth."""
+
+_STRIDE = 8
+"""Three halvings inside the network: every edge of its input must be a multiple of this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A loaded network and how to run it."""
+
+    card: ModelCard
+    module: Any
+    device: Any
+    autocast: Callable[[], AbstractContextManager[Any]]
+    overlap: float
+
+
+def network_segmenter(settings: SegmentSettings) -> Segmenter:
+    """Load both networks once and return them as a segmenter.
+
+    Raises
+    ------
+    ConfigError
+        The device or the precision cannot be had here.
+    ModelError
+        A model is missing, altered or of an unknown kind.
+    """
+    liver_card, lesion_card = check_models(settings)
+    if settings.threads:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    liver_network = load_network(liver_card, settings)
+    lesion_network = load_network(lesion_card, settings)
+
+    def liver(_study: Study, _series: Series, image: Image) -> Image:
+        return to_grid_order(liver_probability(liver_network, to_canonical(image)), image.grid)
+
+    def lesions(prepared: PreparedStudy) -> Image:
+        return lesion_probability(lesion_network, prepared)
+
+    return Segmenter(
+        name=f"{liver_card.title} + {lesion_card.title}",
+        source=MeasurementSource.NETWORK,
+        liver=liver,
+        lesions=lesions,
+    )
+
+
+def check_models(settings: SegmentSettings) -> tuple[ModelCard, ModelCard]:
+    """Read and verify both models and the settings that run them, without building anything.
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of range, or the device does not exist here.
+    ModelError
+        A model is missing or altered.
+    """
+    if not 0.0 <= settings.overlap < 1.0:
+        raise ConfigError(f"segment.overlap: found {settings.overlap}, expected at least 0 and below 1")
+    if settings.precision not in {"auto", "bfloat16", "float32"}:
+        raise ConfigError(
+            f"segment.precision: found '{settings.precision}', expected auto, bfloat16 or float32"
+        )
+    cards = read_model_card(settings.liver_model), read_model_card(settings.lesion_model)
+    for card in cards:
+        if card.architecture not in ARCHITECTURES:
+            raise ModelError(
+                f"model '{card.name}': unknown architecture '{card.architecture}', expected one of "
+                f"{', '.join(sorted(ARCHITECTURES))}"
+            )
+        verify_weights(card)
+    resolve_device(settings.device)
+    return cards
+
+
+def resolve_device(name: str) -> str:
+    """Return the device to compute on; ``auto`` takes CUDA where there is one.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or CUDA is asked for where there is none.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdigit())):
+        raise ConfigError(f"segment.device: found '{name}', expected auto, cpu, cuda or cuda:N")
+    if kind == "cpu":
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto":
+        return "cuda:0" if count else "cpu"
+    if int(index or 0) >= count:
+        raise ConfigError(
+            f"segment.device: '{name}' asked for, found {count} CUDA device(s); "
+            "use --device cpu, or install a CUDA build of torch"
+        )
+    return f"cuda:{int(index or 0)}"
+
+
+def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
+    """Build the network of a model card and load its verified weights onto the device.
+
+    Raises
+    ------
+    ModelError
+        The weights do not fit the architecture.
+    """
+    import torch
+
+    device = torch.device(resolve_device(settings.device))
+    module = ARCHITECTURES[card.architecture](**card.architecture_arguments)
+    try:
+        state = torch.load(card.weights, map_location="cpu", weights_only=True)
+        module.load_state_dict({name: value.float() for name, value in state.items()})
+    except Exception as error:
+        raise ModelError(
+            f"model '{card.name}': its weights do not fit architecture '{card.architecture}'"
+        ) from error
+    module = module.to(device=device, memory_format=torch.channels_last_3d).eval()
+    return Network(
+        card=card,
+        module=module,
+        device=device,
+        autocast=_autocast(device.type, settings.precision),
+        overlap=settings.overlap,
+    )
+
+
+def liver_probability(network: Network, image: Image) -> Image:
+    """Return the liver probability of one image of any contrast, on the image's grid.
+
+    ``image`` must be in canonical orientation: the network knows the liver's side.
+    """
+    voxels = _to_network_grid(normalise_liver_input(image.voxels)[None], image.grid.spacing_mm, network.card)
+    probability = _run(network, voxels)[1]
+    return Image(voxels=_resize(probability[None], image.grid.shape)[0], grid=image.grid)
+
+
+def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
+    """Return the probability of a focal lesion on the grid of a prepared study.
+
+    An absent contrast phase is a channel of zeros. Images of other contrasts (``OTHER``) are not read: a study that
+    has nothing else gets a probability of 0 at once, and counts as not assessable later.
+    """
+    if not any(phase in prepared.images for phase in LESION_CHANNELS):
+        return Image(voxels=np.zeros(prepared.grid.shape, dtype=np.float32), grid=prepared.grid)
+    inside = prepared.liver.voxels > 0
+    channels = [_channel(prepared.images, phase, inside) for phase in LESION_CHANNELS]
+    channels.append(prepared.liver_probability.voxels)
+    voxels = _to_network_grid(np.stack(channels), prepared.grid.spacing_mm, network.card)
+    probability = _run(network, voxels)[2]
+    return Image(voxels=_resize(probability[None], prepared.grid.shape)[0], grid=prepared.grid)
+
+
+def _channel(images: Mapping[ContrastPhase, Image], phase: ContrastPhase, inside: Any) -> FloatArray:
+    if phase not in images:
+        return np.zeros(inside.shape, dtype=np.float32)
+    return normalise_lesion_input(images[phase].voxels, inside)
+
+
+def _run(network: Network, voxels: FloatArray) -> FloatArray:
+    """Return class probabilities ``[class, i, j, k]`` of channels ``[channel, i, j, k]`` on the network's grid."""
+    import torch
+    from monai.inferers.utils import sliding_window_inference
+
+    shape = voxels.shape[1:]
+    padding = [(0, 0), *((0, -size % _STRIDE) for size in shape)]
+    padded = np.pad(voxels, padding, mode="edge")
+    window = [min(size, limit) for size, limit in zip(padded.shape[1:], network.card.window, strict=True)]
+    with torch.inference_mode(), network.autocast():
+        inputs = torch.from_numpy(padded)[None].to(
+            device=network.device, memory_format=torch.channels_last_3d
+        )
+        logits = sliding_window_inference(
+            inputs, window, 1, network.module, overlap=network.overlap, mode="gaussian"
+        )
+        probability = torch.softmax(torch.as_tensor(logits).float(), dim=1)[0].cpu().numpy()
+    found: FloatArray = probability[:, : shape[0], : shape[1], : shape[2]]
+    return found
+
+
+def _to_network_grid(
+    channels: FloatArray, spacing_mm: tuple[float, float, float], card: ModelCard
+) -> FloatArray:
+    shape = channels.shape[1:]
+    wanted = [
+        max(1, round(size * have / want))
+        for size, have, want in zip(shape, spacing_mm, card.spacing_mm, strict=True)
+    ]
+    averaged = tuple(min(size, want) for size, want in zip(shape, wanted, strict=True))
+    return _resize(_resize(channels, averaged, mode="area"), tuple(wanted))
+
+
+def _resize(channels: FloatArray, shape: tuple[int, ...], *, mode: str = "trilinear") -> FloatArray:
+    """Return ``[channel, i, j, k]`` resampled to ``shape`` over the same extent."""
+    import torch
+
+    if channels.shape[1:] == shape:
+        return channels
+    resized = torch.nn.functional.interpolate(torch.from_numpy(channels)[None], size=shape, mode=mode)
+    found: FloatArray = resized[0].numpy()
+    return found
+
+
+def _autocast(kind: str, precision: str) -> Callable[[], AbstractContextManager[Any]]:
+    import torch
+
+    if precision == "auto":
+        precision = "bfloat16" if kind == "cuda" or _cpu_computes_bfloat16() else "float32"
+    if precision == "float32":
+        return nullcontext
+    return lambda: torch.autocast(kind, dtype=torch.bfloat16)
+
+
+def _cpu_computes_bfloat16() -> bool:
+    """Whether the processor has bfloat16 instructions; emulating them is slower than float32."""
+    import torch
+
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

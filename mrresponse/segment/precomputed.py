@@ -1,0 +1,106 @@
+"""Masks that already exist: another program's, a phantom's truth, or a reader's corrections.
+
+Layout and meaning are those of ``masks/<patient_id>/<study_date>/{liver,lesions,viable}.nii.gz``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from mrresponse.domain import GivenLesions, Image, LabelMap, PreparedStudy, Series, Study
+from mrresponse.errors import DataError
+from mrresponse.geometry import canonical_grid, crop, to_grid_order
+from mrresponse.nifti import read_label_map
+
+
+def masks_root(folder: Path) -> Path:
+    """Return the folder that holds one folder per patient: ``folder`` itself, or its ``masks``."""
+    return folder / "masks" if (folder / "masks").is_dir() else folder
+
+
+def given_liver(root: Path, study: Study, series: Series, image: Image) -> Image | None:
+    """Read the liver mask of a study as a probability of 0 or 1 on the grid of ``image``.
+
+    Returns ``None`` where the mask lies on another grid than this series: a mask belongs to the reference phase.
+
+    Raises
+    ------
+    DataError
+        The study has no liver mask.
+    """
+    liver = _read_mask(root, study, "liver")
+    if liver is None:
+        raise _missing(study, "liver")
+    try:
+        aligned = to_grid_order(liver, image.grid)
+    except DataError:
+        return None
+    return Image(voxels=(aligned.voxels > 0).astype(np.float32), grid=image.grid)
+
+
+def given_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
+    """Read the lesion mask, and the viable mask where there is one, on the grid of the prepared study.
+
+    Raises
+    ------
+    DataError
+        There is no lesion mask, or it lies on another grid than the reference contrast phase.
+    """
+    study = prepared.study
+    lesions = _read_mask(root, study, "lesions")
+    if lesions is None:
+        raise _missing(study, "lesions")
+    viable = _read_mask(root, study, "viable")
+    return GivenLesions(
+        labels=_on_prepared_grid(lesions, prepared, "lesions"),
+        viable=None if viable is None else _on_prepared_grid(viable, prepared, "viable"),
+    )
+
+
+def _on_prepared_grid(mask: LabelMap, prepared: PreparedStudy, name: str) -> LabelMap:
+    try:
+        native = to_grid_order(mask, canonical_grid(prepared.native_grid))
+    except DataError as error:
+        raise DataError(
+            f"mask '{name}' does not lie on the grid of the {prepared.reference.value} series: {error.message}",
+            code="grid_mismatch",
+            patient_id=prepared.study.patient_id,
+            study_date=prepared.study.study_date,
+        ) from error
+    cropped = crop(native, prepared.crop_start, prepared.grid.shape)
+    lost = np.count_nonzero(native.voxels) - np.count_nonzero(cropped.voxels)
+    if lost:
+        raise DataError(
+            f"mask '{name}' has {lost} voxels far outside the liver mask; "
+            "expected every lesion in or near the liver",
+            code="mask_outside_liver",
+            patient_id=prepared.study.patient_id,
+            study_date=prepared.study.study_date,
+        )
+    return cropped
+
+
+def _read_mask(root: Path, study: Study, name: str) -> LabelMap | None:
+    file = root / study.patient_id / study.study_date.isoformat() / f"{name}.nii.gz"
+    if not file.is_file():
+        return None
+    try:
+        return read_label_map(file)
+    except DataError as error:
+        raise DataError(
+            f"mask '{name}': {error.message}",
+            code=error.code,
+            patient_id=study.patient_id,
+            study_date=study.study_date,
+            path=file,
+        ) from error
+
+
+def _missing(study: Study, name: str) -> DataError:
+    return DataError(
+        f"no mask '{name}.nii.gz' among the given masks; expected "
+        f"{study.patient_id}/{study.study_date.isoformat()}/{name}.nii.gz",
+        code="mask_missing",
+        patient_id=study.patient_id,
+        study_date=study.study_date,
+    )

@@ -1,0 +1,472 @@
+"""The run folder: the only place that knows its files' names.
+
+Rows are sorted by patient before they are written, so a table does not depend on who finished first.
+"""
+
+import json
+import platform
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from mrresponse import __version__
+from mrresponse.config import Settings, as_mapping, settings_digest, settings_from
+from mrresponse.domain import (
+    Assessment,
+    ExaminedStudy,
+    Failure,
+    Finding,
+    Flag,
+    LabelMap,
+    LesionTrack,
+    Marker,
+    Measurement,
+    Observation,
+    Outcome,
+    Patient,
+    PatientResult,
+    PhaseSummary,
+    ResponseResult,
+    RoleRecord,
+    StudyRecord,
+    TrackEvent,
+    Treatment,
+    TreatmentPhase,
+)
+from mrresponse.errors import ConfigError
+from mrresponse.files import write_atomically
+from mrresponse.tables import read_rows, write_rows
+
+
+class _OfPatient(Protocol):
+    @property
+    def patient_id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_OfPatient)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackRow:
+    """One row of ``tracks.csv``: a lesion at one study."""
+
+    patient_id: str
+    lesion_id: str
+    study_date: date
+    event: TrackEvent
+    labels: tuple[int, ...] = ()
+    place_mm: tuple[float, float, float] | None = None
+    radius_mm: float | None = None
+    evidence: str = ""
+    was_liver_before: bool | None = None
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """One row of ``failures.csv``."""
+
+    patient_id: str
+    study_date: date | None = None
+    series: str | None = None
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientRow:
+    """One row of ``patients.csv``."""
+
+    patient_id: str
+    death_date: date | None = None
+    last_contact_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One row of ``audit.csv``: what a reader's edit changed."""
+
+    patient_id: str
+    what: str
+    before: str = ""
+    after: str = ""
+    reader: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What produced a run folder, as ``run.json`` keeps it."""
+
+    settings: Settings
+    segmenter: str = ""
+    device: str = ""
+    model_digests: Mapping[str, str] | None = None
+    seconds: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """One run's results on disk."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make an empty run folder, or take one that an earlier run left.
+
+        Raises
+        ------
+        ConfigError
+            The path is a file, or a folder that holds something else.
+        """
+        if path.exists() and not path.is_dir():
+            raise ConfigError("--out: a file is in the way, expected a folder")
+        if path.is_dir() and any(path.iterdir()) and not (path / "run.json").is_file():
+            raise ConfigError("--out: the folder holds something that is not a run; expected an empty folder")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "private").mkdir(mode=0o700, exist_ok=True)
+            (path / "private").chmod(0o700)
+        except OSError as error:
+            raise ConfigError(f"--out: the folder cannot be made ({error.strerror})") from error
+        folder = cls(path=path)
+        folder._write_json("run.json", {"version": __version__, "finished": None})
+        return folder
+
+    def keep_masks(self, examined: ExaminedStudy, viable: LabelMap | None) -> None:
+        """Write the liver, lesion and viable masks of a study on the native grid of its reference phase."""
+        from mrresponse.geometry import canonical_grid, paste, to_grid_order
+        from mrresponse.nifti import write_label_map
+
+        prepared = examined.prepared
+        study = prepared.study
+        masks = {"liver": prepared.liver}
+        if examined.lesion_map.not_assessable is None:
+            masks["lesions"] = examined.lesion_map.labels
+            if viable is not None:
+                masks["viable"] = viable
+        for name, mask in masks.items():
+            full = paste(mask, prepared.crop_start, canonical_grid(prepared.native_grid))
+            native = to_grid_order(full, prepared.native_grid)
+            file = self.path / "masks" / study.patient_id / study.study_date.isoformat() / f"{name}.nii.gz"
+            write_label_map(file, LabelMap(voxels=native.voxels.astype(np.uint16), grid=native.grid))
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Take a folder that holds at least a table of measurements.
+
+        Raises
+        ------
+        ConfigError
+            There is no such folder or no such table in it.
+        """
+        if not (path / "measurements.csv").is_file():
+            raise ConfigError(
+                f"DIR: no measurements.csv in '{path.name}', expected a run folder or typed tables"
+            )
+        return cls(path=path)
+
+    @property
+    def pages(self) -> Path:
+        """Folder of the pages."""
+        return self.path / "report"
+
+    @property
+    def masks(self) -> Path:
+        """Folder of the masks."""
+        return self.path / "masks"
+
+    def write(self, outcomes: Sequence[Outcome], info: RunInfo) -> tuple[PatientResult, ...]:
+        """Write every table, the pictures and the pages of a finished run; return the results, sorted."""
+        from mrresponse.report.snapshots import write_snapshot
+
+        found = (outcome for outcome in outcomes if isinstance(outcome, PatientResult))
+        results = tuple(sorted(found, key=lambda result: result.patient.patient_id))
+        self._write_inputs(results)
+        self._write_rows("studies.csv", (row for result in results for row in result.studies), StudyRecord)
+        self._write_rows("tracks.csv", (row for result in results for row in _track_rows(result)), TrackRow)
+        self._write_rows(
+            "measurements.csv", (row for result in results for row in result.measurements), Measurement
+        )
+        self._write_rows("audit.csv", (), AuditRow)
+        self.write_failures([outcome for outcome in outcomes if isinstance(outcome, Failure)])
+        for result in results:
+            for snapshot in result.snapshots:
+                write_snapshot(self.path / "snapshots", snapshot)
+        self.write_responses(results, replace(info, seconds=_total_seconds(results)))
+        return results
+
+    def write_failures(self, failures: Sequence[Failure]) -> None:
+        """Write the table of failed patients, and where their files lie under ``private/``."""
+        ordered = sorted(failures, key=lambda one: (one.patient_id, one.code, one.series or ""))
+        self._write_rows("failures.csv", map(_failure_row, ordered), FailureRow)
+        lines = [f"{one.patient_id}\t{one.code}\t{one.path or ''}\n" for one in ordered]
+        write_atomically(self.path / "private" / "failure_paths.tsv", "".join(lines).encode())
+
+    def write_responses(self, results: Sequence[PatientResult], info: RunInfo) -> None:
+        """Write what follows from the numbers: responses, cohort, lesion table, flags and pages."""
+        from mrresponse.respond import CohortRow, cohort_rows
+
+        self._write_rows(
+            "assessments.csv", (row for result in results for row in result.response.assessments), Assessment
+        )
+        self._write_rows(
+            "phases.csv", (row for result in results for row in result.response.summaries), PhaseSummary
+        )
+        self._write_rows(
+            "roles.csv", (row for result in results for row in result.response.roles), RoleRecord
+        )
+        self._write_rows(
+            "treatment_phases.csv",
+            (row for result in results for row in result.response.phases),
+            TreatmentPhase,
+        )
+        self._write_rows("flags.csv", (row for result in results for row in _flags(result)), Flag)
+        endpoints = cohort_rows([row for result in results for row in result.response.summaries])
+        self._write_rows("cohort.csv", endpoints, CohortRow)
+        self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
+        self.write_pages(results)
+        self._write_json("run.json", _run_record(info))
+
+    def write_pages(self, results: Sequence[PatientResult]) -> None:
+        """Write the lesion table and the pages; the index also names the patients that failed."""
+        from mrresponse.report import lesion_table, summarise, write_index, write_lesion_table, write_report
+
+        write_lesion_table(self.path / "lesion_table.csv", lesion_table(results))
+        for result in results:
+            write_report(result, self.pages)
+        failures = [_failure(row) for row in self._read_rows("failures.csv", FailureRow)]
+        write_index([summarise(result) for result in results], self.pages, failures=failures)
+
+    def read(self) -> tuple[tuple[PatientResult, ...], tuple[Failure, ...]]:
+        """Read the rows and pictures of a run back: one result per patient, and the rows that cannot be used.
+
+        Raises
+        ------
+        DataError
+            A table is missing or holds a value that cannot be read.
+        """
+        from mrresponse.ingest.numbers import read_numbers
+        from mrresponse.report.snapshots import read_snapshots
+
+        tracks = _by_patient(self._read_rows("tracks.csv", TrackRow))
+        assessments = _by_patient(self._read_rows("assessments.csv", Assessment))
+        summaries = _by_patient(self._read_rows("phases.csv", PhaseSummary))
+        roles = _by_patient(self._read_rows("roles.csv", RoleRecord))
+        phases = _by_patient(self._read_rows("treatment_phases.csv", TreatmentPhase))
+        flags = _by_patient(self._read_rows("flags.csv", Flag))
+        results = []
+        numbers = read_numbers(self.path)
+        for patient, studies, measurements in numbers.patients:
+            key = patient.patient_id
+            results.append(
+                PatientResult(
+                    patient=patient,
+                    studies=studies,
+                    tracks=_tracks(tracks[key]),
+                    measurements=measurements,
+                    snapshots=read_snapshots(self.path / "snapshots", key),
+                    response=ResponseResult(
+                        phases=tuple(phases[key]),
+                        roles=tuple(roles[key]),
+                        assessments=tuple(assessments[key]),
+                        summaries=tuple(summaries[key]),
+                        flags=tuple(flag for flag in flags[key] if flag.step == "response"),
+                    ),
+                    flags=tuple(flag for flag in flags[key] if flag.step == "images"),
+                )
+            )
+        return tuple(results), numbers.failures
+
+    def info(self) -> RunInfo:
+        """Read what produced this folder; the defaults where it holds only typed tables.
+
+        Raises
+        ------
+        ConfigError
+            ``run.json`` is damaged or of settings that this version does not know.
+        """
+        file = self.path / "run.json"
+        if not file.is_file():
+            return RunInfo(settings=Settings())
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            return RunInfo(
+                settings=settings_from(record.get("settings", {})),
+                segmenter=str(record.get("segmenter", "")),
+                device=str(record.get("device", "")),
+                model_digests=record.get("models"),
+                seconds=record.get("seconds_per_step"),
+            )
+        except (ValueError, AttributeError) as error:
+            raise ConfigError("run.json: damaged, expected the record of a run") from error
+
+    def _write_inputs(self, results: Sequence[PatientResult]) -> None:
+        """Keep the given tables beside the results, so that the responses can be redone from this folder."""
+        patients = [result.patient for result in results]
+        self._write_rows("treatments.csv", (row for one in patients for row in one.treatments), Treatment)
+        self._write_rows("findings.csv", (row for one in patients for row in one.findings), Finding)
+        self._write_rows("markers.csv", (row for one in patients for row in one.markers), Marker)
+        self._write_rows("patients.csv", map(_patient_row, patients), PatientRow)
+
+    def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
+        write_rows(self.path / name, rows, row_type)
+
+    def _read_rows(self, name: str, row_type: type[Row]) -> tuple[Row, ...]:
+        file = self.path / name
+        return read_rows(file, row_type) if file.is_file() else ()
+
+    def _write_json(self, name: str, content: object) -> None:
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        write_atomically(self.path / name, f"{text}\n".encode())
+
+
+def run_info(settings: Settings, masks: Path | None) -> RunInfo:
+    """Verify what a run needs before anything is read, and say what will produce its results.
+
+    Raises
+    ------
+    ConfigError
+        The device does not exist here, or a setting is out of range.
+    ModelError
+        A model is missing or altered.
+    """
+    if masks is not None:
+        if not masks.is_dir():
+            raise ConfigError(f"--masks: '{masks.name}' is not a folder")
+        return RunInfo(settings=settings, segmenter="mask", device="cpu")
+    from mrresponse.segment.network import check_models, resolve_device
+
+    liver, lesions = check_models(settings.segment)
+    return RunInfo(
+        settings=settings,
+        segmenter=f"{liver.title} + {lesions.title}",
+        device=resolve_device(settings.segment.device),
+        model_digests={liver.title: liver.sha256, lesions.title: lesions.sha256},
+    )
+
+
+def _total_seconds(results: Iterable[PatientResult]) -> dict[str, float]:
+    total: dict[str, float] = defaultdict(float)
+    for result in results:
+        for step, seconds in result.seconds.items():
+            total[step] += seconds
+    return dict(total)
+
+
+def _run_record(info: RunInfo) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": as_mapping(info.settings),
+        "settings_id": settings_digest(info.settings),
+        "segmenter": info.segmenter,
+        "device": info.device,
+        "models": dict(info.model_digests or {}),
+        "seconds_per_step": {name: round(value, 2) for name, value in (info.seconds or {}).items()},
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        "libraries": _library_versions(),
+    }
+
+
+def _library_versions() -> dict[str, str]:
+    found = {}
+    for name in ("numpy", "scipy", "torch", "monai", "SimpleITK", "nibabel", "scikit-image", "pydicom"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _patient_row(patient: Patient) -> PatientRow:
+    return PatientRow(
+        patient_id=patient.patient_id,
+        death_date=patient.death_date,
+        last_contact_date=patient.last_contact_date,
+    )
+
+
+def _failure(row: FailureRow) -> Failure:
+    return Failure(
+        patient_id=row.patient_id,
+        study_date=row.study_date,
+        series=row.series,
+        code=row.code,
+        message=row.message,
+    )
+
+
+def _failure_row(failure: Failure) -> FailureRow:
+    return FailureRow(
+        patient_id=failure.patient_id,
+        study_date=failure.study_date,
+        series=failure.series,
+        code=failure.code,
+        message=failure.message,
+    )
+
+
+def _flags(result: PatientResult) -> tuple[Flag, ...]:
+    return (*result.flags, *(replace(flag, step="response") for flag in result.response.flags))
+
+
+def _track_rows(result: PatientResult) -> list[TrackRow]:
+    return [
+        TrackRow(
+            patient_id=one.patient_id,
+            lesion_id=one.lesion_id,
+            study_date=seen.study_date,
+            event=seen.event,
+            labels=seen.labels,
+            place_mm=seen.place_mm,
+            radius_mm=seen.radius_mm,
+            evidence=seen.evidence,
+            was_liver_before=seen.was_liver_before,
+            merged_into=one.merged_into,
+        )
+        for one in result.tracks
+        for seen in one.observations
+    ]
+
+
+def _tracks(rows: Sequence[TrackRow]) -> tuple[LesionTrack, ...]:
+    by_lesion: dict[str, list[TrackRow]] = defaultdict(list)
+    for row in rows:
+        by_lesion[row.lesion_id].append(row)
+    return tuple(
+        LesionTrack(
+            patient_id=seen[0].patient_id,
+            lesion_id=lesion_id,
+            merged_into=seen[0].merged_into,
+            observations=tuple(
+                Observation(
+                    study_date=row.study_date,
+                    event=row.event,
+                    labels=row.labels,
+                    place_mm=row.place_mm,
+                    radius_mm=row.radius_mm,
+                    evidence=row.evidence,
+                    was_liver_before=row.was_liver_before,
+                )
+                for row in seen
+            ),
+        )
+        for lesion_id, seen in by_lesion.items()
+    )
+
+
+def _by_patient(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.patient_id].append(row)
+    return grouped

@@ -1,0 +1,1 @@
+"""Synthetic liver MRI with known truth: anatomy, lesions, contrast and acquisition (needs torch)."""

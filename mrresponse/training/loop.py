@@ -1,0 +1,252 @@
+"""The training loop: a time-limited segment that resumes from the last checkpoint."""
+
+import json
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from mrresponse.errors import ModelError
+from mrresponse.segment.architectures import ARCHITECTURES, SEGRESNET_SMALL
+from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
+from mrresponse.training.fused_norm import fuse_norm_and_relu
+from mrresponse.training.losses import dice_cross_entropy, tversky_loss
+from mrresponse.training.settings import Stage, TrainingSettings
+
+_log = logging.getLogger(__name__)
+
+ARCHITECTURE = "segresnet"
+CHANNELS = {Stage.LIVER: (1, 2), Stage.LESIONS: (6, 3)}
+CHECKPOINT = "checkpoint.pt"
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What changes while training."""
+
+    network: Any
+    averaged: dict[str, torch.Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    examples: int = 0
+    templates: list[str] = field(default_factory=list)
+
+
+def architecture_arguments(stage: Stage) -> dict[str, Any]:
+    """Return the constructor arguments of a stage's network."""
+    inputs, classes = CHANNELS[stage]
+    return {**SEGRESNET_SMALL, "in_channels": inputs, "out_channels": classes}
+
+
+def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = None) -> Path:
+    """Train for ``minutes`` (``settings.minutes`` by default) and return the checkpoint written.
+
+    A checkpoint found in ``out_dir`` is resumed; the log goes to ``log.jsonl`` beside it. Seeds follow the step at
+    which a segment starts, so a resumed segment sees fresh examples.
+
+    Raises
+    ------
+    ModelError
+        A checkpoint to start from does not fit the network.
+    """
+    torch.set_num_threads(settings.threads)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    run = _start(settings, out_dir)
+    batches = iter(_loader(settings, seed=settings.seed * 1_000_003 + run.step))
+    weights = torch.tensor(_class_weights(settings))
+    begun = saved = time.monotonic()
+    limit = 60 * (settings.minutes if minutes is None else minutes)
+    base_seconds, losses, waited = run.seconds, [], 0.0
+    stopped = _stop_on_terminate()
+    while time.monotonic() - begun < limit and not stopped.is_set():
+        before = time.monotonic()
+        images, target = next(batches)
+        waited += time.monotonic() - before
+        losses.append(_step(run, settings, images, target, weights))
+        run.seconds = base_seconds + time.monotonic() - begun
+        run.examples += images.shape[0]
+        if run.step % settings.log_every == 0:
+            _write_log(out_dir, run, settings, losses, waited)
+            losses, waited = [], 0.0
+        if time.monotonic() - saved > settings.checkpoint_minutes * 60:
+            _save(run, settings, out_dir)
+            saved = time.monotonic()
+    return _save(run, settings, out_dir)
+
+
+class _Stream(IterableDataset[Batch]):
+    """Examples drawn in worker processes, each with a seed of its own."""
+
+    def __init__(self, settings: TrainingSettings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        number = worker.id if worker else 0
+        return make_batches(self.settings, seed=self.seed + 7_919 * number)
+
+
+def _loader(settings: TrainingSettings, *, seed: int) -> DataLoader[Batch]:
+    ahead = 3 if settings.workers else None
+    return DataLoader(
+        _Stream(settings, seed), batch_size=None, num_workers=settings.workers, prefetch_factor=ahead
+    )
+
+
+def _class_weights(settings: TrainingSettings) -> tuple[float, ...]:
+    return (1.0, 1.0) if settings.stage is Stage.LIVER else (1.0, 1.0, settings.lesion_weight)
+
+
+def _stop_on_terminate() -> threading.Event:
+    """Let SIGTERM end the segment after the running step, so that its work is kept."""
+    stopped = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
+    return stopped
+
+
+def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
+    """Return the endless stream of batches of a stage."""
+    if settings.stage is Stage.LIVER:
+        examples = LiverExampleSettings(
+            spacing_mm=settings.spacing_mm[0],
+            patch_shapes=settings.patch_shapes,
+            pool_size=settings.pool_size,
+            reuse=settings.reuse,
+        )
+        source = None
+        if settings.label_maps is not None:
+            from mrresponse.synthetic.label_maps import mixed_source
+
+            source = mixed_source(settings.label_maps)
+        return liver_examples(examples, seed=seed, source=source, batch=settings.batch)
+    from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
+
+    lesion_settings = LesionExampleSettings(
+        spacing_mm=settings.spacing_mm,
+        patch_shapes=settings.patch_shapes,
+        pool_size=settings.pool_size,
+        reuse=settings.reuse,
+    )
+    return lesion_examples(lesion_settings, seed=seed, batch=settings.batch)
+
+
+def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
+    torch.manual_seed(settings.seed)
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
+    network = network.to(memory_format=torch.channels_last_3d).train()
+    fuse_norm_and_relu(network)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    run = _Run(network, {k: v.detach().clone() for k, v in network.state_dict().items()}, optimiser)
+    run.templates = template_names(settings)
+    checkpoint = out_dir / CHECKPOINT
+    try:
+        if checkpoint.is_file():
+            state = torch.load(checkpoint, weights_only=True)
+            network.load_state_dict(state["raw"])
+            run.averaged = state["averaged"]
+            optimiser.load_state_dict(state["optimiser"])
+            run.step, run.seconds, run.examples = state["step"], state["seconds"], state["examples"]
+        elif settings.initial is not None:
+            state = torch.load(settings.initial, weights_only=True)
+            network.load_state_dict(state["averaged"])
+            run.averaged = state["averaged"]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
+    return run
+
+
+def _step(
+    run: _Run, settings: TrainingSettings, images: torch.Tensor, target: torch.Tensor, weights: torch.Tensor
+) -> float:
+    progress = min(1.0, run.seconds / (60 * settings.total_minutes))
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate(settings, step=run.step, progress=progress)
+    images = images.contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = run.network(images)
+    loss = dice_cross_entropy(logits, target, class_weights=weights)
+    if settings.stage is Stage.LESIONS and settings.tversky_weight:
+        lesion = torch.softmax(logits.float(), dim=1)[:, 2]
+        loss = loss + settings.tversky_weight * tversky_loss(lesion, (target == 2).float())
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), settings.clip_norm)
+    run.optimiser.step()
+    run.step += 1
+    _average(run, settings.ema_decay)
+    return float(loss.detach())
+
+
+def learning_rate(settings: TrainingSettings, *, step: int, progress: float) -> float:
+    """Return the learning rate: linear warm-up, then half a cosine down to the final rate."""
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    rate = settings.final_learning_rate + cosine * (settings.learning_rate - settings.final_learning_rate)
+    return rate * min(1.0, (step + 1) / settings.warm_up_steps)
+
+
+def _average(run: _Run, decay: float) -> None:
+    """Move the averaged weights towards the raw ones, faster at first so that early noise is forgotten."""
+    keep = min(decay, (1 + run.step) / (20 + run.step))
+    for name, value in run.network.state_dict().items():
+        if value.dtype.is_floating_point:
+            run.averaged[name].mul_(keep).add_(value.detach(), alpha=1 - keep)
+        else:
+            run.averaged[name].copy_(value)
+
+
+def _save(run: _Run, settings: TrainingSettings, out_dir: Path) -> Path:
+    """Write the checkpoint so that an interrupted write leaves the former one whole."""
+    state = {
+        "raw": run.network.state_dict(),
+        "averaged": run.averaged,
+        "optimiser": run.optimiser.state_dict(),
+        "step": run.step,
+        "seconds": run.seconds,
+        "examples": run.examples,
+        "seed": settings.seed,
+        "stage": str(settings.stage),
+        "templates": run.templates,
+    }
+    partial = out_dir / (CHECKPOINT + ".partial")
+    torch.save(state, partial)
+    os.replace(partial, out_dir / CHECKPOINT)
+    return out_dir / CHECKPOINT
+
+
+def template_names(settings: TrainingSettings) -> list[str]:
+    """Return the names of the label maps whose shapes a run uses, for the model card."""
+    if settings.label_maps is None:
+        return []
+    from mrresponse.synthetic.label_maps import load_templates
+
+    return [template.name for template in load_templates(settings.label_maps)]
+
+
+def _write_log(
+    out_dir: Path, run: _Run, settings: TrainingSettings, losses: list[float], waited: float
+) -> None:
+    line = {
+        "step": run.step,
+        "minutes": round(run.seconds / 60, 2),
+        "loss": round(sum(losses) / max(1, len(losses)), 4),
+        "examples": run.examples,
+        "seconds_waiting_for_examples": round(waited, 2),
+        "learning_rate": run.optimiser.param_groups[0]["lr"],
+    }
+    with (out_dir / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    _log.info("%s: %s", settings.name, line)

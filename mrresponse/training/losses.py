@@ -1,0 +1,39 @@
+"""Losses: cross-entropy plus soft Dice, and Tversky for the rare class."""
+
+import torch
+import torch.nn.functional as functional
+
+
+def dice_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, *, class_weights: torch.Tensor
+) -> torch.Tensor:
+    """Return weighted cross-entropy plus the mean soft Dice loss of the foreground classes present in the batch.
+
+    Shapes: logits (B, C, I, J, K), target (B, I, J, K) of class numbers.
+    """
+    logits = logits.float()
+    entropy = functional.cross_entropy(logits, target, weight=class_weights)
+    probability = torch.softmax(logits, dim=1)
+    losses = [
+        1.0 - soft_dice(probability[:, index], (target == index).float())
+        for index in range(1, logits.shape[1])
+    ]
+    return entropy + torch.stack(losses).mean()
+
+
+def soft_dice(probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the batch mean of the soft Dice coefficient; an absent structure scores by the little found of it."""
+    axes = tuple(range(1, probability.dim()))
+    overlap = (probability * mask).sum(axes)
+    sizes = probability.sum(axes) + mask.sum(axes)
+    return ((2 * overlap + 50.0) / (sizes + 50.0)).mean()
+
+
+def tversky_loss(
+    probability: torch.Tensor, mask: torch.Tensor, *, alpha: float = 0.3, beta: float = 0.7
+) -> torch.Tensor:
+    """Return 1 - Tversky index over the batch: ``alpha`` weighs false positives, ``beta`` false negatives."""
+    hit = (probability * mask).sum()
+    false_positive = (probability * (1 - mask)).sum()
+    missed = ((1 - probability) * mask).sum()
+    return 1.0 - (hit + 50.0) / (hit + alpha * false_positive + beta * missed + 50.0)

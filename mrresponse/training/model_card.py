@@ -1,0 +1,108 @@
+"""The page that goes with a model: what it is, what it was trained on, how it was judged, where it fails."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mrresponse.training.settings import Stage, TrainingSettings
+
+TASKS = {
+    Stage.LIVER: "segmentation of the liver in one abdominal MR image of any sequence",
+    Stage.LESIONS: "segmentation of focal liver lesions in multi-phase contrast-enhanced liver MRI",
+}
+
+_CARD = """# {name} {version}
+
+{task}. A SegResNet with 8 initial filters (1.2 million parameters), grid {spacing} mm.
+
+**Research use only.** Trained on **0 patients**: every image was computed. No clinical validation of any kind. A
+reader confirms every contour; no number that follows from one is a diagnosis.
+
+## Input and output
+Input channels: {inputs}. {absent}Normalisation: `{normalisation}` in `mrresponse/segment/normalise.py`, the same code
+in training and use. Output classes: {classes}.
+
+## Training
+{examples} synthetic examples in {steps} steps ({minutes} minutes of wall clock on a shared two-core CPU), seed
+{seed}, generator version {generator}; cross-entropy plus Dice, AdamW, exponential average of the weights, which is
+what is shipped. {templates}
+
+Go on training (a checkpoint found in the folder is resumed):
+
+```
+python scripts/train_model.py configs/{config} runs/{name} --minutes 60
+python scripts/package_model.py configs/{config} runs/{name}/checkpoint.pt models/{name}
+```
+
+## Figures on held-out synthetic seeds
+{figures}
+
+```
+python scripts/evaluate_model.py configs/{config} runs/{name}/checkpoint.pt --cases {cases} --json figures.json
+```
+
+Each case is one crop on the network's own grid, of a person made of implicit shapes, without the fully random
+contrasts;
+the generator is the one that made the training images. These figures say how far the network has learned the
+generator, not how it does on patients: on real images expect less, and look at every contour.
+
+## Limits
+{limits}
+
+## Licence
+Weights and card: Apache-2.0 (`LICENSE`).{notice}
+"""
+
+_LIMITS = {
+    Stage.LIVER: (
+        "Thick slices, motion, ascites, resected livers, transplants, situs inversus, implants and cropped fields of "
+        "view can fail. The image must be in canonical orientation: the network knows the liver's side. Children were "
+        "not simulated."
+    ),
+    Stage.LESIONS: (
+        "Small lesions (below 10 mm), infiltrative tumours, vein invasion and lesions at the liver's edge are the "
+        "weakest. Cysts and haemangiomas are reported as focal lesions. Perfusion anomalies, siderotic nodules and "
+        "focal fat can be false alarms. The background of the lesions was simulated too, so results on patients must "
+        "be expected to be clearly worse than the figures above."
+    ),
+}
+
+
+def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
+    """Return the model card in Markdown for the content of ``metadata.json``."""
+    training, figures = metadata["training"], metadata["figures"]
+    templates = training["label_map_templates"]
+    task = TASKS[settings.stage]
+    listed = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in figures.items())
+    return _CARD.format(
+        name=settings.name,
+        version=settings.version,
+        task=task[0].upper() + task[1:],
+        spacing=" x ".join(f"{value:g}" for value in settings.spacing_mm),
+        inputs=", ".join(metadata["input_channels"]),
+        absent="An absent contrast phase is a channel of zeros. " if settings.stage is Stage.LESIONS else "",
+        normalisation=metadata["normalisation"],
+        classes=", ".join(metadata["classes"]),
+        examples=training["examples"],
+        steps=training["steps"],
+        minutes=training["minutes"],
+        seed=training["seed"],
+        generator=training["generator_version"],
+        templates=_shapes_sentence(templates),
+        config="train-liver.yaml" if settings.stage is Stage.LIVER else "train-lesions.yaml",
+        cases=figures.get("cases", 40),
+        figures=listed or "- not measured",
+        limits=_LIMITS[settings.stage],
+        notice=_NOTICE if templates else "",
+    )
+
+
+_NOTICE = " Shapes: SPL abdominal atlas (3D Slicer licence), AMOS case 13 (CC BY 4.0)."
+
+
+def _shapes_sentence(templates: list[str]) -> str:
+    if not templates:
+        return "All torsos are made of implicit shapes."
+    return (
+        f"In the last part of the training half of the torsos were strongly deformed copies of organ label maps "
+        f"({', '.join(templates)}; labels only, no image); the others are made of implicit shapes."
+    )

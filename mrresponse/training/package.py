@@ -1,0 +1,153 @@
+"""Turn a training checkpoint into a model folder (MONAI bundle) that inference can check and load."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_arguments
+from mrresponse.training.model_card import TASKS, card_text
+from mrresponse.training.settings import Stage, TrainingSettings
+
+GENERATOR_VERSION = "1"
+"""Raised whenever the synthetic images change so that equal seeds give other examples."""
+
+CLASSES = {Stage.LIVER: ("outside", "liver"), Stage.LESIONS: ("outside", "liver", "focal lesion")}
+INPUTS = {
+    Stage.LIVER: ("any contrast phase or sequence",),
+    Stage.LESIONS: ("PRE", "ART", "PVP", "DEL", "HBP", "liver probability"),
+}
+NORMALISATION = {Stage.LIVER: "normalise_liver_input", Stage.LESIONS: "normalise_lesion_input"}
+
+
+def write_bundle(
+    settings: TrainingSettings,
+    checkpoint: Path,
+    folder: Path,
+    *,
+    figures: Mapping[str, Any],
+    revision: str | None = None,
+) -> Path:
+    """Write the averaged weights (fp16) and the description of a model; return the metadata file.
+
+    ``figures`` are measured results on held-out synthetic seeds, copied into the metadata. The weights are written
+    before their digest, so a folder whose digest fits is complete.
+    """
+    state = torch.load(checkpoint, weights_only=True)
+    weights = {
+        name: value.half().contiguous() if value.dtype.is_floating_point else value
+        for name, value in state["averaged"].items()
+    }
+    target = folder / "models" / "model.pt"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    torch.save(weights, partial)
+    partial.replace(target)
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    metadata = folder / "configs" / "metadata.json"
+    metadata.parent.mkdir(parents=True, exist_ok=True)
+    content = describe(settings, state, digest=digest, figures=figures, revision=revision)
+    metadata.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    inference = folder / "configs" / "inference.json"
+    inference.write_text(json.dumps(inference_config(settings), indent=2) + "\n", encoding="utf-8")
+    card = folder / "docs" / "README.md"
+    card.parent.mkdir(exist_ok=True)
+    card.write_text(card_text(settings, content), encoding="utf-8")
+    return metadata
+
+
+def describe(
+    settings: TrainingSettings,
+    state: Mapping[str, Any],
+    *,
+    digest: str,
+    figures: Mapping[str, Any],
+    revision: str | None,
+) -> dict[str, Any]:
+    """Return the content of ``metadata.json``: MONAI's usual fields and those of this program's model card."""
+    import monai
+
+    inputs, classes = CHANNELS[settings.stage]
+    return {
+        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
+        "name": settings.name,
+        "version": settings.version,
+        "monai_version": monai.__version__,
+        "pytorch_version": torch.__version__.split("+")[0],
+        "required_packages_version": {},
+        "task": TASKS[settings.stage],
+        "description": TASKS[settings.stage] + ", trained on synthetic images only",
+        "authors": "mrresponse contributors",
+        "copyright": "Apache-2.0",
+        "intended_use": "research; a reader confirms every contour; not validated on patients",
+        "architecture": ARCHITECTURE,
+        "architecture_arguments": architecture_arguments(settings.stage),
+        "spacing_mm": list(settings.spacing_mm),
+        "window": list(settings.window),
+        "normalisation": NORMALISATION[settings.stage],
+        "input_channels": list(INPUTS[settings.stage]),
+        "classes": list(CLASSES[settings.stage]),
+        "sha256": digest,
+        "training": {
+            "dataset": "synthetic only",
+            "patients": 0,
+            "label_map_templates": state.get("templates", []),
+            "steps": int(state["step"]),
+            "examples": int(state["examples"]),
+            "minutes": round(float(state["seconds"]) / 60, 1),
+            "seed": int(state["seed"]),
+            "generator_version": GENERATOR_VERSION,
+            "source_revision": revision,
+            "started_from": state.get("lineage", []),
+        },
+        "figures": dict(figures),
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "magnitude",
+                    "modality": "MR",
+                    "num_channels": inputs,
+                    "spatial_shape": ["8*n", "8*n", "8*n"],
+                    "dtype": "float32",
+                    "value_range": [],
+                    "is_patch_data": True,
+                    "channel_def": {str(i): name for i, name in enumerate(INPUTS[settings.stage])},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": classes,
+                    "spatial_shape": ["8*n", "8*n", "8*n"],
+                    "dtype": "float32",
+                    "value_range": [],
+                    "is_patch_data": True,
+                    "channel_def": {str(i): name for i, name in enumerate(CLASSES[settings.stage])},
+                }
+            },
+        },
+    }
+
+
+def inference_config(settings: TrainingSettings) -> dict[str, Any]:
+    """Return MONAI's inference configuration as plain data; this program reads ``metadata.json`` instead."""
+    return {
+        "bundle_root": ".",
+        "network_def": {
+            "_target_": "monai.networks.nets.SegResNet",
+            **architecture_arguments(settings.stage),
+            "norm": ["GROUP", {"num_groups": 8}],
+        },
+        "inferer": {
+            "_target_": "monai.inferers.SlidingWindowInferer",
+            "roi_size": list(settings.window),
+            "sw_batch_size": 1,
+            "overlap": 0.25,
+            "mode": "gaussian",
+        },
+    }

@@ -1,0 +1,75 @@
+"""Settings of one training run, read from a YAML file."""
+
+from enum import StrEnum
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mrresponse.errors import ConfigError
+
+
+class Stage(StrEnum):
+    """Which of the two networks is trained."""
+
+    LIVER = "liver"
+    LESIONS = "lesions"
+
+
+class TrainingSettings(BaseModel):
+    """Everything that decides a training run; times in minutes of wall clock."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Stage
+    name: str
+    version: str = "0.1.0"
+    seed: int = Field(default=1, ge=0)
+    spacing_mm: tuple[float, float, float]
+    patch_shapes: tuple[tuple[int, int, int], ...] = Field(min_length=1)
+    window: tuple[int, int, int]
+    batch: int = Field(default=2, ge=1)
+    minutes: float = Field(default=9.0, gt=0)
+    total_minutes: float = Field(default=60.0, gt=0)
+    """Length of the cosine schedule over all segments."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    final_learning_rate: float = Field(default=1e-5, gt=0)
+    warm_up_steps: int = Field(default=100, ge=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip_norm: float = Field(default=3.0, gt=0)
+    ema_decay: float = Field(default=0.998, gt=0, lt=1)
+    lesion_weight: float = Field(default=1.5, gt=0)
+    """Weight of the lesion class in the cross-entropy (lesion stage)."""
+    tversky_weight: float = Field(default=0.0, ge=0)
+    """Weight of the Tversky loss on lesions: finds more of them at the price of more false alarms."""
+    pool_size: int = Field(default=16, ge=1)
+    reuse: int = Field(default=10, ge=1)
+    label_maps: Path | None = None
+    """Folder of users' own organ label maps, drawn half of the time in place of the procedural torso (liver stage)."""
+    initial: Path | None = None
+    """Checkpoint of another run whose averaged weights this one starts from."""
+    threads: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=0)
+    """Processes that draw examples; 0 draws them between the steps."""
+    log_every: int = Field(default=20, ge=1)
+    checkpoint_minutes: float = Field(default=2.0, gt=0)
+
+
+def load_training_settings(path: Path) -> TrainingSettings:
+    """Read training settings from YAML.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or a key is unknown, missing or of the wrong type.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"training config '{path.name}': cannot be read as YAML") from error
+    try:
+        return TrainingSettings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"training.{key}: {first['msg']} (found {first['input']!r})") from error

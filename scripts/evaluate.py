@@ -1,0 +1,192 @@
+"""Judge the shipped line against reference masks.
+
+``liver`` runs the same functions as ``mrresponse run`` on ``image_X.nii.gz`` and compares the liver with
+one label of ``label_X.nii.gz`` beside it; an image without a stated contrast is ``OTHER``. ``lesions``
+compares folders of instance masks of equal names. Cases that cannot be judged are recorded in the result
+and give exit code 1.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrresponse.config import Settings, load_settings
+from mrresponse.domain import ContrastPhase, Image, LabelMap, Series, Study
+from mrresponse.errors import ConfigError, DataError, ModelError
+from mrresponse.evaluate import (
+    bootstrap_interval,
+    compare_lesions,
+    dice,
+    summarise_lesions,
+    surface_dice,
+)
+from mrresponse.geometry import canonical_grid, paste, to_canonical, to_grid_order
+from mrresponse.nifti import read_image, read_label_map, write_label_map
+from mrresponse.pipeline import examine_images
+from mrresponse.segment import Segmenter, make_segmenter
+
+_log = logging.getLogger("evaluate")
+_NO_DATE = date(1900, 1, 1)
+_SUFFIX = ".nii.gz"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one evaluation and return the exit code: 0 done, 1 some cases failed, 2 nothing was run."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = _parser().parse_args(arguments)
+    try:
+        result: dict[str, Any] = options.evaluate(options)
+    except (ConfigError, ModelError) as error:
+        _log.error("%s", error)
+        return 2
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    if options.out is None:
+        sys.stdout.write(text + "\n")
+    else:
+        options.out.write_text(text + "\n", encoding="utf-8")
+    return 1 if result["failures"] else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    liver = commands.add_parser("liver", help="the liver found by the networks")
+    liver.add_argument("--images", type=Path, required=True, help="folder of image_X.nii.gz")
+    liver.add_argument("--labels", type=Path, required=True, help="folder of label_X.nii.gz")
+    liver.add_argument("--label", type=int, required=True, help="label of the liver in the reference")
+    liver.add_argument(
+        "--contrast", type=ContrastPhase, choices=list(ContrastPhase), default=ContrastPhase.OTHER
+    )
+    liver.add_argument("--config", type=Path, help="settings; default: those of the program")
+    liver.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    liver.add_argument("--keep-masks", type=Path, help="folder to write the found livers to")
+    liver.add_argument("--out", type=Path, help="JSON file; default: the terminal")
+    liver.set_defaults(evaluate=_evaluate_liver)
+    lesions = commands.add_parser("lesions", help="instance masks of lesions against reference masks")
+    lesions.add_argument("--predictions", type=Path, required=True, help="folder of X.nii.gz")
+    lesions.add_argument("--references", type=Path, required=True, help="folder of X.nii.gz")
+    lesions.add_argument("--least-iou", type=float, default=0.1)
+    lesions.add_argument("--out", type=Path, help="JSON file; default: the terminal")
+    lesions.set_defaults(evaluate=_evaluate_lesions)
+    return parser
+
+
+def _evaluate_liver(options: argparse.Namespace) -> dict[str, Any]:
+    settings = load_settings(options.config)
+    if options.device is not None:
+        settings = replace(settings, segment=replace(settings.segment, device=options.device))
+    images = _files(options.images, "image_", "--images")
+    segmenter = make_segmenter(settings.segment)
+
+    def judge(case: str) -> dict[str, Any]:
+        reference = read_label_map(options.labels / f"label_{case}{_SUFFIX}")
+        found, lesions = _find_liver(read_image(images[case]), options.contrast, segmenter, settings)
+        if options.keep_masks is not None:
+            options.keep_masks.mkdir(parents=True, exist_ok=True)
+            write_label_map(options.keep_masks / f"liver_{case}{_SUFFIX}", found)
+        return {"case": case, **_compare_livers(found, reference, options.label), "lesions": lesions}
+
+    cases, failures = _judge_all(sorted(images), judge)
+    scores = [case["dice"] for case in cases if case["dice"] is not None]
+    return {
+        "cases": cases,
+        "mean_dice": float(np.mean(scores)) if scores else None,
+        "interval": bootstrap_interval(scores),
+        "model": segmenter.name,
+        "failures": failures,
+    }
+
+
+def _find_liver(
+    image: Image, contrast: ContrastPhase, segmenter: Segmenter, settings: Settings
+) -> tuple[LabelMap, int | None]:
+    """Return the liver on the file's own grid and the number of lesions, ``None`` where not assessable."""
+    series = Series(path=Path("image"), contrast_phase=contrast, phase_reason="stated")
+    study = Study(patient_id="case", study_date=_NO_DATE, series=(series,))
+    examined = examine_images(study, {contrast: image}, segmenter, settings)
+    prepared = examined.prepared
+    full = paste(prepared.liver, prepared.crop_start, canonical_grid(prepared.native_grid))
+    lesion_map = examined.lesion_map
+    lesions = None if lesion_map.not_assessable is not None else len(lesion_map.lesions)
+    return to_grid_order(full, prepared.native_grid), lesions
+
+
+def _compare_livers(found: LabelMap, reference: LabelMap, label: int) -> dict[str, float | None]:
+    reference = to_grid_order(reference, found.grid)
+    predicted, expected = found.voxels > 0, reference.voxels == label
+    if not expected.any():
+        raise DataError(f"no voxel has the label {label} in the reference mask", code="empty")
+    voxel_ml = reference.grid.voxel_volume_ml
+    return {
+        "dice": dice(predicted, expected),
+        "surface_dice_2mm": surface_dice(predicted, expected, reference.grid.spacing_mm, tolerance_mm=2.0),
+        "volume_ml": int(predicted.sum()) * voxel_ml,
+        "reference_volume_ml": int(expected.sum()) * voxel_ml,
+    }
+
+
+def _evaluate_lesions(options: argparse.Namespace) -> dict[str, Any]:
+    references = _files(options.references, "", "--references")
+    compared = {}
+
+    def judge(case: str) -> dict[str, Any]:
+        # diameters are axial: the third axis has to be the one along the body
+        reference = to_canonical(read_label_map(references[case]))
+        predicted = to_grid_order(read_label_map(options.predictions / f"{case}{_SUFFIX}"), reference.grid)
+        compared[case] = compare_lesions(
+            predicted.voxels,
+            reference.voxels,
+            reference.grid.spacing_mm,
+            voxel_volume_ml=reference.grid.voxel_volume_ml,
+            least_iou=options.least_iou,
+        )
+        return {"case": case, **asdict(compared[case])}
+
+    cases, failures = _judge_all(sorted(references), judge)
+    summary = summarise_lesions(list(compared.values()))
+    scores = [match.dice for comparison in compared.values() for match in comparison.matches]
+    return {
+        "cases": cases,
+        "summary": asdict(summary),
+        "dice_interval": bootstrap_interval(scores),
+        "failures": failures,
+    }
+
+
+def _files(folder: Path, prefix: str, option: str) -> Mapping[str, Path]:
+    """Return the NIfTI files of a folder by the name of their case."""
+    found = {path.name[len(prefix) : -len(_SUFFIX)]: path for path in folder.glob(f"{prefix}*{_SUFFIX}")}
+    if not found:
+        raise ConfigError(f"{option}: no file {prefix}X{_SUFFIX} in this folder")
+    return found
+
+
+def _judge_all(
+    names: Sequence[str], judge: Callable[[str], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Judge every case; one that cannot be used is recorded and the others go on."""
+    cases, failures = [], []
+    for name in names:
+        try:
+            cases.append(judge(name))
+        except DataError as error:
+            failures.append({"case": name, "code": error.code, "message": error.message})
+            _log.warning("%s: %s", name, error.message)
+        else:
+            score = cases[-1].get("dice")
+            _log.info("%s: %s", name, "done" if score is None else f"Dice {score:.3f}")
+    return cases, failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Every check and test, from a bare checkout. The same gate runs before a commit and in CI.
+#
+#   scripts/test.sh          checks, and all tests but the long ones
+#   scripts/test.sh --all    the long ones too; a missing tool then fails instead of skipping
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+selection=(-m "not slow and not benchmark")
+case "${1:-}" in
+    "") ;;
+    --all) selection=(--require-tools) ;;
+    *) printf 'usage: scripts/test.sh [--all]\n' >&2; exit 2 ;;
+esac
+
+source scripts/environment.sh
+prepare_environment test
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@" </dev/null
+}
+export PATH="$environment/bin:$PATH"
+
+step ruff format --check .
+step ruff check .
+step mypy
+step lint-imports --no-cache
+step python -m pytest --quiet --cov --cov-report=term "${selection[@]}"

@@ -1,0 +1,63 @@
+"""Options and fixtures of the whole suite."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+# Deadlines say more about a busy machine than about the code; equal examples make a failure repeatable.
+settings.register_profile("mrresponse", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("mrresponse")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-tools", action="store_true", help="a missing tool fails instead of skipping")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Top folder of the source tree."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def browser(request: pytest.FixtureRequest) -> str:
+    """Path of a Chromium that can open a page."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        reason = f"none of {', '.join(BROWSERS)} is installed"
+        if request.config.getoption("--require-tools"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of third-party images beside the checkout, for judging only."""
+    return _beside_checkout("data")
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder of third-party response cases beside the checkout."""
+    return _beside_checkout("cases")
+
+
+def _beside_checkout(name: str) -> Path:
+    folder = CHECKOUT.parent / "shared" / name
+    if not folder.is_dir():
+        pytest.skip(f"no folder ../shared/{name} beside the checkout")
+    return folder

@@ -1,0 +1,63 @@
+"""The report says what each series was taken for, what is missing, and offers a manifest to edit."""
+
+from mrresponse.domain import ContrastPhase
+from mrresponse.ingest import IngestSettings, ingest
+from mrresponse.ingest.check import check_report, write_identities, write_manifest
+from tests.dicom_files import SeriesPlan, write_dynamic, write_series
+
+PLAIN = IngestSettings()
+
+
+def test_each_series_has_its_reason_and_each_gap_its_consequence(tmp_path):
+    write_series(tmp_path, SeriesPlan(description="t1_vibe_portal"))
+    write_series(tmp_path, SeriesPlan(number=9, description="t2_haste"))
+    rows = [(row.status, row.series, row.why) for row in check_report(ingest(tmp_path, PLAIN))]
+    assert rows == [
+        ("taken", "5", "series description has 'portal'"),
+        ("missing", "", "no arterial series: viability cannot be assessed"),
+        ("missing", "", "no precontrast series: no subtraction, viability has lower confidence"),
+        ("missing", "", "contrast agent not known"),
+        ("left out", "9", "T2-weighted or fluid-sensitive sequence"),
+        (
+            "missing",
+            "",
+            "no treatment in treatments.csv: one treatment phase 'course' with the first study as baseline",
+        ),
+    ]
+
+
+def test_the_written_manifest_gives_the_same_studies_again(tmp_path):
+    write_dynamic(tmp_path)
+    before = ingest(tmp_path, PLAIN)
+    write_manifest(tmp_path / "manifest.csv", before)
+    after = ingest(tmp_path, PLAIN)
+    assert after.failures == ()
+    assert after.patients[0].patient_id == before.patients[0].patient_id
+    assert [item.files for item in after.patients[0].studies[0].series] == [
+        item.files for item in before.patients[0].studies[0].series
+    ]
+    assert {item.phase_reason for item in after.patients[0].studies[0].series} == {"stated in the manifest"}
+
+
+def test_an_undecided_series_waits_in_the_manifest_for_its_contrast_phase(tmp_path):
+    write_dynamic(tmp_path)
+    write_series(tmp_path / "odd", SeriesPlan(number=9, description="whatever"))
+    found = ingest(tmp_path, PLAIN)
+    assert "undecided" in {row.status for row in check_report(found)}
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, found)
+    (line,) = [line for line in path.read_text().splitlines() if ",whatever," in line]
+    path.write_text(path.read_text().replace(line, line.replace(",,odd", ",HBP,odd")))
+    fixed = ingest(tmp_path, PLAIN)
+    assert fixed.failures == ()
+    assert fixed.patients[0].studies[0].series[-1].contrast_phase is ContrastPhase.HEPATOBILIARY
+
+
+def test_the_list_of_identities_is_for_the_owner_only(tmp_path):
+    write_dynamic(tmp_path / "data")
+    found = ingest(tmp_path / "data", PLAIN)
+    write_identities(tmp_path / "identities.csv", found)
+    assert (tmp_path / "identities.csv").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "identities.csv").read_text() == (
+        f"dicom_patient_id,patient_id\nHOSP-4711,{found.patients[0].patient_id}\n"
+    )

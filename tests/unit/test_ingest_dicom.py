@@ -1,0 +1,197 @@
+"""DICOM trees of any order become studies; a series becomes one volume with its true geometry."""
+
+import shutil
+from datetime import date
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import Agent
+from mrresponse.errors import DataError
+from mrresponse.ingest import IngestSettings, ingest, read_series
+from tests.dicom_files import (
+    AXIAL,
+    CORONAL,
+    SECRETS,
+    SeriesPlan,
+    alter,
+    pixel_values,
+    write_dynamic,
+    write_series,
+)
+
+PLAIN = IngestSettings()
+DAY = date(2024, 1, 5)
+
+
+def phases(ingested, study=0, patient=0):
+    series = ingested.patients[patient].studies[study].series
+    return {item.contrast_phase.value: item.series_number for item in series}
+
+
+def only_series(data):
+    (series,) = ingest(data, PLAIN).patients[0].studies[0].series
+    return series
+
+
+def test_an_unsorted_tree_without_suffixes_is_put_in_order(tmp_path):
+    write_dynamic(tmp_path / "source" / "a")
+    write_dynamic(tmp_path / "source" / "b", study="later", study_date="20240405")
+    write_dynamic(tmp_path / "source" / "c", patient="HOSP-1")
+    (tmp_path / "data").mkdir()
+    for index, path in enumerate(
+        sorted((tmp_path / "source").rglob("IM*"), key=lambda path: path.name[::-1])
+    ):
+        folder = tmp_path / "data" / str(index % 3)
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder / f"{index:08d}")
+    (tmp_path / "data" / "notes.txt").write_text("hello")
+    found = ingest(tmp_path / "data", PLAIN)
+    assert found.failures == ()
+    assert sorted(len(patient.studies) for patient in found.patients) == [1, 2]
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6}
+    assert all(len(item.files) == 4 for item in found.patients[0].studies[0].series)
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, CORONAL, (0.0, 1.0, 0.0, 0.6, 0.0, -0.8)])
+def test_every_voxel_lies_where_the_header_says(tmp_path, orientation):
+    plan = SeriesPlan(orientation=orientation)
+    write_series(tmp_path, plan)
+    image = read_series(only_series(tmp_path), patient_id="P", study_date=DAY)
+    assert image.grid.shape == (plan.columns, plan.rows, plan.slices)
+    row_mm, column_mm, slice_mm = plan.spacing
+    normal = np.cross(orientation[:3], orientation[3:])
+    for index in range(plan.slices):
+        pixels = pixel_values(plan, index)
+        for row, column in ((0, 0), (4, 1), (2, 5)):
+            place = (
+                np.array([-20.0, 30.0, -50.0])
+                + np.array(orientation[:3]) * column_mm * column
+                + np.array(orientation[3:]) * row_mm * row
+                + normal * slice_mm * index
+            )
+            voxel = np.linalg.solve(image.grid.affine, [-place[0], -place[1], place[2], 1.0])[:3]
+            i, j, k = np.rint(voxel).astype(int)
+            np.testing.assert_allclose(voxel, (i, j, k), atol=1e-4)
+            assert image.voxels[i, j, k] == pixels[row, column]
+
+
+def test_stored_values_are_rescaled_slice_by_slice(tmp_path):
+    files = write_series(tmp_path, SeriesPlan())
+    alter(files[1], RescaleSlope=2.0, RescaleIntercept=-3.0)
+    image = read_series(only_series(tmp_path), patient_id="P", study_date=DAY)
+    assert image.voxels[0, 0, 1] == 30 * 2 - 3
+    assert image.voxels[0, 0, 2] == 60
+
+
+def test_compressed_slices_are_read(tmp_path):
+    from pydicom import dcmread
+    from pydicom.uid import RLELossless
+
+    files = write_series(tmp_path, SeriesPlan(rows=16, columns=16))
+    expected = read_series(only_series(tmp_path), patient_id="P", study_date=DAY).voxels
+    for file in files:
+        dataset = dcmread(file)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.save_as(file)
+    np.testing.assert_array_equal(
+        read_series(only_series(tmp_path), patient_id="P", study_date=DAY).voxels, expected
+    )
+
+
+def test_phases_that_share_one_series_are_parted(tmp_path):
+    for index, (time, delay) in enumerate((("100000", 1), ("101000", 2), ("101045", 3), ("101300", 4))):
+        extra = {"TemporalPositionIdentifier": delay}
+        plan = SeriesPlan(description="t1_dyn", number=7, uid="one", time=time, extra=extra)
+        write_series(tmp_path / str(index), plan)
+    found = ingest(tmp_path, PLAIN)
+    assert phases(found) == {"PRE": 7, "ART": 7, "PVP": 7, "DEL": 7}
+    assert "2 of 4 in the order of acquisition" in found.patients[0].studies[0].series[1].phase_reason
+
+
+def test_what_is_not_used_is_listed_with_the_reason(tmp_path):
+    write_dynamic(tmp_path)
+    write_series(tmp_path, SeriesPlan(number=20, description="t2_haste"))
+    write_series(tmp_path, SeriesPlan(number=21, description="SEG", extra={"Modality": "SEG"}))
+    write_series(tmp_path, SeriesPlan(number=22, description="delayed 5 min", time="101600"))
+    write_series(tmp_path, SeriesPlan(number=23, description="art cor", orientation=CORONAL))
+    found = ingest(tmp_path, PLAIN)
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6}
+    reasons = {item.series_number: item.reason for item in found.left_out}
+    assert sorted(reasons) == [20, 21, 22, 23]
+    assert "T2" in reasons[20]
+    assert reasons[21] == "modality SEG, expected MR"
+    assert "first delayed" in reasons[22]
+    assert reasons[23].startswith("not axial")
+
+
+def test_a_manifest_line_overrides_the_rules_for_its_series(tmp_path):
+    files = write_dynamic(tmp_path)
+    odd = write_series(tmp_path / "odd", SeriesPlan(number=9, description="whatever", time="103000"))
+    assert ingest(tmp_path, PLAIN).failures[0].code == "unknown_contrast_phase"
+    (tmp_path / "manifest.csv").write_text(
+        "patient_id,study_date,contrast_phase,path,agent\n"
+        f"P001,2024-01-05,HBP,{odd[2].relative_to(tmp_path)},gadoxetate\n"
+        "P001,2024-01-05,OTHER,0003,\n"
+    )
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert found.patients[0].patient_id == "P001"
+    assert phases(found) == {"ART": 4, "PVP": 5, "DEL": 6, "HBP": 9, "OTHER": 3}
+    series = {item.contrast_phase.value: item for item in found.patients[0].studies[0].series}
+    assert sorted(series["HBP"].files) == sorted(odd)
+    assert series["HBP"].agent is Agent.GADOXETATE
+    assert sorted(series["OTHER"].files) == sorted(files["PRE"])
+
+
+def test_a_manifest_that_contradicts_the_header_is_a_failure(tmp_path):
+    write_dynamic(tmp_path)
+    (tmp_path / "manifest.csv").write_text(
+        "patient_id,study_date,contrast_phase,path\nP001,2024-01-06,ART,0004\n"
+    )
+    (failure, *_) = [item for item in ingest(tmp_path, PLAIN).failures if item.patient_id == "P001"]
+    assert failure.code == "manifest_mismatch"
+    assert "study date 2024-01-05, the manifest 2024-01-06" in failure.message
+
+
+def test_agent_and_scanner_are_read(tmp_path):
+    write_dynamic(tmp_path, extra={"ContrastBolusAgent": "PRIMOVIST", "MagneticFieldStrength": 15000})
+    for series in ingest(tmp_path, PLAIN).patients[0].studies[0].series:
+        assert (series.agent, series.field_strength_t, series.slice_thickness_mm) == (
+            Agent.GADOXETATE,
+            1.5,
+            3.0,
+        )
+
+
+def test_copies_of_a_file_count_once(tmp_path):
+    write_dynamic(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert all(len(item.files) == 4 for item in found.patients[0].studies[0].series)
+
+
+def test_no_identifier_of_a_header_comes_out(tmp_path, caplog):
+    write_dynamic(tmp_path)
+    write_series(tmp_path / "x", SeriesPlan(number=30, description="whatever"))
+    caplog.set_level("DEBUG")
+    found = ingest(tmp_path, PLAIN)
+    shown = (
+        repr((found.patients, found.failures, found.notes, found.left_out, found.failed_studies))
+        + caplog.text
+    )
+    for secret in SECRETS:
+        assert secret not in shown
+    assert "1.2.826" not in shown  # root of pydicom's UIDs
+    assert [item.dicom_patient_id for item in found.identities] == ["HOSP-4711"]
+
+
+def test_a_constant_image_is_refused(tmp_path):
+    files = write_series(tmp_path, SeriesPlan())
+    for file in files:
+        alter(file, PixelData=bytes(60))
+    with pytest.raises(DataError) as caught:
+        read_series(only_series(tmp_path), patient_id="P1", study_date=DAY)
+    assert caught.value.code == "empty"
+    assert str(caught.value) == "P1 2024-01-05 series 5 (ART): all voxels are 0, expected an image"

@@ -1,0 +1,203 @@
+"""Manifest and BIDS-like trees become patients; tables are joined; nothing is lost without a word."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import Affects, Agent, ContrastPhase, Grid, Image
+from mrresponse.errors import DataError
+from mrresponse.ingest import IngestSettings, ingest, read_patient_tables
+from mrresponse.nifti import write_image
+
+PLAIN = IngestSettings()
+HEADER = "patient_id,study_date,contrast_phase,path"
+GRID = Grid(shape=(4, 5, 3), affine_rows=((1.5, 0, 0, 0), (0, 1.5, 0, 0), (0, 0, 3.0, 0)))
+
+
+def image(path):
+    write_image(path, Image(voxels=np.arange(60, dtype=np.float32).reshape(4, 5, 3), grid=GRID))
+
+
+def manifest(data, *rows, header=HEADER):
+    (data / "manifest.csv").write_text("\n".join((header, *rows)) + "\n")
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    for name in ("art", "pre", "late"):
+        image(folder / f"{name}.nii.gz")
+    return folder
+
+
+def test_a_manifest_becomes_patients_in_order_of_dates(data):
+    manifest(
+        data,
+        "P2,2024-03-01,ART,art.nii.gz,,,x",
+        "P1,2024-04-01,ART,late.nii.gz,T1 late,gadoxetate,x",
+        "P1,2024-01-05,PRE,pre.nii.gz,,,x",
+        "P1,2024-01-05,art,art.nii.gz,,,x",
+        header=HEADER + ",series_description,agent,colour",
+    )
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P1", "P2"]
+    assert [study.study_date for study in found.patients[0].studies] == [date(2024, 1, 5), date(2024, 4, 1)]
+    first, second = found.patients[0].studies
+    assert [item.contrast_phase.value for item in first.series] == ["PRE", "ART"]
+    assert (second.series[0].description, second.series[0].agent) == ("T1 late", Agent.GADOXETATE)
+    assert second.series[0].slice_thickness_mm == 3.0
+    assert found.notes == ("manifest.csv: unknown columns left out: colour",)
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "part"),
+    [
+        ("P1,2024-01-05,T1,art.nii.gz", "unknown_contrast_phase", "row 3 column contrast_phase: found 'T1'"),
+        ("P1,2024-01-05,,art.nii.gz", "unknown_contrast_phase", "found nothing, expected one of PRE, ART"),
+        ("P1,05.01.2024,ART,art.nii.gz", "bad_value", "column study_date: found '05.01.2024'"),
+        ("P1,2024-01-05,ART,gone.nii.gz", "unreadable", "no such file"),
+        ("P1,2024-01-05,ART,../art.nii.gz", "path_outside", "leaves the data folder"),
+        ("P1,2024-01-05,ART,x/../../art.nii.gz", "path_outside", "leaves the data folder"),
+        ("Jane Doe,2024-01-05,ART,art.nii.gz", "bad_patient_id", "cannot name a folder"),
+        ("../P1,2024-01-05,ART,art.nii.gz", "bad_patient_id", "cannot name a folder"),
+    ],
+)
+def test_a_bad_row_fails_its_patient_and_the_others_go_on(data, row, code, part):
+    manifest(data, "P9,2024-01-05,ART,art.nii.gz", row)
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P9"]
+    (failure,) = found.failures
+    assert failure.code == code
+    assert part in failure.message
+    assert failure.patient_id == ("P1" if row.startswith("P1") else "(unnamed)")
+    assert "Jane" not in failure.message
+
+
+def test_an_absolute_path_is_believed(data, tmp_path):
+    image(tmp_path / "elsewhere.nii.gz")
+    manifest(data, f"P1,2024-01-05,ART,{tmp_path / 'elsewhere.nii.gz'}")
+    assert len(ingest(data, PLAIN).patients) == 1
+
+
+def test_a_second_other_beside_a_t1_phase_is_left_out_with_a_reason(data):
+    manifest(
+        data,
+        "P1,2024-01-05,ART,art.nii.gz",
+        "P1,2024-01-05,OTHER,pre.nii.gz",
+        "P1,2024-01-05,OTHER,late.nii.gz",
+    )
+    found = ingest(data, PLAIN)
+    assert len(found.patients[0].studies[0].series) == 2
+    assert found.left_out[0].reason == "further series stated as OTHER"
+
+
+def test_an_empty_folder_has_no_input(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(DataError) as caught:
+            ingest(folder, PLAIN)
+        assert caught.value.code == "no_input"
+
+
+def test_a_bids_like_tree_is_read(tmp_path):
+    image(tmp_path / "sub-01/ses-20240105/anat/sub-01_ses-20240105_ce-ART_T1w.nii.gz")
+    image(tmp_path / "sub-01/ses-20240105/anat/sub-01_ses-20240105_acq-venous_T1w.nii.gz")
+    image(tmp_path / "sub-01/ses-20240105/anat/sub-01_ses-20240105_T2w.nii.gz")
+    image(tmp_path / "sub-01/ses-B/anat/sub-01_ses-B_ce-PRE_T1w.nii.gz")
+    (tmp_path / "sub-01/sub-01_sessions.tsv").write_text("session_id\tacq_time\nses-B\t2024-06-07T10:00:00\n")
+    image(tmp_path / "sub-02/anat/sub-02_ce-OTHER_T2w.nii.gz")
+    (tmp_path / "sub-02/sub-02_scans.tsv").write_text(
+        "filename\tacq_time\nanat/sub-02_ce-OTHER_T2w.nii.gz\t2023-02-03\n"
+    )
+    image(tmp_path / "sub-03/anat/sub-03_ce-ART_T1w.nii.gz")
+    image(tmp_path / "sub-04/ses-20240105/anat/sub-04_ses-20240105_T1w.nii.gz")
+    found = ingest(tmp_path, PLAIN)
+    one, two = found.patients
+    assert [study.study_date for study in one.studies] == [date(2024, 1, 5), date(2024, 6, 7)]
+    assert [item.contrast_phase.value for item in one.studies[0].series] == ["ART", "PVP"]
+    assert one.studies[0].series[0].phase_reason == "file name: ce-ART"
+    assert (two.patient_id, two.studies[0].study_date) == ("02", date(2023, 2, 3))
+    assert two.studies[0].series[0].contrast_phase is ContrastPhase.OTHER
+    assert [item.description for item in found.left_out] == ["T2w"]
+    assert {(item.patient_id, item.code) for item in found.failures} == {
+        ("03", "no_study_date"),
+        ("04", "unknown_contrast_phase"),
+    }
+
+
+def test_tables_are_joined_and_sorted(data):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz")
+    (data / "patients.csv").write_text("patient_id,death_date\nP1,2025-01-01\nP7,\n")
+    (data / "treatments.csv").write_text(
+        "patient_id,treatment_phase,name,kind,start_date\n"
+        "P1,second,TACE,locoregional,2024-06-01\nP1,first,lenvatinib,systemic,2024-01-10\n"
+    )
+    (data / "markers.csv").write_text(
+        "patient_id,date,name,value,unit,qualifier\nP1,2024-01-01,AFP,400,ng/mL,>\n"
+    )
+    found = ingest(data, PLAIN)
+    (patient,) = found.patients
+    assert [treatment.treatment_phase for treatment in patient.treatments] == ["first", "second"]
+    assert (patient.death_date, patient.markers[0].qualifier) == (date(2025, 1, 1), ">")
+    assert found.notes == ("patients.csv: without a study: P7",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "site", "affects", "expected"),
+    [
+        ("vein_thrombus", "portal vein", "", Affects.BOTH),
+        ("non_target", "liver segment 4", "", Affects.BOTH),
+        ("non_target", "lung", "", Affects.OVERALL),
+        ("extrahepatic_lesion", "bone", "", Affects.OVERALL),
+        ("vein_thrombus", "", "overall", Affects.OVERALL),
+    ],
+)
+def test_what_a_finding_affects_follows_from_its_kind_unless_stated(tmp_path, kind, site, affects, expected):
+    (tmp_path / "findings.csv").write_text(
+        f"patient_id,date,kind,status,site,affects\nP1,2024-01-05,{kind},present,{site},{affects}\n"
+    )
+    assert read_patient_tables(tmp_path).findings[0].affects is expected
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "code"),
+    [
+        (
+            "treatments.csv",
+            "patient_id,treatment_phase,name,kind,start_date\nP1,a,x,systemic,",
+            "treatment_without_start",
+        ),
+        (
+            "treatments.csv",
+            "patient_id,treatment_phase,name,kind,start_date,end_date\nP1,a,x,systemic,2024-02-01,2024-01-01",
+            "bad_value",
+        ),
+        (
+            "treatments.csv",
+            "patient_id,treatment_phase,name,kind,start_date\nP1,a,x,chemo,2024-02-01",
+            "bad_value",
+        ),
+        (
+            "markers.csv",
+            "patient_id,date,name,value,unit,qualifier\nP1,2024-01-01,AFP,4,ng/mL,~",
+            "bad_value",
+        ),
+        ("markers.csv", "patient_id,date,name,value,unit\nP1,2024-01-01,AFP,<4,ng/mL", "bad_value"),
+        ("findings.csv", "patient_id,date,kind,status,size_mm\nP1,2024-01-01,ascites,new,-3", "bad_value"),
+        ("patients.csv", "patient_id,death_date,last_contact_date\nP1,2024-01-01,2024-02-01", "bad_value"),
+    ],
+)
+def test_a_table_row_that_cannot_be_meant_fails_its_patient(data, table, content, code):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz", "P2,2024-01-05,ART,art.nii.gz")
+    (data / table).write_text(content + "\n")
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P2"]
+    assert [(item.patient_id, item.code) for item in found.failures] == [("P1", code)]
+    assert found.failures[0].message.startswith(f"{table} row 2")
+
+
+def test_a_table_without_its_columns_stops_everything(data):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz")
+    (data / "treatments.csv").write_text("patient_id,name\nP1,x\n")
+    with pytest.raises(DataError, match="no column treatment_phase, kind, start_date"):
+        ingest(data, PLAIN)

@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import ContrastPhase, GivenLesions, Image, LabelMap, MeasurementSource, PreparedStudy
+from mrresponse.lesions import LesionSettings, find_lesions
+from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study
+
+GRID = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=8.0)
+STUDY = prepared_study(grid=GRID, phases=(ContrastPhase.PORTAL_VENOUS,))
+
+
+def probability(*bodies: Ellipsoid, value: float = 0.9) -> Image:
+    """Give a probability map that is ``value`` inside the bodies."""
+    inside = np.any([mask_of(body, GRID) for body in bodies], axis=0)
+    return Image(voxels=np.where(inside, value, 0.05).astype(np.float32), grid=GRID)
+
+
+def test_separate_balls_are_separate_lesions_largest_first() -> None:
+    small, large = ball((-30.0, 0.0, 0.0), 14.0), ball((30.0, 0.0, 0.0), 24.0)
+    found = find_lesions(STUDY, probability(small, large), LesionSettings())
+    assert [lesion.label for lesion in found.lesions] == [1, 2]
+    np.testing.assert_allclose(found.lesions[0].centroid_mm, (30.0, 0.0, 0.0), atol=0.5)
+    assert abs(found.lesions[0].volume_ml / large.volume_ml - 1.0) < 0.05
+    assert found.source is MeasurementSource.NETWORK
+    assert found.lesions[0].mean_probability == pytest.approx(0.9, abs=1e-6)
+
+
+def test_what_is_tiny_unsure_or_far_from_the_liver_is_no_lesion() -> None:
+    tiny = probability(ball((0.0, 0.0, 0.0), 3.0))
+    unsure = probability(ball((0.0, 0.0, 0.0), 20.0), value=0.6)
+    far = probability(ball((0.0, 0.0, 61.0), 4.5))
+    for found in (tiny, unsure, far):
+        assert find_lesions(STUDY, found, LesionSettings()).lesions == ()
+
+
+def test_two_balls_with_a_thin_neck_are_two_and_with_a_thick_neck_one() -> None:
+    thin = probability(ball((-12.0, 0.0, 0.0), 25.0), ball((12.0, 0.0, 0.0), 25.0))
+    thick = probability(ball((-6.0, 0.0, 0.0), 24.0), ball((6.0, 0.0, 0.0), 24.0))
+    assert len(find_lesions(STUDY, thin, LesionSettings()).lesions) == 2
+    assert len(find_lesions(STUDY, thick, LesionSettings()).lesions) == 1
+
+
+def test_given_instance_labels_are_kept_even_in_pieces() -> None:
+    pieces = label_map([ball((-20.0, 0.0, 0.0), 10.0), ball((20.0, 0.0, 0.0), 12.0)], GRID, [7, 7])
+    both = np.where(mask_of(ball((0.0, 30.0, 0.0), 8.0), GRID), 3, pieces.voxels).astype(np.uint16)
+    found = find_lesions(STUDY, GivenLesions(labels=replace(pieces, voxels=both)), LesionSettings())
+    assert [lesion.label for lesion in found.lesions] == [7, 3]
+    assert found.source is MeasurementSource.MASK
+
+
+def test_a_given_mask_of_one_class_is_split_into_components() -> None:
+    one_class = label_map([ball((-20.0, 0.0, 0.0), 10.0), ball((20.0, 0.0, 0.0), 12.0)], GRID, [1, 1])
+    found = find_lesions(STUDY, GivenLesions(labels=one_class), LesionSettings())
+    assert len(found.lesions) == 2
+
+
+def test_given_viable_voxels_carry_the_label_of_their_lesion() -> None:
+    labels = label_map([ball((-20.0, 0.0, 0.0), 20.0), ball((20.0, 0.0, 0.0), 20.0)], GRID, [4, 9])
+    viable = label_map([ball((20.0, 0.0, 0.0), 10.0), ball((20.0, 40.0, 0.0), 10.0)], GRID, [1, 1])
+    found = find_lesions(STUDY, GivenLesions(labels=labels, viable=viable), LesionSettings())
+    assert found.viable is not None
+    assert set(np.unique(found.viable.voxels)) == {0, 9}
+
+
+def test_without_a_t1_contrast_phase_lesions_are_not_assessable() -> None:
+    other: PreparedStudy = replace(
+        STUDY, images={ContrastPhase.OTHER: STUDY.images[ContrastPhase.PORTAL_VENOUS]}
+    )
+    found = find_lesions(other, probability(ball((0.0, 0.0, 0.0), 20.0)), LesionSettings())
+    assert found.not_assessable == "no T1 contrast phase"
+    assert found.lesions == ()
+
+
+def test_given_masks_are_believed_without_a_t1_contrast_phase() -> None:
+    other = replace(STUDY, images={ContrastPhase.OTHER: STUDY.images[ContrastPhase.PORTAL_VENOUS]})
+    found = find_lesions(
+        other, GivenLesions(labels=label_map([ball((0.0, 0.0, 0.0), 20.0)], GRID)), LesionSettings()
+    )
+    assert found.not_assessable is None
+    assert len(found.lesions) == 1
+
+
+def test_an_empty_given_mask_has_no_lesions() -> None:
+    empty = LabelMap(voxels=np.zeros(GRID.shape, dtype=np.uint16), grid=GRID)
+    assert find_lesions(STUDY, GivenLesions(labels=empty), LesionSettings()).lesions == ()

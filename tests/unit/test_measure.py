@@ -1,0 +1,263 @@
+"""States, sums, rounding and new-lesion status of measurements."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from functools import cache
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import (
+    ContrastPhase,
+    ExaminedStudy,
+    Grid,
+    LabelMap,
+    LesionTrack,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    NewLesionStatus,
+    Observation,
+    TrackEvent,
+)
+from mrresponse.geometry import world_to_voxel
+from mrresponse.measure import MeasureSettings, measure
+from mrresponse.measure.lesion import round_length, round_volume
+from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
+
+LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(58.0, 45.0, 38.0))
+GRID = grid_around(LIVER, (2.0, 2.0, 4.0))
+DAY, LATER = date(2024, 1, 10), date(2024, 4, 10)
+BIG, SMALL = ball((-20.0, 5.0, 0.0), 24.0, core=0.4), ball((25.0, 0.0, 4.0), 14.0)
+ALL = (
+    ContrastPhase.PRECONTRAST,
+    ContrastPhase.ARTERIAL,
+    ContrastPhase.PORTAL_VENOUS,
+    ContrastPhase.DELAYED,
+)
+SETTINGS = MeasureSettings()
+NO_NUMBERS = (
+    "longest_diameter_mm",
+    "perpendicular_diameter_mm",
+    "volume_ml",
+    "viable_longest_diameter_mm",
+    "viable_perpendicular_diameter_mm",
+    "viable_volume_ml",
+)
+
+
+@cache
+def examined(
+    lesions: tuple[Ellipsoid, ...],
+    phases: tuple[ContrastPhase, ...] = ALL,
+    source: MeasurementSource = MeasurementSource.MASK,
+    day: date = DAY,
+) -> ExaminedStudy:
+    body = Body(liver=LIVER, lesions=lesions)
+    prepared = prepared_study(body=body, grid=GRID, phases=phases, study_date=day, noise_sd=0.03)
+    return ExaminedStudy(prepared=prepared, lesion_map=lesion_map(label_map(lesions, GRID), source))
+
+
+def seen(event: TrackEvent, *labels: int, day: date = DAY, evidence: str = "") -> Observation:
+    return Observation(study_date=day, event=event, labels=labels, evidence=evidence)
+
+
+def tracked(*observations: Observation, merged_into: str | None = None) -> LesionTrack:
+    return LesionTrack(patient_id="P001", lesion_id="L01", observations=observations, merged_into=merged_into)
+
+
+def only(studies: Sequence[ExaminedStudy], track: LesionTrack) -> Measurement:
+    rows = measure(studies, [track], SETTINGS)
+    assert len(rows) == len(track.observations)
+    return rows[-1]
+
+
+def test_a_lesion_is_measured_whole_and_viable() -> None:
+    row = only([examined((BIG, SMALL))], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.state is MeasurementState.MEASURED
+    assert row.longest_diameter_mm == pytest.approx(24.0, abs=2.5)
+    assert row.volume_ml == pytest.approx(BIG.volume_ml, rel=0.05)
+    assert row.viable_state is MeasurementState.MEASURED
+    assert row.viable_volume_ml == pytest.approx(BIG.viable_volume_ml, rel=0.08)
+    # The longest chord beside the core of 4.8 mm radius: 2 sqrt(12^2 - 4.8^2).
+    assert row.viable_longest_diameter_mm == pytest.approx(22.0, abs=2.5)
+    assert row.slice_thickness_mm == 4.0
+    assert row.reader == "mask"
+    assert (row.aphe, row.washout, row.pattern, row.well_delineated) == (True, True, "hcc-like", True)
+    assert row.previously_treated is None
+    assert row.new_lesion_status is None
+    assert row.longest_diameter_mm_sd is not None
+
+
+def test_caliper_ends_are_as_far_apart_as_the_diameter_and_lie_on_one_slice() -> None:
+    row = only([examined((BIG, SMALL))], tracked(seen(TrackEvent.FIRST, 2)))
+    assert row.caliper is not None
+    start, end = np.array(row.caliper.start_mm), np.array(row.caliper.end_mm)
+    assert row.longest_diameter_mm == pytest.approx(float(np.linalg.norm(end - start)), abs=0.06)
+    assert start[2] == end[2]
+    assert (start + end) / 2.0 == pytest.approx(SMALL.centre_mm, abs=2.5)
+
+
+def test_the_slice_of_a_caliper_counts_in_the_native_file() -> None:
+    study = examined((BIG, SMALL))
+    count = GRID.shape[2] + 7
+    # The file runs from superior to inferior and starts 3 slices above the crop.
+    rows = [list(row) for row in GRID.affine_rows]
+    top = world_to_voxel(GRID, [(0.0, 0.0, 0.0)])[0, 2]
+    assert top == pytest.approx((GRID.shape[2] - 1) / 2)
+    rows[2][3] += rows[2][2] * (GRID.shape[2] + 2)
+    rows[2][2] *= -1.0
+    native = Grid(shape=(GRID.shape[0], GRID.shape[1], count), affine_rows=tuple(tuple(row) for row in rows))
+    turned = replace(study, prepared=replace(study.prepared, native_grid=native, crop_start=(0, 0, 4)))
+    plain = only([study], tracked(seen(TrackEvent.FIRST, 1)))
+    flipped = only([turned], tracked(seen(TrackEvent.FIRST, 1)))
+    assert plain.caliper is not None
+    assert flipped.caliper is not None
+    assert flipped.caliper.slice_index == GRID.shape[2] + 2 - plain.caliper.slice_index
+    assert flipped.caliper.start_mm == plain.caliper.start_mm
+
+
+def test_fragments_of_a_track_are_added() -> None:
+    study = examined((BIG, SMALL))
+    one = only([study], tracked(seen(TrackEvent.FIRST, 1)))
+    other = only([study], tracked(seen(TrackEvent.FIRST, 2)))
+    both = only([study], tracked(seen(TrackEvent.SPLIT, 1, 2)))
+    assert both.state is MeasurementState.SPLIT
+    assert one.longest_diameter_mm is not None
+    assert other.longest_diameter_mm is not None
+    assert one.volume_ml is not None
+    assert other.volume_ml is not None
+    assert both.longest_diameter_mm == pytest.approx(
+        one.longest_diameter_mm + other.longest_diameter_mm, abs=0.11
+    )
+    assert both.volume_ml == pytest.approx(one.volume_ml + other.volume_ml, abs=0.0011)
+    assert both.caliper == one.caliper
+
+
+def test_a_coalesced_lesion_is_counted_once() -> None:
+    study = examined((BIG, SMALL))
+    parent = only([study], tracked(seen(TrackEvent.MERGED, 1)))
+    child = only([study], tracked(seen(TrackEvent.MERGED, 1), merged_into="L02"))
+    assert parent.state is MeasurementState.MERGED
+    assert parent.longest_diameter_mm is not None
+    assert child.state is MeasurementState.MERGED
+    assert child.longest_diameter_mm is None
+    assert child.reason == "merged into L02 and counted there"
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (TrackEvent.NOT_FOUND, MeasurementState.NOT_FOUND),
+        (TrackEvent.OUTSIDE, MeasurementState.NOT_ASSESSED),
+    ],
+)
+def test_a_number_never_stands_for_its_absence(event: TrackEvent, state: MeasurementState) -> None:
+    row = only([examined((BIG,))], tracked(seen(event, evidence="nothing there")))
+    assert row.state is state
+    assert row.reason.endswith("nothing there")
+    assert all(getattr(row, name) is None for name in NO_NUMBERS)
+
+
+def test_a_lesion_shown_to_be_gone_is_zero() -> None:
+    row = only([examined((BIG,))], tracked(seen(TrackEvent.ABSENT)))
+    assert row.state is MeasurementState.ABSENT
+    assert row.viable_state is MeasurementState.ABSENT
+    assert all(getattr(row, name) == 0.0 for name in NO_NUMBERS)
+
+
+def test_lesions_that_were_not_looked_for_are_not_assessed() -> None:
+    study = examined((BIG,))
+    blind = replace(study, lesion_map=replace(study.lesion_map, not_assessable="no T1 contrast phase"))
+    row = only([blind], tracked(seen(TrackEvent.NOT_FOUND)))
+    assert row.state is MeasurementState.NOT_ASSESSED
+    assert row.reason == "no T1 contrast phase"
+    assert all(getattr(row, name) is None for name in NO_NUMBERS)
+
+
+def test_a_lesion_below_five_millimetres_is_too_small_and_keeps_its_caliper() -> None:
+    tiny = ball((-20.0, 5.0, 0.0), 4.2)
+    row = only([examined((tiny,))], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.state is MeasurementState.TOO_SMALL
+    assert row.longest_diameter_mm is None
+    assert row.caliper is not None
+    assert "too small to measure reliably" in row.reason
+
+
+def test_a_small_lesion_above_five_millimetres_is_measured() -> None:
+    row = only([examined((ball((-20.0, 5.0, 0.0), 8.0),))], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.state is MeasurementState.MEASURED
+    assert row.longest_diameter_mm == pytest.approx(8.0, abs=2.0)
+
+
+def test_a_lesion_without_enhancement_has_a_viable_size_of_zero() -> None:
+    dead = ball((-20.0, 5.0, 0.0), 24.0, core=1.0)
+    row = only([examined((dead,))], tracked(seen(TrackEvent.MATCHED, 1)))
+    assert row.state is MeasurementState.MEASURED
+    assert row.viable_state is MeasurementState.ABSENT
+    assert row.viable_longest_diameter_mm == 0.0
+    assert row.viable_volume_ml == 0.0
+    assert row.aphe is False
+
+
+def test_without_an_arterial_phase_the_viable_size_is_unknown_and_not_zero() -> None:
+    study = examined((BIG,), (ContrastPhase.PORTAL_VENOUS,))
+    row = only([study], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.longest_diameter_mm is not None
+    assert row.viable_state is MeasurementState.NOT_ASSESSED
+    assert row.viable_reason == "no arterial phase"
+    assert row.viable_longest_diameter_mm is None
+    assert row.aphe is None
+    assert row.washout is True
+
+
+def test_a_given_viable_mask_that_is_empty_means_no_viable_part() -> None:
+    study = examined((BIG,))
+    none = LabelMap(voxels=np.zeros(GRID.shape, dtype=np.uint16), grid=GRID)
+    given = replace(study, lesion_map=replace(study.lesion_map, viable=none))
+    row = only([given], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.viable_state is MeasurementState.ABSENT
+    assert row.viable_longest_diameter_mm == 0.0
+
+
+def test_the_reader_can_be_named() -> None:
+    (row,) = measure([examined((BIG,))], [tracked(seen(TrackEvent.FIRST, 1))], SETTINGS, reader="model 0.1")
+    assert row.reader == "model 0.1"
+
+
+def test_a_new_nodule_with_the_pattern_and_ten_millimetres_is_definite() -> None:
+    row = only([examined((BIG, SMALL))], tracked(seen(TrackEvent.NEW, 2)))
+    assert row.new_lesion_status is NewLesionStatus.DEFINITE
+
+
+def test_a_new_nodule_below_ten_millimetres_is_equivocal() -> None:
+    study = examined((BIG, ball((25.0, 0.0, 4.0), 7.0)))
+    row = only([study], tracked(seen(TrackEvent.NEW, 2)))
+    assert row.longest_diameter_mm is not None
+    assert row.longest_diameter_mm < 10.0
+    assert row.new_lesion_status is NewLesionStatus.EQUIVOCAL
+
+
+def test_a_new_nodule_without_the_pattern_is_definite_once_it_has_grown_ten_millimetres() -> None:
+    phases = (ContrastPhase.PORTAL_VENOUS,)
+    small, large = ball((25.0, 0.0, 0.0), 12.0), ball((22.0, 0.0, 0.0), 25.0)
+    studies = [examined((small,), phases), examined((large,), phases, day=LATER)]
+    track = tracked(seen(TrackEvent.NEW, 1), seen(TrackEvent.MATCHED, 1, day=LATER))
+    first, second = measure(studies, [track], SETTINGS)
+    assert first.new_lesion_status is NewLesionStatus.EQUIVOCAL
+    assert second.new_lesion_status is NewLesionStatus.DEFINITE
+
+
+@pytest.mark.parametrize(
+    ("length", "rounded"), [(12.34, 12.3), (12.35, 12.4), (0.05, 0.1), (9.949999, 9.9), (10.0, 10.0)]
+)
+def test_lengths_are_rounded_to_a_tenth_with_halves_up(length: float, rounded: float) -> None:
+    assert round_length(length) == rounded
+
+
+def test_volumes_of_whole_voxels_round_halves_up_in_spite_of_binary_fractions() -> None:
+    # 0.0125 mL voxels: 3 x 0.0125 = 0.0375, exactly half way.
+    assert round_volume(3 * 0.0125) == 0.038
+    assert round_volume(0.0125 + 0.0125 + 0.0125) == 0.038
+    assert round_volume(1.0005) == 1.001

@@ -1,0 +1,195 @@
+"""Networks are built from verified weights, and a probability comes back on the grid that went in."""
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Study
+from mrresponse.errors import ConfigError, ModelError
+from mrresponse.segment import SegmentSettings, make_segmenter
+from mrresponse.segment.bundle import read_model_card
+from mrresponse.segment.network import (
+    check_models,
+    lesion_probability,
+    liver_probability,
+    load_network,
+    resolve_device,
+)
+
+torch = pytest.importorskip("torch")
+
+ARGUMENTS = {"spatial_dims": 3, "init_filters": 8, "blocks_down": [1, 1, 1, 1], "blocks_up": [1, 1, 1]}
+FLOAT32 = SegmentSettings(device="cpu", precision="float32", threads=1)
+
+
+def make_model(
+    folder: Path, *, channels: int, classes: int, window: tuple[int, int, int], **changes: Any
+) -> Path:
+    """Write a model folder with random weights of a fixed seed."""
+    from mrresponse.segment.architectures import ARCHITECTURES
+
+    arguments = {
+        **ARGUMENTS,
+        "in_channels": channels,
+        "out_channels": classes,
+        "upsample_mode": "nontrainable",
+    }
+    torch.manual_seed(3)
+    network = ARCHITECTURES["segresnet"](**arguments)
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    weights = folder / "models" / "model.pt"
+    torch.save({name: value.half() for name, value in network.state_dict().items()}, weights)
+    metadata = {
+        "name": folder.name,
+        "version": "0",
+        "architecture": "segresnet",
+        "architecture_arguments": arguments,
+        "spacing_mm": [3.0, 3.0, 3.0],
+        "window": window,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    metadata.update(changes)
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def liver_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "liver", channels=1, classes=2, window=(32, 32, 16))
+
+
+@pytest.fixture(scope="module")
+def lesion_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(
+        tmp_path_factory.mktemp("models") / "lesion", channels=6, classes=3, window=(32, 32, 16)
+    )
+
+
+def grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
+    i, j, k = spacing
+    return Grid(shape=shape, affine_rows=((i, 0.0, 0.0, 0.0), (0.0, j, 0.0, 0.0), (0.0, 0.0, k, 0.0)))
+
+
+def noise_image(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Image:
+    voxels = np.random.default_rng(5).uniform(10, 200, shape).astype(np.float32)
+    return Image(voxels=voxels, grid=grid(shape, spacing))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((50, 41, 9), (1.5, 1.5, 7.7)), ((24, 24, 16), (3.0, 3.0, 3.0)), ((7, 5, 3), (2, 2, 2))],
+)
+def test_liver_probability_lies_on_the_grid_that_went_in(
+    liver_model: Path, shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    network = load_network(read_model_card(str(liver_model)), FLOAT32)
+    image = noise_image(shape, spacing)
+    probability = liver_probability(network, image)
+    assert probability.grid == image.grid
+    assert probability.voxels.shape == shape
+    assert probability.voxels.dtype == np.float32
+    assert 0.0 <= float(probability.voxels.min()) <= float(probability.voxels.max()) <= 1.0
+
+
+def test_an_empty_image_is_answered_without_a_number_that_is_not_one(liver_model: Path) -> None:
+    network = load_network(read_model_card(str(liver_model)), FLOAT32)
+    blank = Image(voxels=np.zeros((16, 16, 8), np.float32), grid=grid((16, 16, 8), (3, 3, 3)))
+    assert np.isfinite(liver_probability(network, blank).voxels).all()
+
+
+def test_intensity_scale_does_not_matter_to_the_liver_network(liver_model: Path) -> None:
+    network = load_network(read_model_card(str(liver_model)), FLOAT32)
+    image = noise_image((24, 24, 16), (3.0, 3.0, 3.0))
+    louder = replace(image, voxels=image.voxels * 40)
+    np.testing.assert_allclose(
+        liver_probability(network, image).voxels, liver_probability(network, louder).voxels, atol=1e-4
+    )
+
+
+def test_lesion_network_takes_any_subset_of_contrast_phases(lesion_model: Path) -> None:
+    network = load_network(read_model_card(str(lesion_model)), FLOAT32)
+    image = noise_image((20, 20, 10), (1.5, 1.5, 3.0))
+    liver = LabelMap(voxels=np.ones(image.grid.shape, np.uint16), grid=image.grid)
+    prepared = PreparedStudy(
+        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
+        grid=image.grid,
+        native_grid=image.grid,
+        crop_start=(0, 0, 0),
+        images={ContrastPhase.PORTAL_VENOUS: image},
+        reference=ContrastPhase.PORTAL_VENOUS,
+        liver=liver,
+        liver_probability=replace(image, voxels=np.ones(image.grid.shape, np.float32)),
+    )
+    one_phase = lesion_probability(network, prepared)
+    assert one_phase.grid == image.grid
+    both = replace(prepared, images={**prepared.images, ContrastPhase.ARTERIAL: image})
+    assert not np.allclose(one_phase.voxels, lesion_probability(network, both).voxels)
+
+
+def test_lesions_are_not_looked_for_in_another_contrast(lesion_model: Path) -> None:
+    network = load_network(read_model_card(str(lesion_model)), FLOAT32)
+    image = noise_image((20, 20, 10), (1.5, 1.5, 3.0))
+    prepared = PreparedStudy(
+        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
+        grid=image.grid,
+        native_grid=image.grid,
+        crop_start=(0, 0, 0),
+        images={ContrastPhase.OTHER: image},
+        reference=ContrastPhase.OTHER,
+        liver=LabelMap(voxels=np.ones(image.grid.shape, np.uint16), grid=image.grid),
+        liver_probability=image,
+    )
+    assert not lesion_probability(network, prepared).voxels.any()
+
+
+def test_cuda_where_there_is_none_is_an_error_and_not_a_fallback() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ConfigError, match=r"'cuda' asked for, found 0 CUDA device"):
+        resolve_device("cuda")
+    assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0", "CUDA", ""])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="expected auto, cpu, cuda or cuda:N"):
+        resolve_device(name)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "odd", channels=1, classes=2, window=(32, 32, 16))
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    metadata["architecture_arguments"]["init_filters"] = 16
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ModelError, match="do not fit"):
+        load_network(read_model_card(str(folder)), FLOAT32)
+
+
+def test_an_unknown_architecture_is_refused(tmp_path: Path, lesion_model: Path) -> None:
+    folder = make_model(tmp_path / "odd", channels=1, classes=2, window=(32, 32, 16), architecture="oracle")
+    settings = replace(FLOAT32, liver_model=str(folder), lesion_model=str(lesion_model))
+    with pytest.raises(ModelError, match="unknown architecture 'oracle'"):
+        check_models(settings)
+
+
+@pytest.mark.parametrize(("key", "value"), [("overlap", 1.0), ("overlap", -0.1), ("precision", "half")])
+def test_settings_out_of_range_are_refused(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"segment.{key}"):
+        check_models(replace(FLOAT32, **{key: value}))  # type: ignore[arg-type]
+
+
+def test_the_segmenter_is_named_by_its_models(liver_model: Path, lesion_model: Path) -> None:
+    settings = replace(FLOAT32, liver_model=str(liver_model), lesion_model=str(lesion_model))
+    assert make_segmenter(settings).name == "liver 0 + lesion 0"
+
+
+def test_a_masks_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--masks"):
+        make_segmenter(FLOAT32, masks=tmp_path / "none")

@@ -1,0 +1,124 @@
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrresponse import geometry
+from mrresponse.domain import Agent, ContrastPhase, Grid, Image, Series, Study
+from mrresponse.errors import DataError
+from mrresponse.prepare import LiverPhases, PrepareSettings, prepare
+from tests.phantoms import LIVER, Body, ball, grid_around, mask_of, rigid, world_points
+
+ART, PRE, OTHER = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST, ContrastPhase.OTHER
+WIDE = grid_around(spacing_mm=(4.0, 4.0, 5.0), margin_mm=45.0)
+BODY = Body(lesions=(ball((20.0, 10.0, 5.0), 30.0),))
+
+
+def study_of(*phases: ContrastPhase) -> Study:
+    series = tuple(
+        Series(path=Path(f"{phase}.nii"), contrast_phase=phase, agent=Agent.EXTRACELLULAR) for phase in phases
+    )
+    return Study(patient_id="P017", study_date=date(2023, 4, 11), series=series)
+
+
+def true_liver(series: Series, image: Image) -> Image | None:
+    """Give the liver of the resting body, in the reference phase only."""
+    if series.contrast_phase is PRE:
+        return None
+    inside = LIVER.level(world_points(image.grid)) <= 1.0
+    return Image(voxels=inside.astype(np.float32), grid=image.grid)
+
+
+def flipped(image: Image) -> Image:
+    """Store the same image with its axes reversed and exchanged, as files do."""
+    move = np.zeros((4, 4))
+    n = image.grid.shape
+    move[0, 1], move[1, 0], move[2, 2] = -1, -1, -1
+    move[:3, 3] = (n[0] - 1, n[1] - 1, n[2] - 1)
+    move[3, 3] = 1
+    voxels = image.voxels[::-1, ::-1, ::-1].transpose(1, 0, 2)
+    affine = image.grid.affine @ move
+    rows = tuple(tuple(float(v) for v in row) for row in affine[:3])
+    return Image(voxels=np.ascontiguousarray(voxels), grid=Grid(shape=(n[1], n[0], n[2]), affine_rows=rows))
+
+
+def test_the_study_is_cropped_around_the_liver_on_the_native_grid() -> None:
+    images = {ART: BODY.image(WIDE, ART)}
+    found = prepare(study_of(ART), images, true_liver, PrepareSettings(margin_mm=20.0))
+    assert found.reference is ART
+    assert found.agent is Agent.EXTRACELLULAR
+    # 80 mm semi-axis: +-20 voxels of 4 mm and 5 voxels of margin; the grid has +-32 voxels
+    assert found.grid.shape[0] == 2 * 25 + 1
+    assert found.crop_start[0] == 32 - 25
+    full = geometry.paste(found.liver, found.crop_start, geometry.canonical_grid(found.native_grid))
+    np.testing.assert_array_equal(full.voxels > 0, mask_of(LIVER, WIDE))
+
+
+def test_the_order_of_the_file_does_not_matter() -> None:
+    image = BODY.image(WIDE, ART)
+    one = prepare(study_of(ART), {ART: image}, true_liver, PrepareSettings())
+    two = prepare(study_of(ART), {ART: flipped(image)}, true_liver, PrepareSettings())
+    np.testing.assert_array_equal(one.images[ART].voxels, two.images[ART].voxels)
+    assert geometry.is_same_grid(one.grid, two.grid)
+    assert two.native_grid.shape == flipped(image).grid.shape
+
+
+def test_another_contrast_phase_is_brought_into_register() -> None:
+    images = {
+        ART: BODY.image(WIDE, ART),
+        PRE: BODY.image(WIDE, PRE, motion=rigid((0.0, 0.0, 10.0))),
+    }
+    found = prepare(study_of(ART, PRE), images, true_liver, PrepareSettings())
+    still = BODY.image(found.grid, PRE).voxels
+    inside = found.liver.voxels > 0
+    unmoved = geometry.resample_image(images[PRE], found.grid).voxels
+    before = np.abs(unmoved - still)[inside].mean()
+    assert np.abs(found.images[PRE].voxels - still)[inside].mean() < 0.7 * before
+    assert not found.flags
+
+
+def test_other_sequences_are_used_only_alone() -> None:
+    both = prepare(
+        study_of(ART, OTHER),
+        {ART: BODY.image(WIDE, ART), OTHER: BODY.image(WIDE, ART)},
+        true_liver,
+        PrepareSettings(),
+    )
+    assert set(both.images) == {ART}
+    alone = prepare(study_of(OTHER), {OTHER: BODY.image(WIDE, ART)}, true_liver, PrepareSettings())
+    assert alone.reference is OTHER
+
+
+def test_no_liver_is_an_error_that_names_the_series() -> None:
+    def nothing(series: Series, image: Image) -> Image:
+        return Image(voxels=np.zeros(image.grid.shape, dtype=np.float32), grid=image.grid)
+
+    with pytest.raises(DataError, match=r"P017 2023-04-11 series \(ART\): found no liver") as caught:
+        prepare(study_of(ART), {ART: BODY.image(WIDE, ART)}, nothing, PrepareSettings())
+    assert caught.value.code == "no_liver"
+
+
+def test_livers_of_two_phases_that_disagree_are_flagged() -> None:
+    def shifted_in_pre(series: Series, image: Image) -> Image:
+        centre = (60.0, 0.0, 0.0) if series.contrast_phase is PRE else (0.0, 0.0, 0.0)
+        inside = LIVER.moved(centre).level(world_points(image.grid)) <= 1.0
+        return Image(voxels=np.where(inside, 0.9, 0.1).astype(np.float32), grid=image.grid)
+
+    images = {ART: BODY.image(WIDE, ART), PRE: BODY.image(WIDE, PRE)}
+    settings = PrepareSettings(liver_phases=LiverPhases.ALL)
+    found = prepare(study_of(ART, PRE), images, shifted_in_pre, settings)
+    assert [flag.code for flag in found.flags] == ["cross_phase_dice"]
+
+
+def test_a_networks_liver_is_its_largest_piece_filled_and_closed() -> None:
+    def with_flaws(series: Series, image: Image) -> Image:
+        points = world_points(image.grid)
+        value = np.where(LIVER.level(points) <= 1.0, 0.9, 0.1)
+        value[ball((0.0, 0.0, 0.0), 16.0).level(points) <= 1.0] = 0.2
+        value[ball((0.0, 95.0, 0.0), 30.0).level(points) <= 1.0] = 0.8
+        return Image(voxels=value.astype(np.float32), grid=image.grid)
+
+    found = prepare(study_of(ART), {ART: BODY.image(WIDE, ART)}, with_flaws, PrepareSettings())
+    volume_ml = int((found.liver.voxels > 0).sum()) * found.grid.voxel_volume_ml
+    assert abs(volume_ml / LIVER.volume_ml - 1.0) < 0.04

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from mrresponse.domain import ContrastPhase, Image, LabelMap
+from mrresponse.registration import RegistrationSettings, register_phases, register_studies
+from tests.phantoms import (
+    LIVER,
+    Body,
+    Ellipsoid,
+    Motion,
+    ball,
+    grid_around,
+    mask_of,
+    prepared_study,
+    rigid,
+    waving,
+    world_points,
+)
+
+GRID = grid_around(spacing_mm=(3.2, 3.2, 4.0), margin_mm=26.0)
+BODY = Body(lesions=(ball((20.0, 10.0, 5.0), 30.0, 0.5), ball((-40.0, 0.0, 10.0), 14.0)))
+LIVER_MAP = LabelMap(voxels=mask_of(LIVER, GRID).astype(np.uint16), grid=GRID)
+ART, PRE = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST
+
+
+def errors_mm(motion: Motion, phase: ContrastPhase) -> tuple[np.ndarray, np.ndarray]:
+    """Give the distances between true and found places in the liver, before and after registration."""
+    fixed = BODY.image(GRID, ART, noise_sd=0.05)
+    moving = BODY.image(GRID, phase, motion=motion, noise_sd=0.05)
+    found = register_phases(moving, fixed, LIVER_MAP, RegistrationSettings())
+    assert found.accepted, found.reason
+    points = world_points(GRID)[LIVER_MAP.voxels > 0][::29]
+    before = np.linalg.norm(motion(points) - points, axis=1)
+    return before, np.linalg.norm(motion(found.map_points(points)) - points, axis=1)
+
+
+@pytest.mark.parametrize("phase", [PRE, ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED])
+def test_a_breath_between_phases_is_taken_back(phase: ContrastPhase) -> None:
+    before, after = errors_mm(rigid((1.0, -2.0, 8.0), (0.0, 0.0, 2.0)), phase)
+    assert np.median(before) > 7.0
+    assert np.median(after) <= 1.5
+
+
+def test_a_deformation_between_phases_is_taken_back() -> None:
+    before, after = errors_mm(waving(1.5, 7, shift_mm=(0.5, 1.0, -5.0)), ContrastPhase.DELAYED)
+    assert np.median(before) > 4.0
+    assert np.median(after) <= 1.5
+    assert np.percentile(after, 95) <= 4.0
+
+
+def test_the_same_images_give_the_same_bytes() -> None:
+    fixed = BODY.image(GRID, ART)
+    moving = BODY.image(GRID, PRE, motion=rigid((0.0, 0.0, 5.0)))
+    one, two = (register_phases(moving, fixed, LIVER_MAP, RegistrationSettings()) for _ in range(2))
+    np.testing.assert_array_equal(one.transform.matrix, two.transform.matrix)
+    assert one.similarity_after == two.similarity_after
+
+
+def test_images_in_register_stay_where_they_are() -> None:
+    image = BODY.image(GRID, ART)
+    found = register_phases(image, image, LIVER_MAP, RegistrationSettings(knot_spacing_mm=0.0))
+    points = np.array([[0.0, 0.0, 0.0], [30.0, 20.0, -20.0]])
+    assert found.accepted
+    np.testing.assert_allclose(found.map_points(points), points, atol=0.3)
+
+
+def test_an_image_without_information_is_refused_with_a_reason() -> None:
+    fixed = BODY.image(GRID, ART)
+    flat = Image(voxels=np.full(GRID.shape, 7.0, dtype=np.float32), grid=GRID)
+    found = register_phases(flat, fixed, LIVER_MAP, RegistrationSettings())
+    points = np.array([[10.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(found.map_points(points), points)
+    assert found.similarity_after == found.similarity_before
+    assert found.reason
+
+
+def test_without_a_liver_nothing_is_registered() -> None:
+    image = BODY.image(GRID, ART)
+    empty = LabelMap(voxels=np.zeros(GRID.shape, dtype=np.uint16), grid=GRID)
+    assert register_phases(image, image, empty, RegistrationSettings()).accepted is False
+
+
+def test_studies_are_brought_together_by_the_liver() -> None:
+    smaller = Ellipsoid(centre_mm=(12.0, -9.0, 15.0), semi_axes_mm=(77.0, 58.0, 53.0))
+    fixed = prepared_study(phases=(PRE,))
+    moving = prepared_study(body=Body(liver=smaller), phases=(PRE,))
+    found = register_studies(moving, fixed, RegistrationSettings())
+    # the lesion keeps its relative place in the liver
+    true = np.array([[12.0 + 40.0 * 77 / 80, -9.0 + 20.0 * 58 / 60, 15.0 - 10.0 * 53 / 55]])
+    there = found.map_points([[40.0, 20.0, -10.0]])
+    assert np.linalg.norm(there - true) <= 5.0
+    np.testing.assert_allclose(found.map_points_back(there), [[40.0, 20.0, -10.0]], atol=1e-6)
+    assert found.similarity_before < 0.8 < 0.9 < found.similarity_after

@@ -1,0 +1,187 @@
+"""The table a radiologist signs."""
+
+import csv
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from mrresponse.domain import Measurement, MeasurementState, PatientResult
+from mrresponse.report import lesion_table, response_table, write_lesion_table
+from mrresponse.report.wording import percent, quantity_of, signed_percent, size_cell
+from tests.reference_course import PHASES, reference_course
+
+
+def group(result: PatientResult, phase: str, criterion: str) -> dict[tuple[str, str], tuple[str, ...]]:
+    rows = lesion_table([result])
+    return {
+        (row.lesion_id, row.row): row.cells
+        for row in rows
+        if (row.treatment_phase, row.criterion) == (phase, criterion)
+    }
+
+
+def test_lesion_rows_carry_the_number_that_the_criterion_reads() -> None:
+    course = reference_course()
+    viable = group(course, PHASES[0][0], "mRECIST")
+    whole = group(course, PHASES[0][0], "RECIST 1.1")
+    assert viable["L01", "longest viable diameter"] == ("92.0", "58.0")
+    assert whole["L01", "longest diameter"] == ("108.0", "84.0")
+
+
+def test_each_group_says_its_dates_and_which_is_the_baseline() -> None:
+    rows = group(reference_course(), PHASES[2][0], "mRECIST")
+    assert rows["", "study date"] == ("2021-03-12", "2021-03-22", "2021-06-22")
+    assert rows["", "timepoint"] == ("baseline", "follow-up", "follow-up")
+    assert rows["", "liver response"] == ("", "PR", "PD")
+    assert rows["", "sum of targets"] == ("55.0", "36.0", "61.0")
+    assert rows["", "change from nadir"] == ("", "-34.5", "69.4")
+
+
+def test_what_was_not_found_is_a_word_and_what_is_absent_is_zero() -> None:
+    rows = group(reference_course(), PHASES[3][0], "mRECIST")
+    assert rows["L02", "longest viable diameter"] == ("22.0", "14.0", "9.0", "not found", "0", "0")
+    assert rows["", "sum of targets"] == ("83.0", "52.0", "31.0", "", "0.0", "0.0")
+
+
+def test_targets_stand_before_other_lesions_and_a_lesion_before_it_appeared_is_not_yet_seen() -> None:
+    rows = lesion_table([reference_course()])
+    phase = [
+        row for row in rows if row.treatment_phase == PHASES[2][0] and row.criterion == "mRECIST" and row.role
+    ]
+    assert [(row.lesion_id, row.role) for row in phase] == [("L01", "target"), ("L02", "new"), ("L03", "new")]
+    assert phase[1].cells == ("not yet seen", "not yet seen", "22.0")
+
+
+def test_lesion_without_a_role_stays_visible() -> None:
+    course = reference_course()
+    roles = tuple(role for role in course.response.roles if role.lesion_id != "L03")
+    rows = lesion_table([replace(course, response=replace(course.response, roles=roles))])
+    assert {row.role for row in rows if row.lesion_id == "L03"} == {"no role"}
+
+
+@pytest.mark.parametrize(
+    ("state", "viable_state", "whole", "viable", "expected_whole", "expected_viable"),
+    [
+        (MeasurementState.MEASURED, MeasurementState.MEASURED, 30.04, 12.0, "30.0", "12.0"),
+        (MeasurementState.MEASURED, MeasurementState.ABSENT, 30.0, 0.0, "30.0", "0"),
+        (MeasurementState.MEASURED, MeasurementState.NOT_ASSESSED, 30.0, None, "30.0", "not assessed"),
+        (MeasurementState.MEASURED, MeasurementState.TOO_SMALL, 30.0, 5.0, "30.0", "too small (5.0)"),
+        (MeasurementState.TOO_SMALL, None, None, None, "too small", "too small"),
+        (MeasurementState.ABSENT, None, None, None, "0", "0"),
+        (MeasurementState.NOT_FOUND, None, None, None, "not found", "not found"),
+        (MeasurementState.MERGED, None, None, None, "merged", "merged"),
+        (MeasurementState.SPLIT, None, 41.0, 20.0, "41.0", "20.0"),
+    ],
+)
+def test_cell_is_a_number_or_the_word_for_why_there_is_none(
+    state: MeasurementState,
+    viable_state: MeasurementState | None,
+    whole: float | None,
+    viable: float | None,
+    expected_whole: str,
+    expected_viable: str,
+) -> None:
+    row = Measurement(
+        patient_id="P1",
+        lesion_id="L01",
+        study_date=date(2024, 1, 1),
+        reader="A",
+        state=state,
+        viable_state=viable_state,
+        longest_diameter_mm=whole,
+        viable_longest_diameter_mm=viable,
+    )
+    assert size_cell(row, quantity_of("RECIST 1.1", row)) == expected_whole
+    assert size_cell(row, quantity_of("mRECIST", row)) == expected_viable
+
+
+def test_node_is_read_by_its_short_axis_and_another_organ_whole() -> None:
+    node = Measurement(
+        patient_id="P1",
+        lesion_id="N1",
+        study_date=date(2024, 1, 1),
+        reader="A",
+        state=MeasurementState.MEASURED,
+        organ="node",
+        is_node=True,
+        longest_diameter_mm=30.0,
+        perpendicular_diameter_mm=18.0,
+    )
+    assert size_cell(node, quantity_of("mRECIST", node)) == "18.0"
+    lung = replace(node, is_node=False, organ="lung")
+    assert size_cell(lung, quantity_of("mRECIST", lung)) == "30.0"
+
+
+def test_change_just_short_of_a_threshold_is_not_shown_as_the_threshold() -> None:
+    assert percent(-0.3) == "-30.0"
+    assert percent(-0.2996) == "-29.96"
+    assert percent(0.19999) == "19.999"
+    assert percent(-0.36957) == "-37.0"
+    assert percent(0.0) == "0.0"
+    assert percent(None) == ""
+    assert signed_percent(-0.5) == "−50.0 %"
+    assert signed_percent(0.21) == "+21.0 %"
+
+
+def test_written_table_opens_with_one_column_per_visit_of_the_longest_group(tmp_path: Path) -> None:
+    path = tmp_path / "lesion_table.csv"
+    write_lesion_table(path, lesion_table([reference_course()]))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:8] == [
+        "patient_id",
+        "treatment_phase",
+        "criterion",
+        "reader",
+        "row",
+        "lesion_id",
+        "role",
+        "unit",
+    ]
+    assert rows[0][8:] == [f"visit_{number}" for number in range(1, 7)]
+    assert {len(row) for row in rows} == {14}
+
+
+def test_text_that_a_spreadsheet_would_run_is_quoted_and_numbers_are_not(tmp_path: Path) -> None:
+    course = reference_course()
+    rows = tuple(
+        replace(row, reason="=HYPERLINK(1)", change_from_baseline=-0.37)
+        for row in course.response.assessments
+    )
+    path = tmp_path / "lesion_table.csv"
+    write_lesion_table(
+        path, lesion_table([replace(course, response=replace(course.response, assessments=rows))])
+    )
+    text = path.read_text(encoding="utf-8")
+    assert "'=HYPERLINK(1)" in text
+    assert ",-37.0," in text
+    assert "'-37.0" not in text
+
+
+def test_patient_without_assessments_gives_a_table_with_its_header_only(tmp_path: Path) -> None:
+    path = tmp_path / "lesion_table.csv"
+    write_lesion_table(path, lesion_table([PatientResult(patient=reference_course().patient)]))
+    assert (
+        path.read_text(encoding="utf-8")
+        == "patient_id,treatment_phase,criterion,reader,row,lesion_id,role,unit\n"
+    )
+
+
+def test_terminal_table_gives_every_category_its_sentence() -> None:
+    headers, rows = response_table(reference_course())
+    assert headers[-1] == "reason"
+    assert len(rows) == 26
+    september = next(row for row in rows if row[2] == "2020-09-10" and row[1] == "mRECIST")
+    assert september[3:8] == ("58.0 mm", "−37.0 %", "−37.0 %", "PR", "PD")
+    assert "left ilium" in september[8]
+
+
+def test_terminal_table_names_the_reader_only_where_there_are_several() -> None:
+    course = reference_course()
+    second = tuple(replace(row, reader="radiologist 1") for row in course.response.assessments)
+    both = replace(course.response, assessments=(*course.response.assessments, *second))
+    headers, rows = response_table(replace(course, response=both))
+    assert headers[2] == "reader"
+    assert {row[2] for row in rows} == {"liver-mr 0.1 + lesions-mr 0.1", "radiologist 1"}

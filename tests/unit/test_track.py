@@ -1,0 +1,179 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mrresponse.domain import (
+    ExaminedStudy,
+    LabelMap,
+    LesionTrack,
+    MeasurementSource,
+)
+from mrresponse.registration import RegistrationSettings
+from mrresponse.track import TrackSettings, track
+from tests.phantoms import LIVER, Body, Ellipsoid, ball, examined_study, grid_around, lesion_map
+
+GRID = grid_around(spacing_mm=(4.0, 4.0, 4.0), margin_mm=24.0)
+SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
+A, B, C = ball((-40.0, 0.0, 0.0), 24.0), ball((30.0, 0.0, 10.0), 20.0), ball((0.0, 25.0, -20.0), 16.0)
+
+
+def day(number: int) -> date:
+    return date(2024, 1, 10) + timedelta(days=60 * number)
+
+
+def history(*visits: Sequence[Ellipsoid]) -> list[ExaminedStudy]:
+    """Give studies of one liver at rest, without images, so that only masks are registered."""
+    body = Body()
+    found = [examined_study(lesions, day(n), body=body, grid=GRID) for n, lesions in enumerate(visits)]
+    return [replace(study, prepared=replace(study.prepared, images={})) for study in found]
+
+
+def events(tracks: Sequence[LesionTrack]) -> dict[str, list[str]]:
+    return {one.lesion_id: [seen.event.value for seen in one.observations] for one in tracks}
+
+
+def labels(tracks: Sequence[LesionTrack]) -> dict[str, list[tuple[int, ...]]]:
+    return {one.lesion_id: [seen.labels for seen in one.observations] for one in tracks}
+
+
+def by_network(study: ExaminedStudy) -> ExaminedStudy:
+    return replace(study, lesion_map=replace(study.lesion_map, source=MeasurementSource.NETWORK))
+
+
+def test_the_same_lesions_are_matched_and_named_by_size() -> None:
+    found = track(history([B, A], [A, B]), SETTINGS)
+    assert events(found) == {"L01": ["first", "matched"], "L02": ["first", "matched"]}
+    assert labels(found) == {"L01": [(2,), (1,)], "L02": [(1,), (2,)]}
+    np.testing.assert_allclose(found[0].observations[1].place_mm, A.centre_mm, atol=3.0)
+    assert found[0].observations[0].radius_mm == pytest.approx(12.0, abs=0.7)
+
+
+def test_a_new_lesion_comes_after_those_known_and_says_where_was_looked() -> None:
+    found = track(history([A], [A], [A, B]), SETTINGS)
+    assert events(found)["L02"] == ["new"]
+    evidence = found[1].observations[0].evidence
+    assert evidence.count("no lesion there") == 2
+    assert "2024-01-10" in evidence
+    assert "2024-03-10" in evidence
+
+
+def test_a_lesion_that_a_given_mask_no_longer_has_is_absent_and_may_reappear() -> None:
+    found = track(history([A, B], [A], [A, B]), SETTINGS)
+    assert events(found)["L02"] == ["first", "absent", "reappeared"]
+    np.testing.assert_allclose(found[1].observations[1].place_mm, B.centre_mm, atol=3.0)
+
+
+def test_a_lesion_that_the_network_does_not_find_is_not_absent() -> None:
+    one, two = history([A, B], [A])
+    assert events(track([one, by_network(two)], SETTINGS))["L02"] == ["first", "not_found"]
+
+
+def test_a_place_outside_the_field_of_view_is_said_to_be_outside() -> None:
+    far = ball((60.0, 0.0, 0.0), 16.0)
+    one, two = history([A, far], [A])
+    cut = replace(two.prepared.native_grid, shape=(36, *GRID.shape[1:]))  # right of x = 36 * 4 - 104 = 40 mm
+    two = replace(two, prepared=replace(two.prepared, native_grid=cut))
+    assert events(track([one, two], SETTINGS))["L02"] == ["first", "outside"]
+
+
+def test_a_lesion_that_falls_apart_keeps_its_fragments() -> None:
+    large = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(22.0, 12.0, 12.0))
+    pieces = [ball((-13.0, 0.0, 0.0), 16.0), ball((13.0, 0.0, 0.0), 14.0)]
+    found = track(history([large], pieces), SETTINGS)
+    assert events(found) == {"L01": ["first", "split"]}
+    assert set(found[0].observations[1].labels) == {1, 2}
+
+
+def test_lesions_that_become_one_go_on_as_the_largest() -> None:
+    small, big = ball((-11.0, 0.0, 0.0), 14.0), ball((9.0, 0.0, 0.0), 20.0)
+    union = Ellipsoid(centre_mm=(1.0, 0.0, 0.0), semi_axes_mm=(21.0, 12.0, 12.0))
+    found = track(history([small, big], [union], [union]), SETTINGS)
+    assert events(found) == {"L01": ["first", "matched", "matched"], "L02": ["first", "merged", "merged"]}
+    assert found[1].merged_into == "L01"
+    assert found[0].merged_into is None
+
+
+def test_where_lesions_were_not_looked_for_nothing_is_concluded() -> None:
+    one, two, three = history([A], [], [A])
+    empty = replace(two.lesion_map, not_assessable="no T1 contrast phase")
+    found = track([one, replace(two, lesion_map=empty), three], SETTINGS)
+    assert events(found) == {"L01": ["first", "not_found", "matched"]}
+    assert found[0].observations[1].evidence == "lesions not assessable: no T1 contrast phase"
+
+
+def test_lesions_after_an_unassessable_first_study_are_not_new() -> None:
+    one, two = history([], [A])
+    empty = replace(one.lesion_map, not_assessable="no T1 contrast phase")
+    found = track([replace(one, lesion_map=empty), two], SETTINGS)
+    assert events(found) == {"L01": ["first"]}
+
+
+def test_growth_to_twice_the_diameter_is_the_same_lesion() -> None:
+    grown = ball((-38.0, 2.0, 0.0), 44.0)
+    assert events(track(history([A], [grown]), SETTINGS)) == {"L01": ["first", "matched"]}
+
+
+def test_a_patient_without_lesions_has_no_track() -> None:
+    assert track(history([], []), SETTINGS) == ()
+
+
+def test_a_moved_and_shrunken_liver_keeps_identities() -> None:
+    scale, shift = 0.97, np.array([14.0, -12.0, 10.0])
+
+    def there(body: Ellipsoid) -> Ellipsoid:
+        x, y, z = np.asarray(body.centre_mm) * scale + shift
+        a, b, c = np.asarray(body.semi_axes_mm) * scale
+        return Ellipsoid(centre_mm=(x, y, z), semi_axes_mm=(a, b, c))
+
+    one = history([A, B, C])[0]
+    two = examined_study([there(C), there(A), there(B)], day(1), body=Body(liver=there(LIVER)), grid=GRID)
+    two = replace(two, prepared=replace(two.prepared, images={}))
+    found = track([one, two], SETTINGS)
+    assert labels(found) == {"L01": [(1,), (2,)], "L02": [(2,), (3,)], "L03": [(3,), (1,)]}
+
+
+def test_a_later_study_changes_no_earlier_link() -> None:
+    studies = history([A, B], [A], [A, B, C], [B, C])
+    before = track(studies[:3], SETTINGS)
+    after = track(studies, SETTINGS)
+    assert [one.observations for one in before] == [
+        one.observations[: len(old.observations)] for one, old in zip(after, before, strict=False)
+    ]
+
+
+@given(order=st.permutations([5, 11, 3]))
+@settings(max_examples=6, deadline=None)
+def test_label_values_do_not_matter(order: list[int]) -> None:
+    plain = history([A, B, C], [A, B])
+    values = np.array([0, *order], dtype=np.uint16)
+    renamed = []
+    for study in plain:
+        drawn = study.lesion_map.labels
+        renamed.append(
+            replace(study, lesion_map=lesion_map(LabelMap(voxels=values[drawn.voxels], grid=drawn.grid)))
+        )
+    one, two = track(plain, SETTINGS), track(renamed, SETTINGS)
+    assert events(one) == events(two)
+    for before, after in zip(one, two, strict=True):
+        for seen, again in zip(before.observations, after.observations, strict=True):
+            assert tuple(int(values[label]) for label in seen.labels) == again.labels
+
+
+def test_every_lesion_is_in_exactly_one_track() -> None:
+    studies = history([A, B], [B, C], [A, C])
+    found = track(studies, SETTINGS)
+    for study in studies:
+        taken = [
+            label
+            for one in found
+            for seen in one.observations
+            if seen.study_date == study.study_date
+            for label in seen.labels
+        ]
+        assert sorted(taken) == sorted(lesion.label for lesion in study.lesion_map.lesions)
+        assert all(len(one.observations) <= 3 for one in found)

@@ -1,0 +1,226 @@
+"""Training: settings, losses, the fused normalisation, resuming, packaging, judging."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mrresponse.errors import ConfigError
+from mrresponse.segment.architectures import ARCHITECTURES
+from mrresponse.segment.bundle import read_model_card, verify_weights
+from mrresponse.segment.normalise import normalise_lesion_input, normalise_liver_input
+from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
+from mrresponse.synthetic.lesion_examples import (
+    LesionExampleSettings,
+    draw_phases,
+    imperfect_liver,
+    lesion_examples,
+)
+from mrresponse.training.evaluate import dice, tally_lesions
+from mrresponse.training.fused_norm import NormRelu, fuse_norm_and_relu
+from mrresponse.training.loop import architecture_arguments, learning_rate, train
+from mrresponse.training.losses import dice_cross_entropy, soft_dice, tversky_loss
+from mrresponse.training.package import write_bundle
+from mrresponse.training.settings import Stage, TrainingSettings, load_training_settings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TINY = {
+    "stage": "liver",
+    "name": "tiny",
+    "spacing_mm": [16.0, 16.0, 16.0],
+    "patch_shapes": [[16, 16, 16]],
+    "window": [32, 32, 32],
+    "batch": 1,
+    "pool_size": 1,
+    "workers": 0,
+    "log_every": 1,
+}
+
+
+def _settings(**changes: object) -> TrainingSettings:
+    return TrainingSettings.model_validate({**TINY, **changes})
+
+
+@pytest.mark.parametrize("name", ["train-liver.yaml", "train-lesions.yaml"])
+def test_published_configs_load(name: str) -> None:
+    assert load_training_settings(CONFIGS / name).minutes > 0
+
+
+def test_an_unknown_key_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(json.dumps({**TINY, "learning_rat": 1}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"training\.learning_rat"):
+        load_training_settings(file)
+
+
+def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_training_settings(tmp_path / "none.yaml")
+
+
+def test_a_perfect_prediction_costs_almost_nothing_and_a_wrong_one_much() -> None:
+    target = torch.zeros((1, 8, 8, 8), dtype=torch.long)
+    target[:, 2:6, 2:6, 2:6] = 1
+    logits = torch.stack([10.0 * (target == 0), 10.0 * (target == 1)], dim=1)
+    weights = torch.ones(2)
+    assert float(dice_cross_entropy(logits, target, class_weights=weights)) < 0.01
+    assert float(dice_cross_entropy(-logits, target, class_weights=weights)) > 5
+
+
+def test_soft_dice_of_an_absent_structure_not_found_is_one() -> None:
+    empty = torch.zeros((1, 4, 4, 4))
+    assert float(soft_dice(empty, empty)) == pytest.approx(1.0)
+
+
+def test_tversky_punishes_misses_more_than_false_alarms() -> None:
+    mask = torch.zeros(10_000)
+    mask[:5_000] = 1
+    missing, extra = mask.clone(), mask.clone()
+    missing[:1_000] = 0
+    extra[5_000:6_000] = 1
+    assert float(tversky_loss(missing, mask)) > float(tversky_loss(extra, mask))
+
+
+def test_the_fused_norm_equals_group_norm_then_relu_with_its_gradients() -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(2, 16, 8, 8, 8).contiguous(memory_format=torch.channels_last_3d)
+    plain = nn.GroupNorm(8, 16)
+    nn.init.normal_(plain.weight)
+    nn.init.normal_(plain.bias)
+    fused = NormRelu(8, 16)
+    fused.load_state_dict(plain.state_dict())
+    first, second = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+    upstream = torch.randn_like(inputs)
+    expected, found = plain(first).relu(), fused(second)
+    (expected * upstream).sum().backward()
+    (found * upstream).sum().backward()
+    assert torch.allclose(expected, found, atol=1e-5)
+    assert first.grad is not None
+    assert second.grad is not None
+    assert torch.allclose(first.grad, second.grad, atol=1e-4)
+    assert plain.weight.grad is not None
+    assert fused.weight.grad is not None
+    assert torch.allclose(plain.weight.grad, fused.weight.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_fusing_a_segresnet_changes_neither_its_output_nor_its_names() -> None:
+    torch.manual_seed(0)
+    network = ARCHITECTURES["segresnet"](**architecture_arguments(Stage.LESIONS)).eval()
+    image = torch.randn(1, 6, 16, 16, 8).contiguous(memory_format=torch.channels_last_3d)
+    names = list(network.state_dict())
+    before = network(image)
+    fuse_norm_and_relu(network)
+    assert list(network.state_dict()) == names
+    assert torch.allclose(network(image), before, atol=1e-3)
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    settings = _settings(learning_rate=1e-3, warm_up_steps=10)
+    rates = [
+        learning_rate(settings, step=step, progress=progress)
+        for step, progress in ((0, 0.0), (9, 0.0), (99, 0.5), (99, 1.0))
+    ]
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates[1] == pytest.approx(1e-3)
+    assert rates[1] > rates[2] > rates[3]
+    assert rates[3] == pytest.approx(1e-5)
+
+
+def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path: Path) -> None:
+    settings = _settings(minutes=0.001)
+    first = torch.load(train(settings, tmp_path / "run"), weights_only=True)
+    checkpoint = train(settings, tmp_path / "run")
+    second = torch.load(checkpoint, weights_only=True)
+    assert second["step"] > first["step"] > 0
+    assert not list((tmp_path / "run").glob("*.partial"))
+    write_bundle(settings, checkpoint, tmp_path / "model", figures={"liver_dice_mean": 0.5})
+    card = read_model_card(str(tmp_path / "model"))
+    verify_weights(card)
+    network = ARCHITECTURES[card.architecture](**card.architecture_arguments)
+    state = torch.load(card.weights, weights_only=True)
+    network.load_state_dict({name: value.float() for name, value in state.items()})
+    metadata = json.loads((tmp_path / "model" / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["training"]["patients"] == 0
+    assert metadata["training"]["dataset"] == "synthetic only"
+
+
+def test_liver_examples_repeat_with_their_seed() -> None:
+    settings = LiverExampleSettings(spacing_mm=12.0, patch_shapes=((24, 24, 16),), pool_size=1)
+    first, second = (next(liver_examples(settings, seed=3, batch=1)) for _ in range(2))
+    assert first[0].shape == (1, 1, 24, 24, 16)
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+    assert set(first[1].unique().tolist()) <= {0, 1}
+
+
+def test_lesion_examples_have_six_channels_and_three_classes() -> None:
+    settings = LesionExampleSettings(
+        spacing_mm=(4.0, 4.0, 4.0), patch_shapes=((24, 24, 16),), pool_size=1, share_without_lesion=0.0
+    )
+    stream = lesion_examples(settings, seed=3, batch=1)
+    images, classes = zip(*(next(stream) for _ in range(3)), strict=True)
+    assert images[0].shape == (1, 6, 24, 24, 16)
+    assert all(float(image.min()) >= -1 and float(image.max()) <= 3 for image in images)
+    assert {int(value) for c in classes for value in c.unique()} == {0, 1, 2}
+
+
+def test_gadoxetate_alone_has_a_hepatobiliary_phase() -> None:
+    for seed in range(60):
+        agent, phases = draw_phases(np.random.default_rng(seed))
+        assert phases
+        assert agent == "gadoxetate" or "HBP" not in phases
+
+
+def test_the_imperfect_liver_resembles_the_true_one() -> None:
+    liver = torch.zeros((32, 32, 16), dtype=torch.bool)
+    liver[6:26, 6:26, 3:13] = True
+    for seed in range(5):
+        found = imperfect_liver(
+            liver,
+            torch.zeros_like(liver),
+            (3.0, 3.0, 3.0),
+            rng=np.random.default_rng(seed),
+            generator=torch.Generator().manual_seed(seed),
+        )
+        assert float(found.min()) >= 0.0
+        assert float(found.max()) <= 1.0
+        assert dice((found > 0.5).numpy(), liver.numpy()) > 0.6
+
+
+def test_liver_input_is_standardised_over_the_body() -> None:
+    rng = np.random.default_rng(0)
+    image = np.zeros((20, 20, 20), dtype=np.float32)
+    image[5:15] = rng.normal(100, 10, (10, 20, 20))
+    found = normalise_liver_input(image)
+    assert abs(float(found[5:15].mean())) < 0.02
+    assert float(found[5:15].std()) == pytest.approx(1.0, abs=0.05)
+    assert float(found[0].max()) < -5
+    assert np.allclose(normalise_liver_input(7 * image), found, atol=1e-3)
+
+
+def test_an_empty_image_is_normalised_to_zeros() -> None:
+    empty = np.zeros((4, 4, 4), dtype=np.float32)
+    assert not normalise_liver_input(empty).any()
+    assert not normalise_lesion_input(empty, np.ones((4, 4, 4), dtype=bool)).any()
+
+
+def test_lesion_input_is_relative_to_the_liver_and_clipped() -> None:
+    image = np.array([[[100.0, 150.0, 900.0, 0.0]]], dtype=np.float32)
+    liver = np.array([[[True, False, False, False]]])
+    assert normalise_lesion_input(image, liver).ravel().tolist() == pytest.approx([0.0, 0.5, 3.0, -1.0])
+    assert not normalise_lesion_input(image, np.zeros_like(liver)).any()
+
+
+def test_lesions_are_matched_by_overlap() -> None:
+    truth = np.zeros((40, 40, 20), dtype=bool)
+    truth[5:17, 5:17, 4:16] = True
+    truth[25:37, 5:17, 4:16] = True
+    probability = np.zeros(truth.shape, dtype=np.float32)
+    probability[6:17, 5:17, 4:16] = 0.9
+    probability[5:15, 28:38, 4:14] = 0.9
+    tally = tally_lesions(probability, truth, (1.0, 1.0, 1.0))
+    assert (tally.present, tally.found, tally.false_alarms) == (2, 1, 1)
+    assert tally.dice == pytest.approx(2 * 1584 / (1584 + 1000 + 3456))
