@@ -83,8 +83,10 @@ def test_every_script_of_the_readme_exists(readme: str, checkout: Path) -> None:
             assert (checkout / line).stat().st_mode & 0o111, line
 
 
-def test_every_option_the_readme_mentions_exists(readme: str) -> None:
+def test_every_option_the_readme_mentions_exists(readme: str, checkout: Path) -> None:
     known = {name for command in COMMANDS.values() for parameter in command.params for name in parameter.opts}
+    for script in (checkout / "scripts").glob("*.py"):
+        known |= set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
     mentioned = {word for name in documented_names(readme) for word in re.findall(r"--[a-z-]+", name)}
     assert mentioned - {"--help", "--index-url", "--all"} <= known
 
