@@ -124,6 +124,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Assess every patient: masks, measurements, responses, tables and a page each."""
+    from mrresponse.edits import read_edits, with_edits
     from mrresponse.pipeline import assess_cohort
     from mrresponse.store import RunFolder, run_info
 
@@ -132,11 +133,11 @@ def run(
     info = run_info(settings, masks)
     ingested = _ingest(data, settings, key)
     folder = RunFolder.create(out)
-    _print_notes(ingested.notes)
-    assessed = assess_cohort(
-        ingested.patients, settings, masks=masks, keep_masks=folder.keep_masks, workers=workers
-    )
-    outcomes = [*ingested.failures, *_with_progress(assessed, total=len(ingested.patients))]
+    edits = read_edits(out)
+    _print_notes([*ingested.notes, *edits.notes])
+    patients, unedited = with_edits(ingested.patients, edits)
+    assessed = assess_cohort(patients, settings, masks=masks, keep_masks=folder.keep_masks, workers=workers)
+    outcomes = [*ingested.failures, *unedited, *_with_progress(assessed, total=len(patients))]
     results = folder.write(outcomes, info)
     _print_responses(results)
     _print(f"Tables in {folder.path}, pages in {folder.pages}")
@@ -177,19 +178,20 @@ def respond(
     ],
     config: ConfigFile = None,
 ) -> None:
-    """Classify every visit again from the tables of numbers; no image is read."""
-    from mrresponse.respond import respond as respond_to
+    """Classify every visit again from the tables of numbers and the edits; no image is read."""
+    from mrresponse.domain import PatientResult
+    from mrresponse.numbers import respond_again
     from mrresponse.store import RunFolder
 
     run_folder = RunFolder.open(folder)
     info = run_folder.info()
     if config is not None:
         info = replace(info, settings=_settings(config))
-    numbers, failures = run_folder.read()
-    results = [
-        replace(one, response=respond_to(one.patient, one.studies, one.measurements, info.settings.respond))
-        for one in numbers
-    ]
+    numbers, unread = run_folder.read()
+    outcomes = [*unread, *respond_again(numbers, info.settings.respond)]
+    results = [outcome for outcome in outcomes if isinstance(outcome, PatientResult)]
+    failures = _failures(outcomes)
+    run_folder.write_response_failures(failures)
     run_folder.write_responses(results, info)
     _print_responses(results)
     _finish(failures, show_paths=False)

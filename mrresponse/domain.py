@@ -288,6 +288,51 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One row of ``edits/overrides.csv``: an assessment as `reader` restates it; ``None`` leaves a part as it was.
+
+    ``assessed_by`` is the reader whose assessment it is; empty where there is only one.
+    """
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    study_date: date
+    reader: str
+    reason: str
+    assessed_by: str = ""
+    target: Response | None = None
+    non_target: Response | None = None
+    new_lesions: str | None = None
+    liver_response: Response | None = None
+    overall: Response | None = None
+    when: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientEdits:
+    """What readers corrected about one person; edits win over what the program found."""
+
+    overrides: tuple[Override, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One row of ``audit.csv``: what a reader's edit changed; ``edit`` is the file of ``edits/`` that says so."""
+
+    patient_id: str
+    study_date: date | None = None
+    lesion_id: str | None = None
+    edit: str
+    what: str
+    before: str = ""
+    after: str = ""
+    reader: str = ""
+    reason: str = ""
+    when: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
     """Everything handed over about one person, sorted by date."""
 
@@ -298,6 +343,7 @@ class Patient:
     findings: tuple[Finding, ...] = ()
     death_date: date | None = None
     last_contact_date: date | None = None
+    edits: PatientEdits = field(default_factory=PatientEdits)
 
     def __post_init__(self) -> None:
         dates = [study.study_date for study in self.studies]
@@ -586,6 +632,7 @@ class ResponseResult:
     assessments: tuple[Assessment, ...] = ()
     summaries: tuple[PhaseSummary, ...] = ()
     flags: tuple[Flag, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -608,7 +655,7 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatientResult:
-    """One patient, from images to responses."""
+    """One patient, from images to responses; ``audit`` is what edits changed before the responses."""
 
     patient: Patient
     studies: tuple[StudyRecord, ...] = ()
@@ -617,12 +664,16 @@ class PatientResult:
     snapshots: tuple[Snapshot, ...] = ()
     response: ResponseResult = field(default_factory=ResponseResult)
     flags: tuple[Flag, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A patient that could not be assessed; ``path`` goes to ``private/`` only."""
+    """A patient that could not be assessed; ``path`` goes to ``private/`` only.
+
+    ``step`` is ``images`` or ``response``: whether its images or its tables of numbers could not be used.
+    """
 
     patient_id: str
     study_date: date | None = None
@@ -630,6 +681,7 @@ class Failure:
     code: str
     message: str
     path: Path | None = None
+    step: str = "images"
 
 
 Outcome = PatientResult | Failure

@@ -20,6 +20,7 @@ from mrresponse import __version__
 from mrresponse.config import Settings, as_mapping, settings_digest, settings_from
 from mrresponse.domain import (
     Assessment,
+    AuditRow,
     ExaminedStudy,
     Failure,
     Finding,
@@ -40,6 +41,7 @@ from mrresponse.domain import (
     Treatment,
     TreatmentPhase,
 )
+from mrresponse.edits import OVERRIDES, read_edits, with_edits
 from mrresponse.errors import ConfigError
 from mrresponse.files import write_atomically
 from mrresponse.tables import read_rows, write_rows
@@ -78,6 +80,7 @@ class FailureRow:
     series: str | None = None
     code: str
     message: str
+    step: str = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +90,6 @@ class PatientRow:
     patient_id: str
     death_date: date | None = None
     last_contact_date: date | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRow:
-    """One row of ``audit.csv``: what a reader's edit changed."""
-
-    patient_id: str
-    what: str
-    before: str = ""
-    after: str = ""
-    reader: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,13 +187,17 @@ class RunFolder:
         self._write_rows(
             "measurements.csv", (row for result in results for row in result.measurements), Measurement
         )
-        self._write_rows("audit.csv", (), AuditRow)
         self.write_failures([outcome for outcome in outcomes if isinstance(outcome, Failure)])
         for result in results:
             for snapshot in result.snapshots:
                 write_snapshot(self.path / "snapshots", snapshot)
         self.write_responses(results, replace(info, seconds=_total_seconds(results)))
         return results
+
+    def write_response_failures(self, failures: Sequence[Failure]) -> None:
+        """Put what failed in the numbers half in place of what failed there before; failed images stay."""
+        before = (_failure(row) for row in self._read_rows("failures.csv", FailureRow))
+        self.write_failures([*(one for one in before if one.step == "images"), *failures])
 
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Write the table of failed patients, and where their files lie under ``private/``."""
@@ -230,6 +225,11 @@ class RunFolder:
             TreatmentPhase,
         )
         self._write_rows("flags.csv", (row for result in results for row in _flags(result)), Flag)
+        self._write_rows(
+            "audit.csv",
+            (row for result in results for row in (*result.audit, *result.response.audit)),
+            AuditRow,
+        )
         endpoints = cohort_rows([row for result in results for row in result.response.summaries])
         self._write_rows("cohort.csv", endpoints, CohortRow)
         self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
@@ -263,10 +263,16 @@ class RunFolder:
         roles = _by_patient(self._read_rows("roles.csv", RoleRecord))
         phases = _by_patient(self._read_rows("treatment_phases.csv", TreatmentPhase))
         flags = _by_patient(self._read_rows("flags.csv", Flag))
+        audit = _by_patient(self._read_rows("audit.csv", AuditRow))
         results = []
         numbers = read_numbers(self.path)
-        for patient, studies, measurements in numbers.patients:
-            key = patient.patient_id
+        patients, failures = with_edits([row[0] for row in numbers.patients], read_edits(self.path))
+        edited = {patient.patient_id: patient for patient in patients}
+        for given, studies, measurements in numbers.patients:
+            key = given.patient_id
+            patient = edited.get(key)
+            if patient is None:
+                continue
             results.append(
                 PatientResult(
                     patient=patient,
@@ -280,11 +286,14 @@ class RunFolder:
                         assessments=tuple(assessments[key]),
                         summaries=tuple(summaries[key]),
                         flags=tuple(flag for flag in flags[key] if flag.step == "response"),
+                        audit=tuple(row for row in audit[key] if row.edit == OVERRIDES),
                     ),
                     flags=tuple(flag for flag in flags[key] if flag.step == "images"),
+                    audit=tuple(row for row in audit[key] if row.edit != OVERRIDES),
                 )
             )
-        return tuple(results), numbers.failures
+        of_tables = tuple(replace(one, step="response") for one in numbers.failures)
+        return tuple(results), (*of_tables, *failures)
 
     def info(self) -> RunInfo:
         """Read what produced this folder; the defaults where it holds only typed tables.
@@ -403,6 +412,7 @@ def _failure(row: FailureRow) -> Failure:
         series=row.series,
         code=row.code,
         message=row.message,
+        step=row.step,
     )
 
 
@@ -413,6 +423,7 @@ def _failure_row(failure: Failure) -> FailureRow:
         series=failure.series,
         code=failure.code,
         message=failure.message,
+        step=failure.step,
     )
 
 

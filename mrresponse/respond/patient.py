@@ -6,10 +6,12 @@ from datetime import date
 
 from mrresponse.domain import (
     Assessment,
+    AuditRow,
     Flag,
     LesionRole,
     Measurement,
     MeasurementSource,
+    Override,
     Patient,
     PhaseSummary,
     ResponseResult,
@@ -19,6 +21,14 @@ from mrresponse.domain import (
 )
 from mrresponse.respond.assess import PhaseAssessment, assess_phase
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.restate import (
+    ADJUDICATED,
+    Group,
+    check_used,
+    overrides_by_group,
+    restate,
+    restated_rows,
+)
 from mrresponse.respond.rows import Context, assessment_rows, no_baseline_rows
 from mrresponse.respond.rules import FLAG_MESSAGES
 from mrresponse.respond.settings import RespondSettings, criteria_of, settings_id
@@ -42,6 +52,8 @@ class _PhaseResult:
     roles: tuple[RoleRecord, ...]
     assessments: tuple[Assessment, ...]
     summaries: tuple[PhaseSummary, ...]
+    group: Group | None = None
+    audit: tuple[AuditRow, ...] = ()
 
 
 def respond(
@@ -55,7 +67,8 @@ def respond(
     Parameters
     ----------
     patient
-        Treatments (none: one phase ``course`` from the first study), findings and dates of death or last contact.
+        Treatments (none: one phase ``course`` from the first study), findings, dates of death or last contact, and
+        the assessments that a reader restated: they add the rows of the reader ``adjudicated``.
     studies
         One record per imaging visit; one whose lesions were not assessable is not evaluable, with its reason.
     measurements
@@ -72,11 +85,13 @@ def respond(
     Raises
     ------
     DataError
-        Where one of several treatment phases is named ``course``, or a reader measured a lesion twice in one study.
+        Where one of several treatment phases is named ``course``, a reader measured a lesion twice in one study, or
+        an override restates an assessment that is not there.
     """
     phases = treatment_phases(patient)
     run_id = settings_id(settings)
     readers = sorted({m.reader for m in measurements}) or [_reader_of(studies)]
+    overrides = overrides_by_group(patient.edits.overrides, readers)
     results: list[_PhaseResult] = []
     for reader in readers:
         visits = reader_visits(patient, studies, measurements, reader, settings)
@@ -90,7 +105,8 @@ def respond(
             visits=visits,
             source=source,
         )
-        results += _reader_results(context, phases)
+        results += _reader_results(context, phases, overrides)
+    check_used(overrides, {result.group for result in results if result.group is not None})
     assessments = tuple(row for result in results for row in result.assessments)
     return ResponseResult(
         phases=_with_baselines(phases, patient, assessments),
@@ -98,6 +114,7 @@ def respond(
         assessments=assessments,
         summaries=tuple(row for result in results for row in result.summaries),
         flags=_flags(patient.patient_id, assessments),
+        audit=tuple(row for result in results for row in result.audit),
     )
 
 
@@ -105,12 +122,14 @@ def _reader_of(studies: Sequence[StudyRecord]) -> str:
     return next((study.model for study in studies if study.model), UNNAMED_READER)
 
 
-def _reader_results(context: Context, phases: Sequence[TreatmentPhase]) -> list[_PhaseResult]:
-    results = []
+def _reader_results(
+    context: Context, phases: Sequence[TreatmentPhase], overrides: Mapping[Group, tuple[Override, ...]]
+) -> list[_PhaseResult]:
+    results: list[_PhaseResult] = []
     for phase in phases:
         for criterion in criteria_of(context.settings, phase.name, source=context.source):
             baseline = select_baseline(phase, _evaluable_dates(context, criterion), context.settings)
-            results.append(_phase_result(context, phase, criterion, baseline))
+            results += _phase_results(context, phase, criterion, baseline, overrides)
     if any(phase.name == COURSE for phase in phases):
         return results
     course = course_phase(context.patient, phases)
@@ -118,7 +137,7 @@ def _reader_results(context: Context, phases: Sequence[TreatmentPhase]) -> list[
         dates = _evaluable_dates(context, criterion)
         found = [select_baseline(phase, dates, context.settings) for phase in phases or [course]]
         first = next((baseline for baseline in found if baseline.study_date is not None), found[0])
-        results.append(_phase_result(context, course, criterion, first))
+        results += _phase_results(context, course, criterion, first, overrides)
     return results
 
 
@@ -128,18 +147,42 @@ def _evaluable_dates(context: Context, criterion: Criterion) -> tuple[date, ...]
     )
 
 
-def _phase_result(
-    context: Context, phase: TreatmentPhase, criterion: Criterion, baseline: Baseline
-) -> _PhaseResult:
+def _phase_results(
+    context: Context,
+    phase: TreatmentPhase,
+    criterion: Criterion,
+    baseline: Baseline,
+    overrides: Mapping[Group, tuple[Override, ...]],
+) -> list[_PhaseResult]:
+    """Return a phase as its reader sees it, and as it was restated where it was."""
     phase = replace(phase, baseline_date=baseline.study_date, baseline_reason=baseline.reason)
     follow_ups = follow_up(phase, baseline.study_date, context.visits)
     if baseline.study_date is None:
         rows = no_baseline_rows(context, phase, criterion, baseline, follow_ups)
-        return _PhaseResult(
-            roles=(), assessments=rows, summaries=summarise_phase(context, phase, criterion, rows, None)
-        )
+        summaries = summarise_phase(context, phase, criterion, rows, None)
+        return [_PhaseResult(roles=(), assessments=rows, summaries=summaries)]
     up_to_baseline = [visit for visit in context.visits if visit.study_date <= baseline.study_date]
     assessed = assess_phase(up_to_baseline, follow_ups, criterion, context.settings)
+    group = (phase.name, criterion.name, context.reader)
+    first = _assessed_result(context, phase, criterion, baseline, assessed)
+    results = [replace(first, group=group)]
+    if group in overrides:
+        restated = restate(assessed, overrides[group], criterion)
+        adjudicated = _assessed_result(
+            replace(context, reader=ADJUDICATED), phase, criterion, baseline, restated
+        )
+        rows, audit = restated_rows(adjudicated.assessments, first.assessments, overrides[group])
+        results.append(replace(adjudicated, assessments=rows, audit=audit))
+    return results
+
+
+def _assessed_result(
+    context: Context,
+    phase: TreatmentPhase,
+    criterion: Criterion,
+    baseline: Baseline,
+    assessed: PhaseAssessment,
+) -> _PhaseResult:
     rows = assessment_rows(context, phase, criterion, baseline, assessed)
     return _PhaseResult(
         roles=_role_records(context, phase, criterion, assessed),

@@ -451,5 +451,6 @@ FLAG_MESSAGES: Mapping[str, str] = {
     "finding_not_counted": "a finding of this kind does not enter the response",
     "benign_pattern": "a lesion with a benign pattern is not counted as disease",
     "late_confirmation": "confirmed later than 8 weeks after the first progression",
+    "restated": "a reader restated this assessment; audit.csv says who, when and why",
     "early_scan_ignored": "less than 4 weeks after the first progression: the scan changes no state",
 }

@@ -394,3 +394,61 @@ def test_a_folder_that_holds_something_else_is_not_written_to(
 def test_wrong_usage_has_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+# --- edits ----------------------------------------------------------------------------------------------------------
+
+
+def typed_tables(folder: Path, *more: str) -> Path:
+    (folder / "studies.csv").write_text(
+        "patient_id,study_date\nP1,2024-01-10\nP1,2024-04-10\nP2,2024-01-10\nP2,2024-04-10\n"
+    )
+    (folder / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,viable_longest_diameter_mm\n"
+        "P1,L01,2024-01-10,40,40\nP1,L01,2024-04-10,38,27.9\n"
+        "P2,L01,2024-01-10,40,40\nP2,L01,2024-04-10,41,41\n" + "".join(more)
+    )
+    return folder
+
+
+def override(folder: Path, row: str) -> None:
+    (folder / "edits").mkdir(exist_ok=True)
+    (folder / "edits" / "overrides.csv").write_text(
+        f"patient_id,treatment_phase,criterion,study_date,reader,reason,overall\n{row}\n"
+    )
+
+
+def test_an_override_gives_an_adjudicated_row_and_an_audit_row_and_is_not_touched(tmp_path: Path) -> None:
+    folder = typed_tables(tmp_path)
+    override(folder, "P1,course,mRECIST,2024-04-10,Dr C,late arterial phase missed,SD")
+    before = (folder / "edits" / "overrides.csv").read_bytes()
+    for _ in range(2):
+        assert main(["respond", str(folder)]) == 0
+        found = {
+            (row["reader"], row["overall"])
+            for row in rows_of(folder / "assessments.csv")
+            if (row["patient_id"], row["criterion"], row["is_baseline"]) == ("P1", "mRECIST", "false")
+        }
+        assert found == {("reader", "PR"), ("adjudicated", "SD")}
+        audit = [(row["before"], row["after"], row["reader"]) for row in rows_of(folder / "audit.csv")]
+        assert ("PR", "SD", "Dr C") in audit
+        assert main(["report", str(folder)]) == 0
+    assert (folder / "edits" / "overrides.csv").read_bytes() == before
+
+
+def test_an_override_that_fits_nothing_fails_its_patient_only_until_it_is_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = typed_tables(tmp_path)
+    override(folder, "P1,course,mRECIST,2024-04-11,Dr C,typing error in the date,SD")
+    assert main(["respond", str(folder)]) == 1
+    assert "error: P1 2024-04-11: overrides.csv, course, mRECIST, reader Dr C: column study_date" in (
+        capsys.readouterr().err
+    )
+    (failure,) = rows_of(folder / "failures.csv")
+    assert (failure["patient_id"], failure["code"], failure["step"]) == ("P1", "bad_override", "response")
+    assert {row["patient_id"] for row in rows_of(folder / "assessments.csv")} == {"P2"}
+    override(folder, "P1,course,mRECIST,2024-04-10,Dr C,right date,SD")
+    assert main(["respond", str(folder)]) == 0
+    assert rows_of(folder / "failures.csv") == []
+    assert {row["patient_id"] for row in rows_of(folder / "assessments.csv")} == {"P1", "P2"}

@@ -1,0 +1,206 @@
+"""Assessments restated by a reader: the adjudicated read beside those of the readers.
+
+A reader's own rows stay as they are. The rows of the reader whose assessment is restated are repeated under the name
+``adjudicated``, with the restated parts in place of the old ones, and everything that follows from them (best
+response, dates, ``after_progression``) is derived again. Sums and changes are numbers and are not restated.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from mrresponse.domain import Assessment, AuditRow, Override, Response
+from mrresponse.errors import DataError
+from mrresponse.respond.assess import Basis, BasisVisit, PhaseAssessment
+from mrresponse.respond.criteria import Criterion, ProgressionCall
+from mrresponse.respond.rules import overall_response
+
+ADJUDICATED = "adjudicated"
+RESTATED = "restated"
+EDIT = "overrides.csv"
+PARTS = ("target", "non_target", "new_lesions", "liver_response", "overall")
+IMMUNE = frozenset(word for word in Response if "i" in word)
+
+Group = tuple[str, str, str]
+
+
+def overrides_by_group(
+    overrides: Sequence[Override], readers: Collection[str]
+) -> dict[Group, tuple[Override, ...]]:
+    """Group overrides by treatment phase, criterion and the reader whose assessments they restate.
+
+    Raises
+    ------
+    DataError
+        ``bad_override``: an assessment restated twice, by a reader not known, or of several readers in one phase.
+    """
+    if not overrides:
+        return {}
+    if ADJUDICATED in readers:
+        raise DataError(
+            f"measurements: found a reader named {ADJUDICATED!r}, expected another name beside overrides: it is "
+            "kept for restated assessments",
+            code="reserved_name",
+            patient_id=overrides[0].patient_id,
+        )
+    groups: dict[Group, list[Override]] = {}
+    for row in overrides:
+        reader = row.assessed_by or (next(iter(readers)) if len(readers) == 1 else "")
+        if reader not in readers:
+            found = repr(row.assessed_by) if row.assessed_by else "nothing"
+            raise _refused(row, f"column assessed_by: found {found}, expected one of {', '.join(readers)}")
+        groups.setdefault((row.treatment_phase, row.criterion, reader), []).append(row)
+    bases: dict[tuple[str, str], str] = {}
+    for (phase, criterion, reader), rows in groups.items():
+        if bases.setdefault((phase, criterion), reader) != reader:
+            raise _refused(
+                rows[0],
+                f"found assessments of {bases[phase, criterion]} and of {reader} restated in one phase under "
+                f"{criterion}, expected those of one reader",
+            )
+        dates = [row.study_date for row in rows]
+        twice = next((row for row in rows if dates.count(row.study_date) > 1), None)
+        if twice is not None:
+            raise _refused(twice, f"found two rows for {criterion} of this date, expected one")
+    return {group: tuple(rows) for group, rows in groups.items()}
+
+
+def check_used(groups: Mapping[Group, tuple[Override, ...]], assessed: Collection[Group]) -> None:
+    """Refuse an override of a phase or criterion that was not assessed.
+
+    Raises
+    ------
+    DataError
+        ``bad_override``: no such assessments.
+    """
+    for group, rows in groups.items():
+        if group not in assessed:
+            known = sorted({f"{phase} / {criterion}" for phase, criterion, _ in assessed})
+            raise _refused(
+                rows[0],
+                f"found treatment phase and criterion {group[0]} / {group[1]}, expected one with a baseline: "
+                f"{'; '.join(known) or 'there is none'}",
+            )
+
+
+def restate(
+    assessed: PhaseAssessment, overrides: Sequence[Override], criterion: Criterion
+) -> PhaseAssessment:
+    """Return a treatment phase with the restated visits in place of the old ones.
+
+    Raises
+    ------
+    DataError
+        ``bad_override``: no follow-up visit on that date, or a word that the criterion does not have.
+    """
+    by_date = {row.study_date: row for row in overrides}
+    dates = [visit.study_date for visit in assessed.follow_ups]
+    for row in overrides:
+        if row.study_date not in dates:
+            known = ", ".join(day.isoformat() for day in dates) or "none"
+            raise _refused(row, f"column study_date: expected a visit after the baseline: {known}")
+        _check_words(row, criterion)
+    one_disease = assessed.liver is assessed.overall
+    overall = _basis(assessed.overall, [by_date.get(day) for day in dates], criterion)
+    return replace(
+        assessed,
+        overall=overall,
+        liver=_liver(assessed.liver, overall if one_disease else None, [by_date.get(day) for day in dates]),
+    )
+
+
+def restated_rows(
+    rows: Sequence[Assessment], before: Sequence[Assessment], overrides: Sequence[Override]
+) -> tuple[tuple[Assessment, ...], tuple[AuditRow, ...]]:
+    """Say in the restated rows who restated them, and return what was changed."""
+    by_date = {row.study_date: row for row in overrides}
+    stated, audit = [], []
+    for row, old in zip(rows, before, strict=True):
+        override = None if row.is_baseline else by_date.get(row.study_date)
+        if override is None:
+            stated.append(row)
+            continue
+        reason = (
+            f"{row.overall}: restated by {override.reader}, {override.reason}; {old.reader} had {old.reason}"
+        )
+        row = replace(row, reason=reason, flags=(*row.flags, RESTATED))
+        stated.append(row)
+        audit += _audit(row, old, override)
+    return tuple(stated), tuple(audit)
+
+
+def _audit(row: Assessment, old: Assessment, override: Override) -> list[AuditRow]:
+    return [
+        AuditRow(
+            patient_id=row.patient_id,
+            study_date=row.study_date,
+            edit=EDIT,
+            what=f"{part} of {old.reader}, {row.criterion}, {row.treatment_phase}",
+            before=getattr(old, part) or "",
+            after=getattr(row, part) or "",
+            reader=override.reader,
+            reason=override.reason,
+            when=override.when,
+        )
+        for part in PARTS
+        if getattr(override, part) is not None or getattr(old, part) != getattr(row, part)
+    ]
+
+
+def _basis(basis: Basis, overrides: Sequence[Override | None], criterion: Criterion) -> Basis:
+    visits = zip(basis.visits, overrides, strict=True)
+    return replace(
+        basis, visits=tuple(_visit(visit, row, criterion) if row else visit for visit, row in visits)
+    )
+
+
+def _visit(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit:
+    target = row.target or visit.target_response
+    non_target = row.non_target or visit.non_target
+    new_lesions = row.new_lesions or visit.new_lesions
+    response = row.overall or visit.response
+    if row.overall is None and (target, non_target, new_lesions) != _components(visit):
+        if criterion.progression_call is ProgressionCall.CONFIRMED:
+            raise _refused(row, f"column overall: found nothing, expected the response by {criterion.name}")
+        response = overall_response(target, non_target, new_lesions)
+    return replace(
+        visit,
+        target_response=target,
+        non_target=non_target,
+        new_lesions=new_lesions,
+        response=response,
+        dated_from=visit.dated_from if response is visit.response else None,
+    )
+
+
+def _components(visit: BasisVisit) -> tuple[Response | None, Response | None, str]:
+    return visit.target_response, visit.non_target, visit.new_lesions
+
+
+def _liver(liver: Basis, same: Basis | None, overrides: Sequence[Override | None]) -> Basis:
+    """Return the liver's basis: restated by its own column, or with the patient where there is no other disease."""
+    visits = []
+    for index, (visit, row) in enumerate(zip(liver.visits, overrides, strict=True)):
+        if same is not None:
+            visit = same.visits[index]
+        if row is not None and row.liver_response is not None:
+            visit = replace(visit, response=row.liver_response)
+        visits.append(visit)
+    return replace(liver, visits=tuple(visits))
+
+
+def _check_words(row: Override, criterion: Criterion) -> None:
+    is_immune = criterion.progression_call is ProgressionCall.CONFIRMED
+    for part in ("target", "non_target", "liver_response", "overall"):
+        word = getattr(row, part)
+        if word in (None, Response.NE, Response.NED) or (word in IMMUNE) is is_immune:
+            continue
+        raise _refused(row, f"column {part}: found {word}, expected a response of {criterion.name}")
+
+
+def _refused(row: Override, problem: str) -> DataError:
+    return DataError(
+        f"{EDIT}, {row.treatment_phase}, {row.criterion}, reader {row.reader}: {problem}",
+        code="bad_override",
+        patient_id=row.patient_id,
+        study_date=row.study_date,
+    )

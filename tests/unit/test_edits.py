@@ -1,0 +1,77 @@
+"""The edits folder is read, never written, and an edit that cannot be used is a failure that names its place."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from mrresponse.domain import Patient, Response
+from mrresponse.edits import read_edits, with_edits
+from mrresponse.errors import DataError
+
+HEADER = (
+    "patient_id,treatment_phase,criterion,study_date,reader,reason,assessed_by,overall,new_lesions,when\n"
+)
+GOOD = "P1,course,mRECIST,2024-04-10,Dr C,perfusion change,reader A,SD,none,2024-05-02\n"
+
+
+def overrides(folder: Path, text: str) -> Path:
+    (folder / "edits").mkdir()
+    file = folder / "edits" / "overrides.csv"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_folder_without_edits_has_none(tmp_path: Path) -> None:
+    edits = read_edits(tmp_path)
+    assert (edits.overrides, edits.failures) == ((), ())
+
+
+def test_an_override_is_read_with_its_reader_reason_and_date(tmp_path: Path) -> None:
+    overrides(tmp_path, HEADER + GOOD)
+    (row,) = read_edits(tmp_path).overrides
+    assert (row.reader, row.reason, row.assessed_by) == ("Dr C", "perfusion change", "reader A")
+    assert (row.overall, row.new_lesions, row.target) == (Response.SD, "none", None)
+    assert row.when == date(2024, 5, 2)
+
+
+def test_an_override_without_a_date_is_dated_by_the_change_of_the_file(tmp_path: Path) -> None:
+    file = overrides(tmp_path, HEADER + GOOD.replace("2024-05-02", ""))
+    os.utime(file, (1_700_000_000, 1_700_000_000))  # 2023-11-14 22:13:20 UTC
+    assert read_edits(tmp_path).overrides[0].when == date(2023, 11, 14)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("SD,none", ",", "row 2: found nothing restated"),
+        ("SD,none", "better,none", "row 2 column overall: found 'better', expected one of CR, PR"),
+        ("SD,none", "SD,perhaps", "row 2 column new_lesions: found 'perhaps', expected one of none"),
+        ("Dr C", "", "row 2 column reader: found nothing"),
+        ("perfusion change", "", "row 2 column reason: found nothing"),
+        ("2024-04-10", "10.4.2024", "row 2 column study_date: found '10.4.2024', expected a date"),
+    ],
+)
+def test_a_bad_override_fails_its_patient_and_no_other(tmp_path: Path, old: str, new: str, said: str) -> None:
+    overrides(tmp_path, HEADER + GOOD.replace(old, new) + GOOD.replace("P1", "P2"))
+    edits = read_edits(tmp_path)
+    (failure,) = edits.failures
+    assert (failure.patient_id, failure.step) == ("P1", "response")
+    assert said in failure.message
+    patients, failures = with_edits([Patient(patient_id="P1"), Patient(patient_id="P2")], edits)
+    assert [(one.patient_id, len(one.edits.overrides)) for one in patients] == [("P2", 1)]
+    assert failures == (failure,)
+
+
+def test_an_override_of_an_unknown_patient_is_a_failure_beside_the_others(tmp_path: Path) -> None:
+    overrides(tmp_path, HEADER + GOOD.replace("P1", "P9"))
+    patients, failures = with_edits([Patient(patient_id="P1")], read_edits(tmp_path))
+    assert [one.patient_id for one in patients] == ["P1"]
+    assert [(one.patient_id, one.code) for one in failures] == [("P9", "unknown_patient")]
+
+
+def test_a_table_without_a_needed_column_is_refused(tmp_path: Path) -> None:
+    overrides(tmp_path, "patient_id,overall\nP1,SD\n")
+    with pytest.raises(DataError, match="no column treatment_phase, criterion, study_date, reader, reason"):
+        read_edits(tmp_path)
