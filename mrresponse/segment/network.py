@@ -6,7 +6,7 @@ affine: averaging where the network's voxels are larger, linear interpolation wh
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from mrresponse.segment import Segmenter, SegmentSettings
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import ModelCard, read_model_card, verify_weights
 from mrresponse.segment.normalise import normalise_lesion_input, normalise_liver_input
+from mrresponse.segment.precision import PRECISIONS, autocast
 
 LESION_CHANNELS = (
     ContrastPhase.PRECONTRAST,
@@ -96,7 +97,7 @@ def check_models(settings: SegmentSettings) -> tuple[ModelCard, ModelCard]:
     """
     if not 0.0 <= settings.overlap < 1.0:
         raise ConfigError(f"segment.overlap: found {settings.overlap}, expected at least 0 and below 1")
-    if settings.precision not in {"auto", "bfloat16", "float32"}:
+    if settings.precision not in PRECISIONS:
         raise ConfigError(
             f"segment.precision: found '{settings.precision}', expected auto, bfloat16 or float32"
         )
@@ -162,7 +163,7 @@ def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
         card=card,
         module=module,
         device=device,
-        autocast=_autocast(device.type, settings.precision),
+        autocast=autocast(device.type, settings.precision),
         overlap=settings.overlap,
     )
 
@@ -241,20 +242,3 @@ def _resize(channels: FloatArray, shape: tuple[int, ...], *, mode: str = "trilin
     resized = torch.nn.functional.interpolate(torch.from_numpy(channels)[None], size=shape, mode=mode)
     found: FloatArray = resized[0].numpy()
     return found
-
-
-def _autocast(kind: str, precision: str) -> Callable[[], AbstractContextManager[Any]]:
-    import torch
-
-    if precision == "auto":
-        precision = "bfloat16" if kind == "cuda" or _cpu_computes_bfloat16() else "float32"
-    if precision == "float32":
-        return nullcontext
-    return lambda: torch.autocast(kind, dtype=torch.bfloat16)
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """Whether the processor has bfloat16 instructions; emulating them is slower than float32."""
-    import torch
-
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

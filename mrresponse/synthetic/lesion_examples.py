@@ -49,12 +49,12 @@ MARGIN_MM = 15.0
 class LesionExampleSettings:
     """Grid, pool and shares of the lesion examples."""
 
-    spacing_mm: Vector = (1.5, 1.5, 3.0)
-    patch_shapes: tuple[Shape, ...] = ((80, 80, 40),)
+    spacing_mm: Vector = (2.0, 2.0, 3.0)
+    patch_shapes: tuple[Shape, ...] = ((64, 64, 32),)
     pool_size: int = 12
     reuse: int = 12
-    share_without_lesion: float = 0.3
-    share_random: float = 0.12
+    share_without_lesion: float = 0.25
+    share_random: float = 0.05
     share_curved: float = 0.15
     share_unregistered: float = 0.08
 

@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 
 from mrresponse.segment.architectures import ARCHITECTURES
+from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
 from mrresponse.training.loop import ARCHITECTURE, architecture_arguments
@@ -73,7 +74,11 @@ def _evaluate_liver(settings: TrainingSettings, network: Any, cases: int) -> Map
 
 def _evaluate_lesions(settings: TrainingSettings, network: Any, cases: int) -> Mapping[str, Any]:
     examples = LesionExampleSettings(
-        spacing_mm=settings.spacing_mm, patch_shapes=settings.patch_shapes[:1], reuse=3, share_random=0.0
+        spacing_mm=settings.spacing_mm,
+        patch_shapes=settings.patch_shapes[:1],
+        reuse=3,
+        share_without_lesion=0.3,
+        share_random=0.0,
     )
     stream = lesion_examples(examples, seed=HELD_OUT_SEED, batch=1)
     tallies = []
@@ -95,7 +100,7 @@ def _evaluate_lesions(settings: TrainingSettings, network: Any, cases: int) -> M
 
 def _predict(network: Any, image: torch.Tensor) -> npt.NDArray[np.float32]:
     """Return class probabilities [class, i, j, k]."""
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.inference_mode(), autocast("cpu", "auto")():
         logits = network(image.contiguous(memory_format=torch.channels_last_3d))
     found: npt.NDArray[np.float32] = torch.softmax(logits.float(), dim=1)[0].numpy()
     return found

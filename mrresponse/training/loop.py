@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mrresponse.errors import ModelError
 from mrresponse.segment.architectures import ARCHITECTURES, SEGRESNET_SMALL
+from mrresponse.segment.bundle import read_model_card, verify_weights
+from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.training.fused_norm import fuse_norm_and_relu
 from mrresponse.training.losses import dice_cross_entropy, tversky_loss
@@ -161,12 +163,24 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
             optimiser.load_state_dict(state["optimiser"])
             run.step, run.seconds, run.examples = state["step"], state["seconds"], state["examples"]
         elif settings.initial is not None:
-            state = torch.load(settings.initial, weights_only=True)
-            network.load_state_dict(state["averaged"])
-            run.averaged = state["averaged"]
+            run.averaged = _initial_weights(settings.initial)
+            network.load_state_dict(run.averaged)
     except (OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
     return run
+
+
+def _initial_weights(initial: Path) -> dict[str, torch.Tensor]:
+    """Read the averaged weights of a checkpoint, or the weights of a model folder, as float32."""
+    if initial.is_dir():
+        card = read_model_card(str(initial))
+        verify_weights(card)
+        weights = torch.load(card.weights, weights_only=True)
+    else:
+        weights = torch.load(initial, weights_only=True)["averaged"]
+    return {
+        name: value.float() if value.dtype.is_floating_point else value for name, value in weights.items()
+    }
 
 
 def _step(
@@ -176,7 +190,7 @@ def _step(
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(settings, step=run.step, progress=progress)
     images = images.contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast("cpu", "auto")():
         logits = run.network(images)
     loss = dice_cross_entropy(logits, target, class_weights=weights)
     if settings.stage is Stage.LESIONS and settings.tversky_weight:

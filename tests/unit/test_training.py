@@ -12,6 +12,7 @@ from mrresponse.errors import ConfigError
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import read_model_card, verify_weights
 from mrresponse.segment.normalise import normalise_lesion_input, normalise_liver_input
+from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import (
     LesionExampleSettings,
@@ -145,6 +146,27 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     metadata = json.loads((tmp_path / "model" / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["training"]["patients"] == 0
     assert metadata["training"]["dataset"] == "synthetic only"
+
+
+def test_a_run_starts_from_the_weights_of_a_model_folder(tmp_path: Path) -> None:
+    first = train(_settings(minutes=0.001), tmp_path / "first")
+    write_bundle(_settings(), first, tmp_path / "model", figures={})
+    shipped = torch.load(tmp_path / "model" / "models" / "model.pt", weights_only=True)
+    # a rate of almost nothing leaves the weights where they started
+    still = _settings(minutes=0.001, initial=tmp_path / "model", learning_rate=1e-9, final_learning_rate=1e-9)
+    state = torch.load(train(still, tmp_path / "second"), weights_only=True)
+    for name, value in shipped.items():
+        assert torch.allclose(state["averaged"][name], value.float(), atol=1e-4), name
+
+
+def test_emulated_bfloat16_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dtype(has_instructions: bool) -> torch.dtype:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_instructions})
+        with autocast("cpu", "auto")():
+            return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+    assert dtype(False) is torch.float32
+    assert dtype(True) is torch.bfloat16
 
 
 def test_liver_examples_repeat_with_their_seed() -> None:
