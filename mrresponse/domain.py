@@ -149,6 +149,14 @@ class Cytology(StrEnum):
     NONE = "none"
 
 
+class MarkerOutcome(StrEnum):
+    """What a marker did over a treatment phase; not evaluable where its baseline is low or a bound leaves it open."""
+
+    RESPONSE = "response"
+    NO_RESPONSE = "no_response"
+    NOT_EVALUABLE = "not_evaluable"
+
+
 class Affects(StrEnum):
     """Which response a finding enters."""
 
@@ -582,6 +590,7 @@ class Assessment:
     p_pr: float | None = None
     p_sd: float | None = None
     p_pd: float | None = None
+    dated_from: date | None = None
     after_progression: bool = False
     flags: tuple[str, ...] = ()
     settings_id: str = ""
@@ -617,10 +626,61 @@ class PhaseSummary:
     response_date: date | None = None
     progression_date: date | None = None
     duration_of_response_days: int | None = None
+    duration_of_response_event: bool | None = None
     time_to_progression_days: int | None = None
     progression_free_days: int | None = None
+    progression_free_event: bool | None = None
     event: str = ""
+    stable_disease_days: int | None = None
+    clinical_benefit: bool | None = None
+    overall_survival_days: int | None = None
+    overall_survival_event: bool | None = None
     depth_of_response: float | None = None
+    early_change: float | None = None
+    early_shrinkage: bool | None = None
+    growth_rate_before_percent_per_month: float | None = None
+    growth_rate_percent_per_month: float | None = None
+    doubling_time_days: float | None = None
+    hyperprogression: bool | None = None
+    afp_baseline_ng_ml: float | None = None
+    afp_nadir_ng_ml: float | None = None
+    afp_change: float | None = None
+    afp_days_above_limit: int | None = None
+    afp_response: MarkerOutcome | None = None
+    afp_discordant: bool | None = None
+    pivka_ii_baseline_mau_ml: float | None = None
+    pivka_ii_nadir_mau_ml: float | None = None
+    pivka_ii_change: float | None = None
+    pivka_ii_days_above_limit: int | None = None
+    pivka_ii_response: MarkerOutcome | None = None
+    pivka_ii_discordant: bool | None = None
+    settings_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkerSummary:
+    """One row of ``marker_responses.csv``: a laboratory marker over one treatment phase.
+
+    Values are in ``unit``. A value that the assay gave only as a bound stands as that bound; ``is_bounded`` says that
+    the change is then no exact figure.
+    """
+
+    patient_id: str
+    treatment_phase: str
+    marker: str
+    unit: str
+    baseline_date: date | None = None
+    baseline_value: float | None = None
+    nadir_date: date | None = None
+    nadir_value: float | None = None
+    last_date: date | None = None
+    last_value: float | None = None
+    change_to_nadir: float | None = None
+    is_bounded: bool = False
+    days_above_limit: int | None = None
+    response: MarkerOutcome | None = None
+    reason: str = ""
+    settings_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -631,6 +691,7 @@ class ResponseResult:
     roles: tuple[RoleRecord, ...] = ()
     assessments: tuple[Assessment, ...] = ()
     summaries: tuple[PhaseSummary, ...] = ()
+    markers: tuple[MarkerSummary, ...] = ()
     flags: tuple[Flag, ...] = ()
     audit: tuple[AuditRow, ...] = ()
 

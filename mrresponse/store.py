@@ -28,6 +28,7 @@ from mrresponse.domain import (
     LabelMap,
     LesionTrack,
     Marker,
+    MarkerSummary,
     Measurement,
     Observation,
     Outcome,
@@ -230,7 +231,15 @@ class RunFolder:
             (row for result in results for row in (*result.audit, *result.response.audit)),
             AuditRow,
         )
-        endpoints = cohort_rows([row for result in results for row in result.response.summaries])
+        self._write_rows(
+            "marker_responses.csv",
+            (row for result in results for row in result.response.markers),
+            MarkerSummary,
+        )
+        endpoints = cohort_rows(
+            [row for result in results for row in result.response.summaries],
+            level=info.settings.respond.interval_level,
+        )
         self._write_rows("cohort.csv", endpoints, CohortRow)
         self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
         self.write_pages(results)
@@ -262,6 +271,7 @@ class RunFolder:
         summaries = _by_patient(self._read_rows("phases.csv", PhaseSummary))
         roles = _by_patient(self._read_rows("roles.csv", RoleRecord))
         phases = _by_patient(self._read_rows("treatment_phases.csv", TreatmentPhase))
+        markers = _by_patient(self._read_rows("marker_responses.csv", MarkerSummary))
         flags = _by_patient(self._read_rows("flags.csv", Flag))
         audit = _by_patient(self._read_rows("audit.csv", AuditRow))
         results = []
@@ -285,6 +295,7 @@ class RunFolder:
                         roles=tuple(roles[key]),
                         assessments=tuple(assessments[key]),
                         summaries=tuple(summaries[key]),
+                        markers=tuple(markers[key]),
                         flags=tuple(flag for flag in flags[key] if flag.step == "response"),
                         audit=tuple(row for row in audit[key] if row.edit == OVERRIDES),
                     ),

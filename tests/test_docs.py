@@ -26,6 +26,7 @@ TABLES = {
     "phases.csv": domain.PhaseSummary,
     "roles.csv": domain.RoleRecord,
     "treatment_phases.csv": domain.TreatmentPhase,
+    "marker_responses.csv": domain.MarkerSummary,
     "cohort.csv": CohortRow,
     "flags.csv": domain.Flag,
     "failures.csv": store.FailureRow,

@@ -3,7 +3,21 @@
 Only numbers and dates; no voxels, no files.
 """
 
-from mrresponse.respond.cohort import CohortRow, cohort_rows, exact_interval
+from mrresponse.respond.cohort import (
+    CohortRow,
+    Endpoint,
+    Group,
+    SurvivalCurve,
+    SwimmerLane,
+    SwimmerMark,
+    WaterfallBar,
+    cohort_rows,
+    exact_interval,
+    groups_of,
+    kaplan_meier,
+    swimmer,
+    waterfall,
+)
 from mrresponse.respond.criteria import (
     CRITERIA,
     EASL,
@@ -38,18 +52,28 @@ __all__ = [
     "WHO",
     "CohortRow",
     "Criterion",
+    "Endpoint",
+    "Group",
     "RespondSettings",
+    "SurvivalCurve",
+    "SwimmerLane",
+    "SwimmerMark",
     "TypedMeasurement",
+    "WaterfallBar",
     "best_overall_response",
     "cohort_rows",
     "confirmed_best_overall_response",
     "decide_target",
     "depth_of_response",
     "exact_interval",
+    "groups_of",
     "immune_best_overall_response",
+    "kaplan_meier",
     "overall_response",
     "parse_measurement",
     "respond",
     "settings_id",
+    "swimmer",
     "target_response",
+    "waterfall",
 ]

@@ -1,17 +1,47 @@
-"""Rates over patients: objective response and disease control with exact binomial intervals."""
+"""A cohort: rates with exact intervals, Kaplan-Meier curves, and the data of waterfall and swimmer plots.
 
-from collections.abc import Iterable, Sequence
+All functions work on rows of ``phases.csv`` and ``assessments.csv``. What is compared is always one `Group`: a
+treatment phase under one criterion, on one basis, by one reader.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
 
-from mrresponse.domain import PhaseSummary, Response
+from mrresponse.domain import Assessment, PhaseSummary, Response
 
 OBJECTIVE = frozenset({Response.CR, Response.PR, Response.ICR, Response.IPR})
 CONTROL = OBJECTIVE | {Response.SD, Response.NON_CR_NON_PD, Response.ISD, Response.NON_ICR_NON_IUPD}
+PROGRESSED = frozenset({Response.PD, Response.ICPD})
+
+
+class Endpoint(StrEnum):
+    """A time to an event."""
+
+    PROGRESSION_FREE_SURVIVAL = "progression_free_survival"
+    TIME_TO_PROGRESSION = "time_to_progression"
+    DURATION_OF_RESPONSE = "duration_of_response"
+    OVERALL_SURVIVAL = "overall_survival"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Group:
+    """What the patients of a figure have in common."""
+
+    treatment_phase: str
+    criterion: str
+    basis: str
+    reader: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortRow:
-    """One row of ``cohort.csv``: an endpoint over the patients of a treatment phase."""
+    """One row of ``cohort.csv``: an endpoint over the patients of a treatment phase.
+
+    ``value`` of a time is the Kaplan-Meier median in days, ``None`` where it is not reached; ``n_events`` counts
+    responders of a rate, events of a time.
+    """
 
     treatment_phase: str
     criterion: str
@@ -19,46 +49,146 @@ class CohortRow:
     reader: str
     endpoint: str
     n: int
+    n_events: int | None = None
     value: float | None
     interval_low: float | None = None
     interval_high: float | None = None
 
 
-def cohort_rows(summaries: Iterable[PhaseSummary], *, level: float = 0.95) -> tuple[CohortRow, ...]:
-    """Return response and disease-control rates per treatment phase, criterion, basis and reader.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaterfallBar:
+    """One patient of a waterfall plot; ``change`` is the depth of response, a fraction of the baseline."""
 
-    Every patient with the treatment phase counts; one without an evaluable visit is no responder. ``level`` is that of
-    the interval.
+    patient_id: str
+    change: float
+    best_overall_response: Response | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwimmerMark:
+    """A response at a study, days after the start of the phase."""
+
+    day: int
+    response: Response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwimmerLane:
+    """One patient of a swimmer plot, in days from the start of the phase.
+
+    Parameters
+    ----------
+    end_day
+        Last day of the lane: the next therapy, death, or the last study or contact.
+    marks
+        The response at every follow-up study.
+    response_day, progression_day, death_day
+        ``None`` where there was none.
+    is_ongoing
+        No progression, next therapy or death was observed.
     """
-    groups: dict[tuple[str, str, str, str], list[PhaseSummary]] = {}
+
+    patient_id: str
+    end_day: int
+    best_overall_response: Response | None
+    marks: tuple[SwimmerMark, ...] = ()
+    response_day: int | None = None
+    progression_day: int | None = None
+    next_therapy_day: int | None = None
+    death_day: int | None = None
+    is_ongoing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurvivalCurve:
+    """A Kaplan-Meier curve: a step at each of ``days``, the first of them 0.
+
+    ``low`` and ``high`` are the pointwise log-log interval, ``at_risk`` the patients before each step and
+    ``censored_days`` the times of the censored ones. A median that is not reached is ``None``.
+    """
+
+    group: Group
+    endpoint: Endpoint
+    n: int
+    n_events: int
+    days: tuple[float, ...]
+    survival: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    at_risk: tuple[int, ...]
+    censored_days: tuple[float, ...]
+    median_days: float | None = None
+    median_low: float | None = None
+    median_high: float | None = None
+
+
+def groups_of(summaries: Iterable[PhaseSummary]) -> Mapping[Group, tuple[PhaseSummary, ...]]:
+    """Return the rows by group, in the order in which the groups first appear."""
+    found: dict[Group, list[PhaseSummary]] = {}
     for row in summaries:
-        groups.setdefault((row.treatment_phase, row.criterion, row.basis, row.reader), []).append(row)
-    rows = []
-    for key, members in groups.items():
+        group = Group(
+            treatment_phase=row.treatment_phase,
+            criterion=row.criterion,
+            basis=row.basis,
+            reader=row.reader,
+        )
+        found.setdefault(group, []).append(row)
+    return {group: tuple(rows) for group, rows in found.items()}
+
+
+def cohort_rows(summaries: Iterable[PhaseSummary], *, level: float = 0.95) -> tuple[CohortRow, ...]:
+    """Return rates and median times per treatment phase, criterion, basis and reader.
+
+    Every patient with the treatment phase counts in a rate; one without an evaluable visit is no responder. ``level``
+    is that of the intervals.
+    """
+    rows: list[CohortRow] = []
+    for group, members in groups_of(summaries).items():
         best = [row.best_overall_response for row in members]
         confirmed = [row.confirmed_best_overall_response for row in members]
-        for endpoint, responses, wanted in (
-            ("objective_response_rate", best, OBJECTIVE),
-            ("disease_control_rate", best, CONTROL),
-            ("confirmed_objective_response_rate", confirmed, OBJECTIVE),
-        ):
-            rows.append(_rate(key, endpoint, [response in wanted for response in responses], level))
+        rows += [
+            _rate(group, "objective_response_rate", [word in OBJECTIVE for word in best], level),
+            _rate(group, "disease_control_rate", [word in CONTROL for word in best], level),
+            _rate(
+                group, "confirmed_objective_response_rate", [word in OBJECTIVE for word in confirmed], level
+            ),
+            _rate(group, "clinical_benefit_rate", [row.clinical_benefit is True for row in members], level),
+        ]
+        for endpoint in Endpoint:
+            curve = kaplan_meier(members, group, endpoint, level=level)
+            if curve is not None:
+                rows.append(_median(curve))
     return tuple(rows)
 
 
-def _rate(key: tuple[str, str, str, str], endpoint: str, hits: Sequence[bool], level: float) -> CohortRow:
-    phase, criterion, basis, reader = key
+def _rate(group: Group, endpoint: str, hits: Sequence[bool], level: float) -> CohortRow:
     low, high = exact_interval(sum(hits), len(hits), level)
     return CohortRow(
-        treatment_phase=phase,
-        criterion=criterion,
-        basis=basis,
-        reader=reader,
+        treatment_phase=group.treatment_phase,
+        criterion=group.criterion,
+        basis=group.basis,
+        reader=group.reader,
         endpoint=endpoint,
         n=len(hits),
+        n_events=sum(hits),
         value=sum(hits) / len(hits),
         interval_low=low,
         interval_high=high,
+    )
+
+
+def _median(curve: SurvivalCurve) -> CohortRow:
+    return CohortRow(
+        treatment_phase=curve.group.treatment_phase,
+        criterion=curve.group.criterion,
+        basis=curve.group.basis,
+        reader=curve.group.reader,
+        endpoint=f"median_{curve.endpoint.value}_days",
+        n=curve.n,
+        n_events=curve.n_events,
+        value=curve.median_days,
+        interval_low=curve.median_low,
+        interval_high=curve.median_high,
     )
 
 
@@ -70,3 +200,127 @@ def exact_interval(hits: int, n: int, level: float) -> tuple[float, float]:
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.ppf(1.0 - tail, hits + 1, n - hits))
     return low, high
+
+
+def waterfall(members: Iterable[PhaseSummary]) -> tuple[WaterfallBar, ...]:
+    """Return the depth of response of each patient of one group, the largest growth first.
+
+    A patient without an evaluable sum after the baseline has no bar.
+    """
+    bars = [
+        WaterfallBar(
+            patient_id=row.patient_id,
+            change=row.depth_of_response,
+            best_overall_response=row.best_overall_response,
+        )
+        for row in members
+        if row.depth_of_response is not None
+    ]
+    return tuple(sorted(bars, key=lambda bar: (-bar.change, bar.patient_id)))
+
+
+def swimmer(members: Iterable[PhaseSummary], assessments: Iterable[Assessment]) -> tuple[SwimmerLane, ...]:
+    """Return the lane of each patient of one group, the longest first; a phase that has no start has no lane.
+
+    ``assessments`` may hold rows of other groups; they are passed over.
+    """
+    rows = list(assessments)
+    by_key: dict[tuple[str, str, str, str], list[Assessment]] = {}
+    for row in rows:
+        if not row.is_baseline:
+            key = (row.patient_id, row.treatment_phase, row.criterion, row.reader)
+            by_key.setdefault(key, []).append(row)
+    lanes = []
+    for summary in members:
+        key = (summary.patient_id, summary.treatment_phase, summary.criterion, summary.reader)
+        if summary.start_date is not None:
+            lanes.append(_lane(summary, summary.start_date, by_key.get(key, [])))
+    return tuple(sorted(lanes, key=lambda lane: (-lane.end_day, lane.patient_id)))
+
+
+def _lane(summary: PhaseSummary, start: date, rows: Sequence[Assessment]) -> SwimmerLane:
+    def day(when: date | None) -> int | None:
+        return None if when is None else (when - start).days
+
+    marks = []
+    for row in sorted(rows, key=lambda row: row.study_date):
+        response = row.liver_response if summary.basis == "liver" else row.overall
+        if response is not None:
+            marks.append(SwimmerMark(day=(row.study_date - start).days, response=response))
+    next_day, death_day = day(summary.end_date), None
+    if summary.overall_survival_event:
+        death_day = summary.overall_survival_days
+    if next_day is not None and death_day is not None and death_day > next_day:
+        death_day = None
+    last = summary.overall_survival_days if next_day is None else next_day
+    known = [mark.day for mark in marks] + [end for end in (last, next_day) if end is not None]
+    end_day = death_day if death_day is not None else max(known, default=0)
+    return SwimmerLane(
+        patient_id=summary.patient_id,
+        end_day=end_day,
+        best_overall_response=summary.best_overall_response,
+        marks=tuple(marks),
+        response_day=day(summary.response_date),
+        progression_day=day(summary.progression_date),
+        next_therapy_day=next_day,
+        death_day=death_day,
+        is_ongoing=summary.progression_date is None and next_day is None and death_day is None,
+    )
+
+
+Observed = tuple[int | None, bool | None]
+_TIMES: Mapping[Endpoint, Callable[[PhaseSummary], Observed]] = {
+    Endpoint.PROGRESSION_FREE_SURVIVAL: lambda row: (row.progression_free_days, row.progression_free_event),
+    Endpoint.TIME_TO_PROGRESSION: lambda row: (
+        row.time_to_progression_days,
+        row.progression_date is not None,
+    ),
+    Endpoint.DURATION_OF_RESPONSE: lambda row: (
+        row.duration_of_response_days,
+        row.duration_of_response_event,
+    ),
+    Endpoint.OVERALL_SURVIVAL: lambda row: (row.overall_survival_days, row.overall_survival_event),
+}
+
+
+def kaplan_meier(
+    members: Iterable[PhaseSummary], group: Group, endpoint: Endpoint, *, level: float = 0.95
+) -> SurvivalCurve | None:
+    """Return the Kaplan-Meier curve of one group; ``None`` where no patient has the time.
+
+    The interval is that of the log-log transformed survival (Kalbfleisch JD, Prentice RL 2002, section 1.4), and that
+    of the median follows from it (Brookmeyer R, Crowley J 1982, Biometrics 38:29-41).
+    """
+    observed = [
+        (float(days), bool(event))
+        for days, event in map(_TIMES[endpoint], members)
+        if days is not None and event is not None
+    ]
+    if not observed:
+        return None
+    from lifelines import KaplanMeierFitter
+    from lifelines.utils import median_survival_times
+
+    days, events = [day for day, _ in observed], [event for _, event in observed]
+    fitter = KaplanMeierFitter(alpha=1.0 - level).fit(days, events)
+    table, interval = fitter.event_table, fitter.confidence_interval_survival_function_
+    medians = median_survival_times(interval).iloc[0]
+    return SurvivalCurve(
+        group=group,
+        endpoint=endpoint,
+        n=len(observed),
+        n_events=sum(events),
+        days=tuple(float(day) for day in fitter.timeline),
+        survival=tuple(float(value) for value in fitter.survival_function_.iloc[:, 0]),
+        low=tuple(float(value) for value in interval.iloc[:, 0]),
+        high=tuple(float(value) for value in interval.iloc[:, 1]),
+        at_risk=tuple(int(n) for n in table["at_risk"]),
+        censored_days=tuple(sorted(day for day, event in observed if not event)),
+        median_days=_reached(fitter.median_survival_time_),
+        median_low=_reached(medians.iloc[0]),
+        median_high=_reached(medians.iloc[1]),
+    )
+
+
+def _reached(days: float) -> float | None:
+    return float(days) if days != float("inf") and days == days else None

@@ -4,18 +4,15 @@ Every function takes ``visits``: pairs of date and response, by date, already cu
 after progression are wanted, at the first progression (`until_progression`).
 """
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 
 from mrresponse.domain import Response
-from mrresponse.respond.rules import falls_to, reaches
-from mrresponse.respond.settings import DayCount, RespondSettings
+from mrresponse.respond.settings import DayCount, RespondSettings, ResponseEnd
 
 Dated = tuple[date, str]
-DAYS_PER_MONTH = 30.4375
 
 # Response-criteria section 8; ND (not done) and anything unknown rank behind NE.
 RANK = ("CR", "PR", "SD", "NON-CR/NON-PD", "NED", "PD", "NE")
@@ -269,37 +266,30 @@ def _censored(last: date | None, start: date, why: str) -> Survival:
     return Survival(end=last, is_event=False, event=f"censored at last evaluable scan: {why}")
 
 
-def early_shrinkage(
-    changes: Sequence[tuple[date, float | None]], start: date, settings: RespondSettings
-) -> tuple[float | None, bool | None]:
-    """Return the change at the first visit in the window (6 to 12 weeks) and whether it is an early shrinkage."""
-    for day, change in changes:
-        days = (day - start).days
-        if (
-            settings.early_shrinkage_from_days <= days <= settings.early_shrinkage_to_days
-            and change is not None
-        ):
-            return change, falls_to(change, -settings.early_shrinkage_decrease)
-    return None, None
-
-
-def growth_rate_percent_per_month(
-    first: float, second: float, days: float, *, is_volume: bool = False
-) -> float | None:
-    """Return the tumour growth rate, percent of volume per month (Ferte 2014).
-
-    ``first`` and ``second`` are sums of longest diameters of the same targets, or volumes; undefined at 0.
-    """
-    if first <= 0.0 or second <= 0.0 or days <= 0:
+def overall_survival(start: date, *, death: date | None, last_known_alive: date | None) -> Survival | None:
+    """Return the time to death of any cause; censored at the last contact, ``None`` where nothing is known."""
+    if death is not None:
+        return Survival(end=death, is_event=True, event="death")
+    if last_known_alive is None or last_known_alive < start:
         return None
-    growth = (1.0 if is_volume else 3.0) * math.log(second / first) / (days / DAYS_PER_MONTH)
-    return 100.0 * math.expm1(growth)
+    return Survival(end=last_known_alive, is_event=False, event="censored at last contact")
 
 
-def is_hyperprogression(
-    first_response: str, before: float | None, on_treatment: float | None, settings: RespondSettings
-) -> bool | None:
-    """Tell whether growth at least doubled with progression at the first evaluation (Champiat 2017)."""
-    if before is None or on_treatment is None or before <= 0.0:
-        return None
-    return first_response == Response.PD and reaches(on_treatment / before, settings.hyperprogression_ratio)
+def duration_of_response(
+    answered: date, to_progression: Survival, *, death: date | None, settings: RespondSettings
+) -> Survival:
+    """Return the time from the first response to progression, or to death where the settings say so."""
+    is_death_an_end = settings.duration_of_response_end is ResponseEnd.PROGRESSION_OR_DEATH
+    if is_death_an_end and not to_progression.is_event and to_progression.event.endswith("death") and death:
+        return Survival(end=death, is_event=True, event="death")
+    return to_progression
+
+
+def has_clinical_benefit(
+    best: str | None, to_progression: Survival, start: date, settings: RespondSettings
+) -> bool:
+    """Tell whether a response was reached, or stable disease that lasted ``clinical_benefit_days``."""
+    if best in (*RESPONSES, "iCR", "iPR"):
+        return True
+    lasted = (to_progression.end - start).days
+    return best in (*STABLE, "iSD", "NON-iCR/NON-iUPD") and lasted >= settings.clinical_benefit_days

@@ -9,6 +9,7 @@ from mrresponse.domain import (
     AuditRow,
     Flag,
     LesionRole,
+    MarkerSummary,
     Measurement,
     MeasurementSource,
     Override,
@@ -21,6 +22,7 @@ from mrresponse.domain import (
 )
 from mrresponse.respond.assess import PhaseAssessment, assess_phase
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.markers import UNKNOWN_UNIT, MarkerSeries, marker_series, summarise_marker
 from mrresponse.respond.restate import (
     ADJUDICATED,
     Group,
@@ -92,6 +94,8 @@ def respond(
     run_id = settings_id(settings)
     readers = sorted({m.reader for m in measurements}) or [_reader_of(studies)]
     overrides = overrides_by_group(patient.edits.overrides, readers)
+    series = marker_series(patient.markers, settings)
+    markers = _marker_summaries(patient, phases, series, settings, run_id)
     results: list[_PhaseResult] = []
     for reader in readers:
         visits = reader_visits(patient, studies, measurements, reader, settings)
@@ -104,6 +108,8 @@ def respond(
             settings_id=run_id,
             visits=visits,
             source=source,
+            markers=series,
+            marker_summaries=markers,
         )
         results += _reader_results(context, phases, overrides)
     check_used(overrides, {result.group for result in results if result.group is not None})
@@ -113,8 +119,40 @@ def respond(
         roles=tuple(row for result in results for row in result.roles),
         assessments=assessments,
         summaries=tuple(row for result in results for row in result.summaries),
-        flags=_flags(patient.patient_id, assessments),
+        markers=markers,
         audit=tuple(row for result in results for row in result.audit),
+        flags=_marker_unit_flags(patient.patient_id, series) + _flags(patient.patient_id, assessments),
+    )
+
+
+def _marker_summaries(
+    patient: Patient,
+    phases: Sequence[TreatmentPhase],
+    series: Sequence[MarkerSeries],
+    settings: RespondSettings,
+    run_id: str,
+) -> tuple[MarkerSummary, ...]:
+    if not series:
+        return ()
+    course = [] if any(phase.name == COURSE for phase in phases) else [course_phase(patient, phases)]
+    found = (
+        summarise_marker(one, phase, patient.patient_id, settings)
+        for phase in (*phases, *course)
+        for one in series
+    )
+    return tuple(replace(row, settings_id=run_id) for row in found if row is not None)
+
+
+def _marker_unit_flags(patient_id: str, series: Sequence[MarkerSeries]) -> tuple[Flag, ...]:
+    return tuple(
+        Flag(
+            patient_id=patient_id,
+            study_date=None,
+            code=UNKNOWN_UNIT,
+            message=f"{one.name}: found unit {unit}, expected {one.unit} or one that converts into it",
+        )
+        for one in series
+        for unit in sorted({marker.unit for marker in one.unusable})
     )
 
 

@@ -3,9 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mrresponse.domain import Agent, Assessment, MeasurementSource, Patient, Response, TreatmentPhase
+from mrresponse.domain import (
+    Agent,
+    Assessment,
+    MarkerSummary,
+    MeasurementSource,
+    Patient,
+    Response,
+    TreatmentPhase,
+)
 from mrresponse.respond.assess import BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.markers import MarkerSeries, discordance
 from mrresponse.respond.rules import number
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Baseline, Visit, early_flags, unvalued
@@ -24,6 +33,8 @@ class Context:
     settings_id: str
     visits: tuple[Visit, ...]
     source: MeasurementSource
+    markers: tuple[MarkerSeries, ...] = ()
+    marker_summaries: tuple[MarkerSummary, ...] = ()
 
 
 def assessment_rows(
@@ -61,11 +72,13 @@ def assessment_rows(
                 liver_response=liver.response,
                 overall=overall.response,
                 reason=_reason(overall, liver),
+                dated_from=overall.dated_from,
                 after_progression=has_progressed,
                 flags=(
                     *_flags(overall, liver),
                     *assessed.findings[index].flags,
                     *_technique(agent, visit),
+                    *_marker_flags(context, phase, visit, overall),
                     *early_flags(
                         context.patient,
                         visit.study_date,
@@ -207,6 +220,15 @@ def _agent_at(context: Context, baseline: Baseline) -> Agent | None:
 def _technique(agent: Agent | None, visit: Visit) -> tuple[str, ...]:
     now = visit.study.agent if visit.study is not None else None
     return ("technique_changed",) if agent is not None and now is not None and now is not agent else ()
+
+
+def _marker_flags(
+    context: Context, phase: TreatmentPhase, visit: Visit, overall: BasisVisit
+) -> tuple[str, ...]:
+    if not context.markers:
+        return ()
+    found = discordance(context.markers, phase, visit.study_date, overall.response, context.settings)
+    return tuple(dict.fromkeys(flag for _, flag in found))
 
 
 def _fraction(value: float | None, reference: float | None) -> float | None:

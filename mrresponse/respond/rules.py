@@ -450,6 +450,8 @@ FLAG_MESSAGES: Mapping[str, str] = {
     "finding_without_baseline": "a finding reported as present was not reported at baseline",
     "finding_not_counted": "a finding of this kind does not enter the response",
     "benign_pattern": "a lesion with a benign pattern is not counted as disease",
+    "marker_rises_images_respond": "a tumour marker rises while the images show a response",
+    "marker_falls_images_progress": "a tumour marker fell as in a response while the images show progression",
     "late_confirmation": "confirmed later than 8 weeks after the first progression",
     "restated": "a reader restated this assessment; audit.csv says who, when and why",
     "early_scan_ignored": "less than 4 weeks after the first progression: the scan changes no state",

@@ -55,6 +55,59 @@ class DayCount(StrEnum):
     INCLUSIVE = "inclusive"
 
 
+class ResponseEnd(StrEnum):
+    """What ends a response besides the end of observation: progression alone, or death as well."""
+
+    PROGRESSION = "progression"
+    PROGRESSION_OR_DEATH = "progression_or_death"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkerRule:
+    """What counts as a response of a laboratory marker.
+
+    Parameters
+    ----------
+    aliases
+        Other names that ``markers.csv`` may use; case and blanks do not matter.
+    unit
+        Unit of the numbers here; values in a unit that converts into it are converted.
+    upper_limit
+        Upper limit of normal.
+    least_baseline, response_decrease
+        A response is a fall of more than this fraction from a baseline of at least this value.
+    rise
+        A rise is a value more than this fraction above the lowest one so far, and above the upper limit.
+    """
+
+    name: str
+    unit: str
+    upper_limit: float
+    least_baseline: float
+    response_decrease: float = 0.5
+    rise: float = 0.5
+    aliases: tuple[str, ...] = ()
+    citation: str = ""
+
+
+AFP = MarkerRule(
+    name="AFP",
+    unit="ng/mL",
+    upper_limit=20.0,
+    least_baseline=200.0,
+    aliases=("alpha-fetoprotein", "alphafetoprotein"),
+    citation="Memon K et al. 2012, J Hepatol 56:1112-1120: a fall of more than 50 % from at least 200 ng/mL",
+)
+PIVKA_II = MarkerRule(
+    name="PIVKA-II",
+    unit="mAU/mL",
+    upper_limit=40.0,
+    least_baseline=60.0,
+    aliases=("PIVKA", "PIVKAII", "DCP", "des-gamma-carboxyprothrombin"),
+    citation="Oncology 2016, 91:317 (early prediction after TACE): a fall of more than 50 % from at least 60 mAU/mL",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RespondSettings:
     """Choices of the response engine; each default is that of the specification's section named beside it.
@@ -117,6 +170,12 @@ class RespondSettings:
     early_shrinkage_to_days: int = 84
     early_shrinkage_decrease: float = 0.20
     hyperprogression_ratio: float = 2.0
+    clinical_benefit_days: int = 168  # stated by the protocol; 24 weeks
+    duration_of_response_end: ResponseEnd = ResponseEnd.PROGRESSION
+    interval_level: float = 0.95
+    # markers
+    markers: tuple[MarkerRule, ...] = (AFP, PIVKA_II)
+    marker_window_days: int = 28
 
     def __post_init__(self) -> None:
         known = set(CRITERIA) | {variant.name for variant in self.variants}

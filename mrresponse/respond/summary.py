@@ -1,28 +1,47 @@
 """Rows of ``phases.csv``: a treatment phase on the liver's and on the overall response."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
-from mrresponse.domain import Assessment, PhaseSummary, Response, TreatmentPhase
+from mrresponse.domain import Assessment, MarkerSummary, PhaseSummary, Response, TreatmentPhase
 from mrresponse.respond.assess import Basis, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.endpoints import (
+    STABLE,
     Dated,
     Survival,
     best_overall_response,
     confirmed_best_overall_response,
     days_between,
+    duration_of_response,
+    has_clinical_benefit,
     immune_best_overall_response,
     immune_progression_date,
+    overall_survival,
     progression_free,
     response_date,
     time_to_progression,
     until_progression,
 )
+from mrresponse.respond.growth import early_shrinkage, growth_of_targets, is_hyperprogression
 from mrresponse.respond.immune import EARLY_SCAN
+from mrresponse.respond.markers import discordance
 from mrresponse.respond.rows import Context
+from mrresponse.respond.settings import AFP, PIVKA_II
 
 BASES = ("liver", "overall")
+STABLE_WORDS = frozenset({*STABLE, "iSD", "NON-iCR/NON-iUPD"})
+MARKER_COLUMNS = {AFP.name: ("afp", "ng_ml"), PIVKA_II.name: ("pivka_ii", "mau_ml")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseMarkers:
+    """The markers of a phase, and the names of those that contradicted the images at a study, by basis."""
+
+    summaries: tuple[MarkerSummary, ...] = ()
+    discordant: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
 
 def summarise_phase(
@@ -32,38 +51,45 @@ def summarise_phase(
     rows: Sequence[Assessment],
     assessed: PhaseAssessment | None,
 ) -> tuple[PhaseSummary, ...]:
-    """Return the two rows of a phase; without a baseline they say so and nothing else."""
+    """Return the two rows of a phase, the liver's and the overall; without a baseline they say so."""
     if assessed is None:
-        return tuple(
-            PhaseSummary(
-                patient_id=context.patient.patient_id,
-                treatment_phase=phase.name,
-                criterion=criterion.name,
-                basis=basis,
-                reader=context.reader,
-                start_date=phase.start_date,
-                end_date=phase.end_date,
-                best_overall_response=Response.NE if rows else None,
-                confirmed_best_overall_response=Response.NE if rows else None,
-                event=f"no baseline: {phase.baseline_reason}",
-            )
-            for basis in BASES
-        )
+        return tuple(_without_baseline(context, phase, criterion, rows, index) for index in range(len(BASES)))
     dates = [visit.study_date for visit in assessed.follow_ups]
+    liver = _summary(context, phase, criterion, dates, assessed.liver)
+    overall = liver
+    if assessed.overall is not assessed.liver:
+        overall = _summary(context, phase, criterion, dates, assessed.overall)
+    markers = _markers(context, phase, rows)
     return (
-        _summary(context, phase, criterion, dates, ("liver", assessed.liver)),
-        _summary(context, phase, criterion, dates, ("overall", assessed.overall)),
+        replace(liver, basis=BASES[0], **_marker_columns(markers, 0)),
+        replace(overall, basis=BASES[1], **_marker_columns(markers, 1)),
+    )
+
+
+def _without_baseline(
+    context: Context, phase: TreatmentPhase, criterion: Criterion, rows: Sequence[Assessment], index: int
+) -> PhaseSummary:
+    return PhaseSummary(
+        patient_id=context.patient.patient_id,
+        treatment_phase=phase.name,
+        criterion=criterion.name,
+        basis=BASES[index],
+        reader=context.reader,
+        start_date=phase.start_date,
+        end_date=phase.end_date,
+        best_overall_response=Response.NE if rows else None,
+        confirmed_best_overall_response=Response.NE if rows else None,
+        event=f"no baseline: {phase.baseline_reason}",
+        settings_id=context.settings_id,
+        **_survival(context, phase.start_date),
+        **_marker_columns(_markers(context, phase, rows), index),
     )
 
 
 def _summary(
-    context: Context,
-    phase: TreatmentPhase,
-    criterion: Criterion,
-    dates: Sequence[date],
-    named_basis: tuple[str, Basis],
+    context: Context, phase: TreatmentPhase, criterion: Criterion, dates: Sequence[date], basis: Basis
 ) -> PhaseSummary:
-    name, basis = named_basis
+    """Return the row of one basis, its name and the markers left open."""
     settings = context.settings
     start = phase.start_date or phase.baseline_date or date.min
     if criterion.progression_call is ProgressionCall.CONFIRMED:
@@ -72,7 +98,6 @@ def _summary(
         visits = _dated_visits(dates, basis)
         best = best_overall_response(visits, start, settings).response
         confirmed = confirmed_best_overall_response(visits, start, settings).response
-    answered = response_date(visits)
     death = context.patient.death_date
     to_progression = time_to_progression(visits, start, phase_end=phase.end_date, death=death)
     free = progression_free(visits, start, phase_end=phase.end_date, death=death, settings=settings)
@@ -80,34 +105,124 @@ def _summary(
         patient_id=context.patient.patient_id,
         treatment_phase=phase.name,
         criterion=criterion.name,
-        basis=name,
+        basis="",
         reader=context.reader,
         start_date=start,
         end_date=phase.end_date,
         baseline_date=phase.baseline_date,
         best_overall_response=Response(best) if best else None,
         confirmed_best_overall_response=Response(confirmed) if confirmed else None,
-        response_date=answered,
-        progression_date=to_progression.end if to_progression.is_event else None,
-        duration_of_response_days=(
-            days_between(answered, to_progression.end, settings.day_count) if answered else None
-        ),
         time_to_progression_days=days_between(start, to_progression.end, settings.day_count),
+        progression_date=to_progression.end if to_progression.is_event else None,
         progression_free_days=days_between(start, free.end, settings.day_count),
+        progression_free_event=free.is_event,
         event=_event(to_progression, free),
-        depth_of_response=_depth(dates, basis, visits),
+        clinical_benefit=has_clinical_benefit(best, to_progression, start, settings),
+        settings_id=context.settings_id,
+        **_durations(context, visits, best, start, to_progression),
+        **_survival(context, start),
+        **_sizes(context, phase, criterion, (dates, visits), basis),
     )
+
+
+def _durations(
+    context: Context, visits: Sequence[Dated], best: str | None, start: date, to_progression: Survival
+) -> dict[str, Any]:
+    settings = context.settings
+    answered = response_date(visits)
+    columns: dict[str, Any] = {"response_date": answered}
+    if answered is not None:
+        end = duration_of_response(
+            answered, to_progression, death=context.patient.death_date, settings=settings
+        )
+        columns["duration_of_response_days"] = days_between(answered, end.end, settings.day_count)
+        columns["duration_of_response_event"] = end.is_event
+    if best in STABLE_WORDS:
+        columns["stable_disease_days"] = days_between(start, to_progression.end, settings.day_count)
+    return columns
+
+
+def _survival(context: Context, start: date | None) -> dict[str, Any]:
+    patient = context.patient
+    if start is None:
+        return {}
+    seen = [day for day in (patient.last_contact_date, *(v.study_date for v in context.visits)) if day]
+    found = overall_survival(start, death=patient.death_date, last_known_alive=max(seen, default=None))
+    if found is None:
+        return {}
+    return {
+        "overall_survival_days": days_between(start, found.end, context.settings.day_count),
+        "overall_survival_event": found.is_event,
+    }
+
+
+def _sizes(
+    context: Context,
+    phase: TreatmentPhase,
+    criterion: Criterion,
+    seen: tuple[Sequence[date], Sequence[Dated]],
+    basis: Basis,
+) -> dict[str, Any]:
+    dates, visits = seen
+    settings, baseline = context.settings, phase.baseline_date
+    if baseline is None or not basis.baseline_burden:
+        return {}
+    changes = _changes(dates, basis, basis.baseline_burden)
+    last = visits[-1][0] if visits else date.max
+    start = phase.start_date or baseline
+    early, is_early = early_shrinkage(changes, start, settings)
+    followed = set(dates)
+    growth = growth_of_targets(
+        basis.target_ids,
+        [
+            (v.study_date, v.measurements)
+            for v in context.visits
+            if v.study_date <= baseline or v.study_date in followed
+        ],
+        baseline,
+        criterion,
+        settings,
+    )
+    first = next((word for _, word in visits if word != Response.NE), None)
+    return {
+        "depth_of_response": min((c for day, c in changes if c is not None and day <= last), default=None),
+        "early_change": early,
+        "early_shrinkage": is_early,
+        "growth_rate_before_percent_per_month": growth.before,
+        "growth_rate_percent_per_month": growth.on_treatment,
+        "doubling_time_days": growth.doubling_time_days,
+        "hyperprogression": (
+            None
+            if first is None
+            else is_hyperprogression(first, growth.before, growth.on_treatment, settings)
+        ),
+    }
+
+
+def _changes(dates: Sequence[date], basis: Basis, start: float) -> list[tuple[date, float | None]]:
+    return [
+        (
+            day,
+            (visit.target.burden - start) / start
+            if visit.target is not None and visit.target.burden is not None
+            else None,
+        )
+        for day, visit in zip(dates, basis.visits, strict=True)
+    ]
 
 
 def _dated_visits(dates: Sequence[date], basis: Basis) -> tuple[Dated, ...]:
-    """Return the visits up to the first progression, dated at a lesion's first appearance where that is earlier."""
+    """Return the visits up to the first progression, dated at a lesion's first appearance where that is earlier.
+
+    A lesion that is established only after the first progression still dates it, where it was seen before.
+    """
     visits = until_progression(
         [(day, visit.response) for day, visit in zip(dates, basis.visits, strict=True)]
     )
-    earlier = [visit.dated_from for visit in basis.visits[: len(visits)] if visit.dated_from is not None]
+    earlier = [visit.dated_from for visit in basis.visits if visit.dated_from is not None]
     if not earlier or not visits or visits[-1][1] != Response.PD:
         return visits
-    first = min(earlier)
+    first = min(*earlier, visits[-1][0])
     return (*(visit for visit in visits if visit[0] < first), (first, Response.PD))
 
 
@@ -133,14 +248,29 @@ def _event(to_progression: Survival, free: Survival) -> str:
     return f"{free.event}; time to progression {to_progression.event}"
 
 
-def _depth(dates: Sequence[date], basis: Basis, visits: Sequence[Dated]) -> float | None:
-    start = basis.baseline_burden
-    if not start:
-        return None
-    last = visits[-1][0] if visits else date.max
-    burdens = [
-        visit.target.burden
-        for day, visit in zip(dates, basis.visits, strict=True)
-        if day <= last and visit.target is not None and visit.target.burden is not None
-    ]
-    return min(((burden - start) / start for burden in burdens), default=None)
+def _markers(context: Context, phase: TreatmentPhase, rows: Sequence[Assessment]) -> PhaseMarkers:
+    summaries = tuple(row for row in context.marker_summaries if row.treatment_phase == phase.name)
+    if not summaries:
+        return PhaseMarkers()
+    found: tuple[set[str], set[str]] = (set(), set())
+    for row in rows:
+        for names, response in zip(found, (row.liver_response, row.overall), strict=True):
+            flags = discordance(context.markers, phase, row.study_date, response, context.settings)
+            names.update(name for name, _ in flags)
+    return PhaseMarkers(summaries=summaries, discordant=(frozenset(found[0]), frozenset(found[1])))
+
+
+def _marker_columns(markers: PhaseMarkers, index: int) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for row in markers.summaries:
+        if row.marker in MARKER_COLUMNS:
+            stem, unit = MARKER_COLUMNS[row.marker]
+            columns |= {
+                f"{stem}_baseline_{unit}": row.baseline_value,
+                f"{stem}_nadir_{unit}": row.nadir_value,
+                f"{stem}_change": row.change_to_nadir,
+                f"{stem}_days_above_limit": row.days_above_limit,
+                f"{stem}_response": row.response,
+                f"{stem}_discordant": row.marker in markers.discordant[index],
+            }
+    return columns

@@ -12,16 +12,18 @@ from mrresponse.respond.endpoints import (
     confirmed_best_overall_response,
     days_between,
     depth_of_response,
-    early_shrinkage,
-    growth_rate_percent_per_month,
     has_partial_after_complete,
     immune_best_overall_response,
     immune_progression_date,
-    is_hyperprogression,
     progression_free,
     response_date,
     time_to_progression,
     until_progression,
+)
+from mrresponse.respond.growth import (
+    early_shrinkage,
+    growth_rate_percent_per_month,
+    is_hyperprogression,
 )
 from mrresponse.respond.settings import DayCount
 

@@ -1,0 +1,129 @@
+"""How fast the targets of a treatment phase shrink or grow: early shrinkage, growth rates, hyperprogression."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from mrresponse.domain import Measurement, Response
+from mrresponse.respond.criteria import RECIST_1_1, Criterion, Quantity
+from mrresponse.respond.rules import falls_to, reaches
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.values import lesion_value
+
+DAYS_PER_MONTH = 30.4375
+PROGRESSIONS = frozenset({Response.PD, Response.IUPD, Response.ICPD})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Growth of the targets before and on a treatment phase; ``None`` where it cannot be computed."""
+
+    before: float | None = None
+    on_treatment: float | None = None
+    doubling_time_days: float | None = None
+
+
+def early_shrinkage(
+    changes: Sequence[tuple[date, float | None]], start: date, settings: RespondSettings
+) -> tuple[float | None, bool | None]:
+    """Return the change at the first visit in the window (6 to 12 weeks) and whether it is an early shrinkage."""
+    for day, change in changes:
+        days = (day - start).days
+        if (
+            settings.early_shrinkage_from_days <= days <= settings.early_shrinkage_to_days
+            and change is not None
+        ):
+            return change, falls_to(change, -settings.early_shrinkage_decrease)
+    return None, None
+
+
+def growth_rate_percent_per_month(
+    first: float, second: float, days: float, *, is_volume: bool = False
+) -> float | None:
+    """Return the tumour growth rate, percent of volume per month (Ferte 2014).
+
+    ``first`` and ``second`` are sums of longest diameters of the same targets, or volumes; undefined at 0.
+    """
+    if first <= 0.0 or second <= 0.0 or days <= 0:
+        return None
+    growth = (1.0 if is_volume else 3.0) * math.log(second / first) / (days / DAYS_PER_MONTH)
+    return 100.0 * math.expm1(growth)
+
+
+def is_hyperprogression(
+    first_response: str, before: float | None, on_treatment: float | None, settings: RespondSettings
+) -> bool | None:
+    """Tell whether growth at least doubled with progression at the first evaluation (Champiat 2017).
+
+    ``None`` where there was a progression and the growth before the phase is unknown or was none.
+    """
+    if first_response not in PROGRESSIONS:
+        return False
+    if before is None or on_treatment is None or before <= 0.0:
+        return None
+    return reaches(on_treatment / before, settings.hyperprogression_ratio)
+
+
+def doubling_time(percent_per_month: float | None) -> float | None:
+    """Return the days in which the volume doubles at a growth rate; ``None`` where it does not grow."""
+    if percent_per_month is None or percent_per_month <= 0.0:
+        return None
+    return DAYS_PER_MONTH * math.log(2.0) / math.log1p(percent_per_month / 100.0)
+
+
+Sized = tuple[date, Mapping[str, Measurement]]
+
+
+def growth_of_targets(
+    target_ids: Sequence[str],
+    visits: Sequence[Sized],
+    baseline: date,
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> Growth:
+    """Return the growth rates up to the baseline and from it to the first evaluation.
+
+    The same targets are summed at the three studies: the last before the baseline, the baseline, and the first after
+    it, by longest diameter whatever the criterion sums, or by volume under a volume criterion. ``visits`` are those of
+    the phase after its baseline and all before it, by date; one that lacks a target is passed over.
+    """
+    if not target_ids:
+        return Growth()
+    is_volume = criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME)
+    whole = replace(criterion, quantity=Quantity.VOLUME) if is_volume else RECIST_1_1
+
+    def burden(measurements: Mapping[str, Measurement]) -> float | None:
+        return _burden(target_ids, measurements, whole, settings)
+
+    def rate(first: tuple[date, float | None], second: tuple[date, float | None]) -> float | None:
+        if first[1] is None or second[1] is None:
+            return None
+        days = (second[0] - first[0]).days
+        return growth_rate_percent_per_month(first[1], second[1], days, is_volume=is_volume)
+
+    at_baseline = next(((day, burden(seen)) for day, seen in visits if day == baseline), (baseline, None))
+    earlier = ((day, burden(seen)) for day, seen in reversed(visits) if day < baseline)
+    later = ((day, burden(seen)) for day, seen in visits if day > baseline)
+    before = next((found for found in earlier if found[1] is not None), None)
+    first = next((found for found in later if found[1] is not None), None)
+    on_treatment = rate(at_baseline, first) if first else None
+    return Growth(
+        before=rate(before, at_baseline) if before else None,
+        on_treatment=on_treatment,
+        doubling_time_days=doubling_time(on_treatment),
+    )
+
+
+def _burden(
+    target_ids: Sequence[str],
+    measurements: Mapping[str, Measurement],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> float | None:
+    values = [
+        lesion_value(measurements.get(name), criterion, node_normal_mm=settings.node_normal_mm).value
+        for name in target_ids
+    ]
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if len(known) == len(values) else None
