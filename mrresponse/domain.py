@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
 Point = tuple[float, float, float]
+PixelPoint = tuple[float, float]
 
 
 class ContrastPhase(StrEnum):
@@ -473,12 +474,17 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LesionTrack:
-    """The same lesion through time, one observation per study from its first on."""
+    """The same lesion through time, one observation per study from its first on.
+
+    ``places_mm`` follow one point of the anatomy, the middle of the lesion where it was first seen, through every
+    study in which lesions could be assessed, those before it included; known only while images are at hand.
+    """
 
     patient_id: str
     lesion_id: str
     observations: tuple[Observation, ...]
     merged_into: str | None = None
+    places_mm: tuple[tuple[date, Point], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -533,11 +539,56 @@ class Measurement:
     source: MeasurementSource = MeasurementSource.NETWORK
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PicturedSlice:
+    """One slice of a snapshot and what is outlined on it, in pixels ``(column, row)``.
+
+    Parameters
+    ----------
+    slice_index
+        Third index in the native grid of the reference series, as a caliper's.
+    step
+        How many steps head-ward of the anatomical place it lies, the same number at every visit; ``None`` for a
+        slice that is shown only because a caliper lies on it.
+    offset_mm
+        How far head-ward of the anatomical place it lies.
+    reference_outlines
+        Liver that lesions are compared with to tell what is viable.
+    """
+
+    slice_index: int
+    step: int | None
+    offset_mm: float
+    outlines: tuple[tuple[PixelPoint, ...], ...] = ()
+    viable_outlines: tuple[tuple[PixelPoint, ...], ...] = ()
+    reference_outlines: tuple[tuple[PixelPoint, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnCaliper:
+    """A caliper on a snapshot: the number of its slice there, and its ends in pixels ``(column, row)``."""
+
+    slice_number: int
+    start: PixelPoint
+    end: PixelPoint
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot:
-    """The small picture that shows a measurement: 8-bit pixels ``[row, column]`` and what is drawn on them.
+    """The pictures that show a lesion at one study: 8-bit pixels ``[slice, row, column]`` and what is drawn on them.
 
-    Contours and calipers are in pixel coordinates ``(column, row)`` of ``pixels``.
+    The same place of the anatomy is in the middle at every study, at the same magnification.
+
+    Parameters
+    ----------
+    contrast_phase
+        Of ``pixels``, whose grey is scaled to the liver of the same study.
+    subtraction
+        The same slices of the arterial less the precontrast image, where there are both.
+    spacing_mm
+        Between rows and between columns.
+    slices
+        One for each of ``pixels``, from the feet up.
     """
 
     patient_id: str
@@ -545,11 +596,11 @@ class Snapshot:
     study_date: date
     contrast_phase: ContrastPhase
     pixels: npt.NDArray[np.uint8]
+    subtraction: npt.NDArray[np.uint8] | None = None
     spacing_mm: tuple[float, float]
-    outlines: tuple[tuple[tuple[float, float], ...], ...] = ()
-    viable_outlines: tuple[tuple[tuple[float, float], ...], ...] = ()
-    caliper: tuple[tuple[float, float], tuple[float, float]] | None = None
-    viable_caliper: tuple[tuple[float, float], tuple[float, float]] | None = None
+    slices: tuple[PicturedSlice, ...]
+    caliper: DrawnCaliper | None = None
+    viable_caliper: DrawnCaliper | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Lesions are compared by places mapped between the worlds of two studies; masks a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +93,7 @@ def track(studies: Sequence[ExaminedStudy], settings: TrackSettings) -> tuple[Le
             lesion_id=thread.lesion_id,
             observations=tuple(thread.observations),
             merged_into=thread.merged_into,
+            places_mm=_places(thread, worlds),
         )
         for thread in threads
     )
@@ -105,6 +107,7 @@ class _Thread:
     """
 
     lesion_id: str
+    began: int
     seen: int
     at: int
     body: "_Body"
@@ -338,7 +341,14 @@ def _begin(rank: int, number: int, lesion: Lesion, body: _Body, worlds: _Worlds)
         evidence=evidence,
         was_liver_before=_all_or_unknown([view.was_liver for view in views]),
     )
-    return _Thread(lesion_id=f"L{rank:02d}", seen=number, at=number, body=body, observations=[observation])
+    return _Thread(
+        lesion_id=f"L{rank:02d}",
+        began=number,
+        seen=number,
+        at=number,
+        body=body,
+        observations=[observation],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,6 +475,22 @@ def _note_empty(
         )
     )
     thread.at, thread.body = number, expected
+
+
+def _places(thread: _Thread, worlds: _Worlds) -> tuple[tuple[date, Point], ...]:
+    """Follow the middle of a lesion where it was first seen through all studies that could show it."""
+    first = np.asarray([thread.observations[0].place_mm], dtype=np.float64)
+    found: list[tuple[date, Point]] = []
+    for number, study in enumerate(worlds.studies):
+        if study.lesion_map.not_assessable is not None:
+            continue
+        if number < thread.began:
+            place = worlds.map_back(first, thread.began, number)[0]
+        else:
+            place = worlds.map_forth(first, thread.began, number)[0]
+        if worlds.has_in_view(number, place):
+            found.append((study.study_date, _point(place)))
+    return tuple(found)
 
 
 def _point(place: npt.NDArray[np.float64]) -> Point:

@@ -10,6 +10,7 @@ from mrresponse.domain import (
     Agent,
     Assessment,
     ContrastPhase,
+    DrawnCaliper,
     Finding,
     FindingKind,
     FindingStatus,
@@ -23,6 +24,7 @@ from mrresponse.domain import (
     Patient,
     PatientResult,
     PhaseSummary,
+    PicturedSlice,
     Response,
     ResponseResult,
     RoleRecord,
@@ -483,31 +485,65 @@ def _measurement(lesion_id: str, day: str, whole: float, viable: float) -> Measu
 
 
 def _snapshot(lesion_id: str, day: str, whole: float, viable: float) -> Snapshot:
-    """Draw a bright part in a dark ellipse on grey noise; the calipers are the long axes."""
+    """Draw five slices through a dark ball with a bright part on grey noise; the calipers are its long axes.
+
+    The whole diameter lies in the middle slice, the viable one in the slice above.
+    """
     size, spacing = 120, 1.25
     rng = np.random.default_rng(int(whole * 10) + ord(lesion_id[-1]))
-    rows, columns = np.mgrid[:size, :size]
-    a, b, c = whole / 2 / spacing, whole * 0.4 / spacing, (size - 1) / 2
-    radius = np.hypot((columns - c) / a, (rows - c) / b)
-    grey = 95 + 9 * rng.standard_normal((size, size)) + 12 * np.sin(columns / 17) * np.cos(rows / 23)
-    grey[radius < 1] = 60 + 8 * rng.standard_normal(int((radius < 1).sum()))
-    share = viable / whole
-    part = np.hypot((columns - c - a * (1 - share)) / (a * share or 1), (rows - c) / (b * share or 1))
-    if viable:
-        grey[part < 1] = 185 + 12 * rng.standard_normal(int((part < 1).sum()))
-    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    whole_line = tuple((float(c + a * np.cos(t)), float(c + b * np.sin(t))) for t in angles)
-    x = c + a * (1 - share)
-    viable_line = tuple((float(x + a * share * np.cos(t)), float(c + b * share * np.sin(t))) for t in angles)
+    centre = (size - 1) / 2
+    arterial, subtracted, slices = [], [], []
+    for step in range(-2, 3):
+        shrink = math.sqrt(1.0 - (step / 4) ** 2)
+        a, b = shrink * whole / 2 / spacing, shrink * whole * 0.4 / spacing
+        share = viable / whole
+        x = centre + a * (1 - share)
+        outline = _ellipse(centre, centre, a, b)
+        bright = _ellipse(x, centre, a * share, b * share) if viable else None
+        grey = 95 + 9 * rng.standard_normal((size, size))
+        grey[_inside(size, centre, a, b)] -= 35
+        change = 20 + 9 * rng.standard_normal((size, size))
+        if viable:
+            part = _inside(size, x, a * share, b * share)
+            grey[part] += 125
+            change[part] += 150
+        arterial.append(grey)
+        subtracted.append(change)
+        slices.append(
+            PicturedSlice(
+                slice_index=30 + step,
+                step=step,
+                offset_mm=3.0 * step,
+                outlines=(outline,),
+                viable_outlines=(bright,) if bright else (),
+                reference_outlines=(_ellipse(12.0, 12.0, 9.0, 9.0),),
+            )
+        )
+    end = whole / 2 / spacing
+    start = centre + end - 2 * end * viable / whole
     return Snapshot(
         patient_id=PATIENT,
         lesion_id=lesion_id,
         study_date=date.fromisoformat(day),
         contrast_phase=ContrastPhase.ARTERIAL,
-        pixels=np.clip(grey, 0, 255).astype(np.uint8),
+        pixels=np.clip(arterial, 0, 255).astype(np.uint8),
+        subtraction=np.clip(subtracted, 0, 255).astype(np.uint8),
         spacing_mm=(spacing, spacing),
-        outlines=(whole_line,),
-        viable_outlines=(viable_line,) if viable else (),
-        caliper=((c - a, c), (c + a, c)),
-        viable_caliper=((x - a * share, c + 2.0), (x + a * share, c + 2.0)) if viable else None,
+        slices=tuple(slices),
+        caliper=DrawnCaliper(slice_number=2, start=(centre - end, centre), end=(centre + end, centre)),
+        viable_caliper=DrawnCaliper(
+            slice_number=3, start=(start, centre + 2.0), end=(centre + end, centre + 2.0)
+        )
+        if viable
+        else None,
     )
+
+
+def _ellipse(x: float, y: float, a: float, b: float) -> tuple[tuple[float, float], ...]:
+    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    return tuple((float(x + a * np.cos(t)), float(y + b * np.sin(t))) for t in angles)
+
+
+def _inside(size: int, x: float, a: float, b: float) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size]
+    return np.hypot((columns - x) / a, (rows - (size - 1) / 2) / b) < 1

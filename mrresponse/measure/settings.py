@@ -51,7 +51,9 @@ class MeasureSettings:
         A new nodule of this size with arterial hyperenhancement and washout is definite, and one that has
         grown by this much [Lencioni 2010].
     snapshot_least_mm, snapshot_pixel_mm
-        Side of the smallest picture, and its pixels.
+        Side of the smallest picture, and its pixels; large lesions get larger pixels.
+    snapshot_slices
+        Slices pictured around a lesion at each study, an odd number; those of the calipers come besides.
     """
 
     too_small_mm: float = 5.0
@@ -82,3 +84,4 @@ class MeasureSettings:
     new_growth_mm: float = 10.0
     snapshot_least_mm: float = 80.0
     snapshot_pixel_mm: float = 0.8
+    snapshot_slices: int = 9

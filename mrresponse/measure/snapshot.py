@@ -1,62 +1,105 @@
-"""The small picture that shows a measurement: the slice of the caliper with its outline.
+"""The small pictures that show a measurement: slices around a lesion with its outline and calipers.
 
-Pictures follow the radiological convention: the patient's right is on the left and anterior is up. Columns
-therefore run against ``i`` and rows against ``j`` of the canonical orientation.
+A lesion is shown at every study around the same place of the anatomy (`LesionTrack.places_mm`) and at the same
+magnification, so that two visits can be compared by eye. The slices of the calipers come besides. Pictures follow
+the radiological convention: the patient's right is on the left and anterior is up. Columns therefore run against
+``i`` and rows against ``j`` of the canonical orientation.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.measure import find_contours
+from skimage.measure import approximate_polygon, find_contours
 
 from mrresponse.domain import (
     BoolArray,
     Caliper,
+    DrawnCaliper,
     ExaminedStudy,
+    FloatArray,
+    Grid,
     LesionTrack,
     Measurement,
     Observation,
+    PicturedSlice,
     Point,
     Snapshot,
 )
-from mrresponse.geometry import world_to_voxel
+from mrresponse.geometry import voxel_to_world, world_to_voxel
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.viability import ViableMap, find_viable
 
 Contour = tuple[tuple[float, float], ...]
-Ends = tuple[tuple[float, float], tuple[float, float]]
+Grey = tuple[float, float]
+
+# A picture of a large lesion has larger pixels rather than more: it is shown at some 180 points on a page.
+_MOST_PIXELS = 200
+# Liver is shown at this share of white, so that it has the same grey at every visit and enhancing tumour, at 1.5 times
+# its signal, still lies below white.
+_LIVER_GREY = 0.42
+# The subtraction spans from no enhancement to this much more than that of liver, in units of its precontrast signal.
+_SUBTRACTION_SPAN = 1.0
+# Points of an outline may be left out where it stays this close, in pixels.
+_OUTLINE_TOLERANCE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """A square window on one slice of a prepared study; ``centre`` is in voxels ``(i, j)``."""
+class _Frame:
+    """What all pictures of one lesion share: their pixels, and the distance of their slices."""
 
-    slice_index: int
-    centre: tuple[float, float]
     pixels: int
     pixel_mm: float
-    spacing_mm: tuple[float, float, float]
+    step_mm: float
+    steps: range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """A square window on a prepared study; ``centre`` is the anatomical place in voxels ``(i, j, k)``."""
+
+    frame: _Frame
+    centre: tuple[float, float, float]
+    grid: Grid
 
     def sampling(self) -> npt.NDArray[np.float64]:
         """Give the voxel coordinates ``(i, j)`` of every pixel ``[2, row, column]``."""
-        offset = (np.arange(self.pixels) - (self.pixels - 1) / 2.0) * self.pixel_mm
-        i = self.centre[0] - offset / self.spacing_mm[0]
-        j = self.centre[1] - offset / self.spacing_mm[1]
+        pixels, spacing = self.frame.pixels, self.grid.spacing_mm
+        offset = (np.arange(pixels) - (pixels - 1) / 2.0) * self.frame.pixel_mm
+        i = self.centre[0] - offset / spacing[0]
+        j = self.centre[1] - offset / spacing[1]
         return np.stack(np.broadcast_arrays(i[None, :], j[:, None]))
 
-    def ends(self, study: ExaminedStudy, caliper: Caliper) -> Ends | None:
-        """Give the ends of a caliper in pixels ``(column, row)``; ``None`` where it is on another slice."""
-        at = world_to_voxel(study.prepared.grid, [caliper.start_mm, caliper.end_mm])
-        if np.abs(at[:, 2] - self.slice_index).max() > 0.5:
+    def slices(self, calipers: Sequence[Caliper]) -> tuple[tuple[int, int | None], ...]:
+        """List the slices ``k`` with their step, from the feet up; those of calipers only have none."""
+        spacing, count = self.grid.spacing_mm[2], self.grid.shape[2]
+        found: dict[int, int | None] = {}
+        for step in sorted(self.frame.steps, key=abs):
+            k = round(self.centre[2] + step * self.frame.step_mm / spacing)
+            if 0 <= k < count:
+                found.setdefault(k, step)
+        for caliper in calipers:
+            found.setdefault(self.slice_of(caliper), None)
+        return tuple(sorted(found.items()))
+
+    def slice_of(self, caliper: Caliper) -> int:
+        """Give the slice ``k`` that a caliper lies on."""
+        return round(float(world_to_voxel(self.grid, [caliper.start_mm, caliper.end_mm])[:, 2].mean()))
+
+    def drawn(self, caliper: Caliper | None, slices: Sequence[int]) -> DrawnCaliper | None:
+        """Place a caliper on the pictures."""
+        if caliper is None:
             return None
-        middle = (self.pixels - 1) / 2.0
-        columns = middle - (at[:, 0] - self.centre[0]) * self.spacing_mm[0] / self.pixel_mm
-        rows = middle - (at[:, 1] - self.centre[1]) * self.spacing_mm[1] / self.pixel_mm
+        at = world_to_voxel(self.grid, [caliper.start_mm, caliper.end_mm])
+        middle, spacing = (self.frame.pixels - 1) / 2.0, self.grid.spacing_mm
+        columns = middle - (at[:, 0] - self.centre[0]) * spacing[0] / self.frame.pixel_mm
+        rows = middle - (at[:, 1] - self.centre[1]) * spacing[1] / self.frame.pixel_mm
         (c0, c1), (r0, r1) = np.round(columns, 2).tolist(), np.round(rows, 2).tolist()
-        return (c0, r0), (c1, r1)
+        return DrawnCaliper(slice_number=slices.index(self.slice_of(caliper)), start=(c0, r0), end=(c1, r1))
 
 
 def take_snapshots(
@@ -67,7 +110,7 @@ def take_snapshots(
     *,
     viable_maps: Sequence[ViableMap] | None = None,
 ) -> tuple[Snapshot, ...]:
-    """Picture every measurement, and the registered place of every lesion that was not found or is gone.
+    """Picture every lesion at every study from its first on, and its place at the study before that.
 
     Parameters
     ----------
@@ -77,82 +120,158 @@ def take_snapshots(
     Returns
     -------
     tuple of Snapshot
-        In the order of the measurements; none for a lesion whose place is outside the images or unknown.
+        In the order of the tracks and of time; none where the place is outside the images or unknown.
     """
     maps = viable_maps or [find_viable(study, settings) for study in studies]
     at_date = {study.study_date: (study, found) for study, found in zip(studies, maps, strict=True)}
-    limits = {day: _grey_limits(study) for day, (study, _) in at_date.items()}
-    observed = {(track.lesion_id, seen.study_date): seen for track in tracks for seen in track.observations}
+    measured = {(row.lesion_id, row.study_date): row for row in measurements}
     snapshots = []
-    for row in measurements:
-        seen = observed.get((row.lesion_id, row.study_date))
-        if seen is None:
-            continue
-        study, viable_map = at_date[row.study_date]
-        view = _view(study, row, seen, settings)
-        if view is not None:
-            snapshots.append(_picture(study, viable_map, (row, seen), view, limits[row.study_date]))
+    for track in tracks:
+        rows = {day: row for (lesion_id, day), row in measured.items() if lesion_id == track.lesion_id}
+        days = [day for day in _days(track) if day in at_date]
+        frame = _frame(track, rows, [at_date[day][0] for day in days], settings)
+        for day in days:
+            window = _window(track, day, rows.get(day), at_date[day][0].prepared.grid, frame)
+            if window is not None:
+                snapshots.append(_snapshot(track, *at_date[day], window, rows.get(day)))
     return tuple(snapshots)
 
 
-def _view(
-    study: ExaminedStudy, row: Measurement, seen: Observation, settings: MeasureSettings
-) -> _View | None:
-    """Choose the slice and the window: around the caliper, or around the place where the lesion should be."""
-    grid = study.prepared.grid
-    place: Point | None = seen.place_mm
-    length = 2.0 * (seen.radius_mm or 0.0)
-    if row.caliper is not None:
-        start, end = np.asarray(row.caliper.start_mm), np.asarray(row.caliper.end_mm)
-        x, y, z = (start + end) / 2.0
-        place, length = (float(x), float(y), float(z)), float(np.linalg.norm(end - start))
+def _days(track: LesionTrack) -> list[date]:
+    """List the studies to picture: all with an observation, and the last one before."""
+    observed = [seen.study_date for seen in track.observations]
+    earlier = [day for day, _ in track.places_mm if day < observed[0]]
+    return [*sorted(earlier)[-1:], *observed]
+
+
+def _frame(
+    track: LesionTrack,
+    rows: Mapping[date, Measurement],
+    studies: Sequence[ExaminedStudy],
+    settings: MeasureSettings,
+) -> _Frame:
+    """Make the pictures as large as the lesion at its largest needs, and let their slices reach over it."""
+    diameters = [2.0 * (seen.radius_mm or 0.0) for seen in track.observations]
+    diameters += [row.longest_diameter_mm or 0.0 for row in rows.values()]
+    longest = max(diameters, default=0.0)
+    side = max(settings.snapshot_least_mm, 1.5 * longest + 20.0)
+    pixel_mm = max(settings.snapshot_pixel_mm, math.ceil(100.0 * side / _MOST_PIXELS) / 100.0)
+    thickest = max((study.prepared.grid.spacing_mm[2] for study in studies), default=1.0)
+    reach = settings.snapshot_slices // 2
+    return _Frame(
+        pixels=round(side / pixel_mm),
+        pixel_mm=pixel_mm,
+        step_mm=max(thickest, 0.5 * longest / max(reach, 1)),
+        steps=range(-reach, reach + 1),
+    )
+
+
+def _window(
+    track: LesionTrack, day: date, row: Measurement | None, grid: Grid, frame: _Frame
+) -> _Window | None:
+    place = dict(track.places_mm).get(day) or _seen_place(track.observations, day, row)
     if place is None:
         return None
     i, j, k = (float(value) for value in world_to_voxel(grid, [place])[0])
     if not all(-0.5 <= at < count - 0.5 for at, count in zip((i, j, k), grid.shape, strict=True)):
         return None
-    side = max(settings.snapshot_least_mm, 1.5 * length + 20.0)
-    return _View(
-        slice_index=round(k),
-        centre=(i, j),
-        pixels=round(side / settings.snapshot_pixel_mm),
-        pixel_mm=settings.snapshot_pixel_mm,
-        spacing_mm=grid.spacing_mm,
-    )
+    return _Window(frame=frame, centre=(i, j, k), grid=grid)
 
 
-def _picture(
+def _seen_place(observations: Sequence[Observation], day: date, row: Measurement | None) -> Point | None:
+    """Give the place of a lesion at one study where its anatomical place is not known there."""
+    if row is not None and row.caliper is not None:
+        x, y, z = (np.asarray(row.caliper.start_mm) + np.asarray(row.caliper.end_mm)) / 2.0
+        return float(x), float(y), float(z)
+    return next((seen.place_mm for seen in observations if seen.study_date == day), None)
+
+
+def _snapshot(
+    track: LesionTrack,
     study: ExaminedStudy,
     viable_map: ViableMap,
-    shown: tuple[Measurement, Observation],
-    view: _View,
-    limits: tuple[float, float],
+    window: _Window,
+    row: Measurement | None,
 ) -> Snapshot:
-    row, seen = shown
+    calipers = (row.caliper, row.viable_caliper) if row else (None, None)
+    slices = window.slices([caliper for caliper in calipers if caliper is not None])
+    numbers = [k for k, _ in slices]
+    at = window.sampling()
     prepared = study.prepared
-    at = view.sampling()
-    image = prepared.images[prepared.reference].voxels[:, :, view.slice_index]
-    signal = ndimage.map_coordinates(image, at, order=1, mode="constant", cval=limits[0])
-    grey = np.clip((signal - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
-    labels = study.lesion_map.labels.voxels[:, :, view.slice_index]
-    lesion = np.isin(labels, seen.labels) & (labels > 0)
-    viable = np.zeros_like(lesion)
-    if viable_map.labels is not None:
-        viable = lesion & (viable_map.labels.voxels[:, :, view.slice_index] > 0)
-    pixels = np.rint(255.0 * grey).astype(np.uint8)
-    pixels.flags.writeable = False
+    enhancement = viable_map.enhancement
+    subtraction = None
+    if enhancement is not None and enhancement.is_subtracted:
+        limits = (0.0, enhancement.reference_mean + _SUBTRACTION_SPAN)
+        subtraction = _grey(enhancement.voxels, numbers, at, limits)
+    labels = next((seen.labels for seen in track.observations if seen.study_date == study.study_date), ())
     return Snapshot(
-        patient_id=row.patient_id,
-        lesion_id=row.lesion_id,
-        study_date=row.study_date,
+        patient_id=track.patient_id,
+        lesion_id=track.lesion_id,
+        study_date=study.study_date,
         contrast_phase=prepared.reference,
-        pixels=pixels,
-        spacing_mm=(view.pixel_mm, view.pixel_mm),
-        outlines=_contours(lesion, at),
-        viable_outlines=_contours(viable, at),
-        caliper=None if row.caliper is None else view.ends(study, row.caliper),
-        viable_caliper=None if row.viable_caliper is None else view.ends(study, row.viable_caliper),
+        pixels=_grey(prepared.images[prepared.reference].voxels, numbers, at, _limits(study, viable_map)),
+        subtraction=subtraction,
+        spacing_mm=(window.frame.pixel_mm, window.frame.pixel_mm),
+        slices=tuple(_pictured_slices(study, viable_map, window, slices, labels)),
+        caliper=window.drawn(calipers[0], numbers),
+        viable_caliper=window.drawn(calipers[1], numbers),
     )
+
+
+def _pictured_slices(
+    study: ExaminedStudy,
+    viable_map: ViableMap,
+    window: _Window,
+    slices: Sequence[tuple[int, int | None]],
+    labels: tuple[int, ...],
+) -> Iterator[PicturedSlice]:
+    at, prepared = window.sampling(), study.prepared
+    for k, step in slices:
+        labelled = study.lesion_map.labels.voxels[:, :, k]
+        lesion = np.isin(labelled, labels) & (labelled > 0)
+        viable, reference = np.zeros_like(lesion), np.zeros_like(lesion)
+        if viable_map.labels is not None:
+            viable = lesion & (viable_map.labels.voxels[:, :, k] > 0)
+        if viable_map.reference is not None:
+            reference = viable_map.reference.region(k)
+        yield PicturedSlice(
+            slice_index=_native_slice(prepared.grid, prepared.native_grid, k),
+            step=step,
+            offset_mm=round((k - window.centre[2]) * prepared.grid.spacing_mm[2], 1),
+            outlines=_contours(lesion, at),
+            viable_outlines=_contours(viable, at),
+            reference_outlines=_contours(reference, at),
+        )
+
+
+def _native_slice(grid: Grid, native: Grid, k: int) -> int:
+    """Give the number of a slice in the reference series, whose slices may run the other way."""
+    axis = int(np.abs(np.linalg.solve(native.affine[:3, :3], grid.affine[:3, 2])).argmax())
+    middle = voxel_to_world(grid, [(0.0, 0.0, float(k))])
+    return round(float(world_to_voxel(native, middle)[0, axis]))
+
+
+def _grey(
+    voxels: FloatArray, numbers: Sequence[int], at: npt.NDArray[np.float64], limits: Grey
+) -> npt.NDArray[np.uint8]:
+    """Sample slices ``[slice, row, column]`` as grey between the limits; outside the images it is black."""
+    low, high = limits
+    signal = np.stack(
+        [ndimage.map_coordinates(voxels[:, :, k], at, order=1, mode="constant", cval=low) for k in numbers]
+    )
+    pixels = np.rint(255.0 * np.clip((signal - low) / (high - low), 0.0, 1.0)).astype(np.uint8)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _limits(study: ExaminedStudy, viable_map: ViableMap) -> Grey:
+    """Give the signals shown black and white: scaled to the liver, or to all that is seen where that is unknown."""
+    prepared = study.prepared
+    reference = viable_map.reference
+    if reference is not None and reference.medians.get(prepared.reference, 0.0) > 0.0:
+        return 0.0, reference.medians[prepared.reference] / _LIVER_GREY
+    low, high = np.percentile(prepared.images[prepared.reference].voxels[::2, ::2], [1.0, 99.5])
+    return float(low), float(high) if high > low else float(low) + 1.0
 
 
 def _contours(mask: BoolArray, at: npt.NDArray[np.float64]) -> tuple[Contour, ...]:
@@ -160,16 +279,9 @@ def _contours(mask: BoolArray, at: npt.NDArray[np.float64]) -> tuple[Contour, ..
     if not mask.any():
         return ()
     level = ndimage.map_coordinates(mask.astype(np.float32), at, order=1, mode="constant", cval=0.0)
-    found = find_contours(np.pad(level, 1), 0.5)
+    found = (approximate_polygon(one, _OUTLINE_TOLERANCE) for one in find_contours(np.pad(level, 1), 0.5))
     return tuple(
         tuple((float(column), float(line)) for line, column in np.round(contour - 1.0, 2))
         for contour in found
+        if len(contour) > 3
     )
-
-
-def _grey_limits(study: ExaminedStudy) -> tuple[float, float]:
-    """Give the signals shown black and white: the same for all pictures of a study."""
-    prepared = study.prepared
-    voxels = prepared.images[prepared.reference].voxels[::2, ::2]
-    low, high = np.percentile(voxels, [1.0, 99.5])
-    return float(low), float(high) if high > low else float(low) + 1.0

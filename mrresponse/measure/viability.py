@@ -39,8 +39,8 @@ class Reference:
 
     Parameters
     ----------
-    sample
-        The voxels of it that were looked at, ``[i, j, k]``.
+    sample, step
+        The voxels of it that were looked at, ``[i, j, k]``, and their distance along ``i`` and ``j`` in voxels.
     volume_ml
         The volume they stand for.
     vessels_removed
@@ -50,10 +50,15 @@ class Reference:
     """
 
     sample: BoolArray
+    step: tuple[int, int]
     volume_ml: float
     vessels_removed: bool
     medians: Mapping[ContrastPhase, float]
     sds: Mapping[ContrastPhase, float]
+
+    def region(self, k: int) -> BoolArray:
+        """Give the part ``[i, j]`` of one slice that the voxels looked at stand for."""
+        return cast(BoolArray, ndimage.maximum_filter(self.sample[:, :, k], size=self.step))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +134,7 @@ def _find_reference(
 ) -> Reference | None:
     """Sample liver away from its border, from lesions and from vessels."""
     spacing = prepared.grid.spacing_mm
-    step = [max(1, int(_REFERENCE_STEP_MM // spacing[axis])) for axis in (0, 1)]
+    step = (max(1, int(_REFERENCE_STEP_MM // spacing[0])), max(1, int(_REFERENCE_STEP_MM // spacing[1])))
     coarse = (slice(None, None, step[0]), slice(None, None, step[1]), slice(None))
     liver = (prepared.liver.voxels[coarse] > 0) | lesions[coarse]
     sampling = (spacing[0] * step[0], spacing[1] * step[1], spacing[2])
@@ -155,6 +160,7 @@ def _find_reference(
             signals = {phase: image.voxels[sample] for phase, image in prepared.images.items()}
             return Reference(
                 sample=sample,
+                step=step,
                 volume_ml=volume,
                 vessels_removed=vessel_phase is not None,
                 medians={phase: float(np.median(signal)) for phase, signal in signals.items()},

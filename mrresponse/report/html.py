@@ -1,13 +1,17 @@
 """The patient page and the list of patients: self-contained HTML files that ask nothing of a network."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from mrresponse import __version__
 from mrresponse.domain import Assessment, Failure, Marker, PatientResult, Response
@@ -89,6 +93,7 @@ def patient_page(result: PatientResult) -> str:
             models=sorted({row.model for row in result.studies if row.model}),
             settings_ids=sorted({row.settings_id for row in result.response.assessments if row.settings_id}),
             version=__version__,
+            script=_script("patient.js"),
         )
     )
 
@@ -143,6 +148,7 @@ def write_index(
             failures=failures,
             in_doubt=sum(1 for s in summaries if s.flags or s.not_assessed),
             version=__version__,
+            script=_script("cohort.js"),
         )
     )
     write_atomically(path, page.encode("utf-8", "replace"))
@@ -152,6 +158,21 @@ def write_index(
 def _marker_rows(markers: Sequence[Marker]) -> list[tuple[Marker, str]]:
     ordered = sorted(markers, key=lambda row: (row.name, row.date))
     return [(row, f"{row.qualifier}{row.value:g} {row.unit}") for row in ordered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Script:
+    """A page's own script, and its fingerprint: the page lets no other one run."""
+
+    text: Markup
+    hash: str
+
+
+@cache
+def _script(name: str) -> _Script:
+    text = resources.files("mrresponse.report").joinpath("templates", name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return _Script(text=Markup(text), hash=f"sha256-{digest}")
 
 
 @cache

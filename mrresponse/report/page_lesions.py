@@ -1,16 +1,16 @@
 """The strips of a patient page: each lesion at each visit, its picture and numbers, or why there are none."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from markupsafe import Markup
 
-from mrresponse.domain import Measurement, MeasurementState, PatientResult, Snapshot
-from mrresponse.report.figures import lesion_picture
+from mrresponse.domain import Measurement, MeasurementState, PatientResult, Snapshot, TrackEvent
 from mrresponse.report.page_parts import phase_names
+from mrresponse.report.picture import lesion_pictures, shown_first
 from mrresponse.report.timeline import numbered_phases
-from mrresponse.report.wording import CONTRAST_WORDS, ROLE_WORDS, STATE_WORDS, first_reader_first
+from mrresponse.report.wording import ROLE_WORDS, STATE_WORDS, first_reader_first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,58 +22,92 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PicturePart:
-    """One lesion at one visit."""
+class VisitPart:
+    """One lesion at one visit.
+
+    ``steps`` gives for every step of the strip the number of its slice; ``planes`` how far each slice lies from the
+    anatomical place, and its number in the reference series.
+    """
 
     day: date
-    contrast: str
-    picture: Markup | None
+    badge: str
+    pictures: tuple[Markup, ...]
     placeholder: str
     sizes: tuple[Size, ...]
     notes: tuple[str, ...]
+    steps: Mapping[str, int] = field(default_factory=dict)
+    planes: tuple[tuple[float, int], ...] = ()
+    whole: int | None = None
+    viable: int | None = None
+    shown: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LesionPart:
-    """One lesion through time."""
+    """One lesion through time; ``reach`` is the largest step of its strip, 0 where there is none."""
 
     lesion_id: str
     where: str
     roles: tuple[str, ...]
     role_reasons: tuple[str, ...]
-    pictures: tuple[PicturePart, ...]
+    history: str
+    visits: tuple[VisitPart, ...]
+    reach: int
+    step_mm: float | None
+    has_viable: bool
+    has_reference: bool
 
 
 def lesion_parts(result: PatientResult) -> tuple[LesionPart, ...]:
-    """Give every lesion's strip, targets of the latest phase first."""
+    """Give every lesion's strip, in order of their names."""
     ids = {row.lesion_id for row in result.measurements} | {track.lesion_id for track in result.tracks}
-    return tuple(_lesion_part(result, lesion_id) for lesion_id in sorted(ids))
+    return tuple(_lesion_part(result, lesion_id, number) for number, lesion_id in enumerate(sorted(ids), 1))
 
 
-def _lesion_part(result: PatientResult, lesion_id: str) -> LesionPart:
+def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPart:
     measured: dict[date, list[Measurement]] = {}
     for row in result.measurements:
         if row.lesion_id == lesion_id:
             measured.setdefault(row.study_date, []).append(row)
-    pictures: dict[date, list[Snapshot]] = {}
-    for snapshot in result.snapshots:
-        if snapshot.lesion_id == lesion_id:
-            pictures.setdefault(snapshot.study_date, []).append(snapshot)
-    parts = [
-        part
-        for day in sorted({*measured, *pictures})
-        for part in _picture_parts(first_reader_first(measured.get(day, [])), pictures.get(day, []), day)
+    snapshots = {one.study_date: one for one in result.snapshots if one.lesion_id == lesion_id}
+    first = min(measured, default=None)
+    visits = [
+        _visit_part(first_reader_first(measured.get(day, [])), snapshots.get(day), day, f"{number}-{place}")
+        for place, day in enumerate(sorted({*measured, *snapshots}))
     ]
-    first = min({*measured, *pictures}, default=None)
     anyone = next((rows[0] for rows in measured.values()), None)
     organ = f"{anyone.organ}{', lymph node' if anyone.is_node else ''}" if anyone else ""
+    steps = [one for snapshot in snapshots.values() for one in snapshot.slices if one.step is not None]
     return LesionPart(
         lesion_id=lesion_id,
         where=", ".join(part for part in (organ, f"first seen {first}" if first else "") if part),
         roles=_roles(result, lesion_id),
         role_reasons=_role_reasons(result, lesion_id),
-        pictures=tuple(parts),
+        history=_history(result, lesion_id),
+        visits=tuple(visits),
+        reach=max((abs(one.step or 0) for one in steps), default=0),
+        step_mm=_step_mm(snapshots.values()),
+        has_viable=any(one.viable_caliper for one in snapshots.values()),
+        has_reference=any(one.reference_outlines for one in steps),
     )
+
+
+def _history(result: PatientResult, lesion_id: str) -> str:
+    """Give what earlier studies show at the place of a lesion that came up later."""
+    track = next((one for one in result.tracks if one.lesion_id == lesion_id), None)
+    if track is None or track.observations[0].event is not TrackEvent.NEW:
+        return ""
+    return track.observations[0].evidence
+
+
+def _step_mm(snapshots: Iterable[Snapshot]) -> float | None:
+    """Give the distance from one step of a strip to the next, as far as the slices allow."""
+    for snapshot in snapshots:
+        stepped = [one for one in snapshot.slices if one.step is not None]
+        if len(stepped) > 1:
+            low, high = stepped[0], stepped[-1]
+            return (high.offset_mm - low.offset_mm) / ((high.step or 0) - (low.step or 0))
+    return None
 
 
 def _roles(result: PatientResult, lesion_id: str) -> tuple[str, ...]:
@@ -100,54 +134,43 @@ def _role_reasons(result: PatientResult, lesion_id: str) -> tuple[str, ...]:
     )
 
 
-def _picture_parts(
-    measured: Sequence[Measurement], snapshots: Sequence[Snapshot], day: date
-) -> Iterable[PicturePart]:
+def _visit_part(measured: Sequence[Measurement], snapshot: Snapshot | None, day: date, key: str) -> VisitPart:
     main = measured[0] if measured else None
     sizes = _sizes(main) if main else ()
-    notes = _notes(measured)
-    word = _state_words(main) if main else "no measurement stored"
-    if not snapshots:
-        missing = word if main is None or main.state not in _WITH_NUMBERS else "no picture stored"
-        yield PicturePart(day=day, contrast="", picture=None, placeholder=missing, sizes=sizes, notes=notes)
-    for snapshot in sorted(snapshots, key=lambda s: list(CONTRAST_WORDS).index(s.contrast_phase)):
-        contrast = CONTRAST_WORDS[snapshot.contrast_phase]
-        numbers = ", ".join(size.text for size in sizes) or word
-        yield PicturePart(
-            day=day,
-            contrast=contrast,
-            picture=lesion_picture(
-                snapshot,
-                _caliper_numbers(main, snapshot),
-                spoken=f"Lesion {snapshot.lesion_id} on {day}, {contrast} phase: {numbers}",
-            ),
-            placeholder="" if main is None or main.state in _WITH_NUMBERS else word,
-            sizes=_beside(sizes, snapshot),
-            notes=notes,
-        )
+    word = _state_words(main) if main else "before it was seen"
+    has_numbers = main is not None and main.state in _WITH_NUMBERS
+    part = VisitPart(
+        day=day,
+        badge="new" if main is not None and main.new_lesion_status is not None else "",
+        pictures=(),
+        placeholder="" if has_numbers else word,
+        sizes=sizes,
+        notes=_notes(measured),
+    )
+    if snapshot is None:
+        return replace(part, placeholder="no picture stored" if has_numbers else word)
+    numbers = ", ".join(size.text for size in sizes) or word
+    spoken = f"Lesion {snapshot.lesion_id} on {day}: {numbers}"
+    return replace(
+        part,
+        pictures=lesion_pictures(snapshot, _lengths(main), key=key, spoken=spoken),
+        steps={str(one.step): n for n, one in enumerate(snapshot.slices) if one.step is not None},
+        planes=tuple((one.offset_mm, one.slice_index + 1) for one in snapshot.slices),
+        whole=snapshot.caliper.slice_number if snapshot.caliper else None,
+        viable=snapshot.viable_caliper.slice_number if snapshot.viable_caliper else None,
+        shown=shown_first(snapshot),
+    )
 
 
 _WITH_NUMBERS = (MeasurementState.MEASURED, MeasurementState.MERGED, MeasurementState.SPLIT)
 
 
-def _caliper_numbers(row: Measurement | None, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
-    """Give the lengths of the calipers drawn on a picture, each with the name of its line."""
+def _lengths(row: Measurement | None) -> tuple[tuple[str, float], ...]:
+    """Give the lengths of the calipers, each with the name of its line."""
     if row is None:
         return ()
-    whole = row.longest_diameter_mm if snapshot.caliper else None
-    viable = row.viable_longest_diameter_mm if snapshot.viable_caliper else None
-    return tuple(
-        (name, f"{name} {value:.1f} mm") for name, value in (("whole", whole), ("viable", viable)) if value
-    )
-
-
-def _beside(sizes: Sequence[Size], snapshot: Snapshot) -> tuple[Size, ...]:
-    """Say of each size whose caliper the picture does not show that it lies on another slice."""
-    drawn = {"whole": snapshot.caliper, "viable": snapshot.viable_caliper, "none": True}
-    return tuple(
-        size if drawn[size.style] else Size(style=size.style, text=f"{size.text} (caliper not on this slice)")
-        for size in sizes
-    )
+    given = (("whole", row.longest_diameter_mm), ("viable", row.viable_longest_diameter_mm))
+    return tuple((name, value) for name, value in given if value)
 
 
 def _state_words(row: Measurement) -> str:

@@ -34,6 +34,21 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chance:
+    """The probability of one category."""
+
+    category: Category
+    share: float
+
+    @property
+    def words(self) -> str:
+        """Write it in per cent; what is neither certain nor impossible is not rounded to look so."""
+        if 0.0 < self.share < 0.005:
+            return "< 1 %"
+        return "> 99 %" if 0.995 < self.share < 1.0 else f"{100.0 * self.share:.0f} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One line of a response table."""
 
@@ -48,7 +63,7 @@ class Visit:
     from_nadir: str
     components: str
     reason: str
-    probabilities: str
+    probabilities: tuple[Chance, ...]
     flags: tuple[str, ...]
 
 
@@ -202,7 +217,12 @@ def _visit(row: Assessment) -> Visit:
         f"non-targets {row.non_target}" if row.non_target else "",
         f"new lesions: {row.new_lesions}" if row.new_lesions else "",
     ]
-    given = (("CR", row.p_cr), ("PR", row.p_pr), ("SD", row.p_sd), ("PD", row.p_pd))
+    given = (
+        (Response.CR, row.p_cr),
+        (Response.PR, row.p_pr),
+        (Response.SD, row.p_sd),
+        (Response.PD, row.p_pd),
+    )
     timepoint = "baseline" if row.is_baseline else "after progression" if row.after_progression else ""
     return Visit(
         day=row.study_date,
@@ -216,7 +236,9 @@ def _visit(row: Assessment) -> Visit:
         from_nadir=_change_words(row.change_from_nadir, row.nadir_burden),
         components=" · ".join(part for part in components if part),
         reason=row.reason or ("Baseline of this phase." if row.is_baseline else "No reason was stored."),
-        probabilities=", ".join(f"{word} {100 * p:.0f} %" for word, p in given if p is not None),
+        probabilities=tuple(
+            Chance(category=category(word), share=share) for word, share in given if share is not None
+        ),
         flags=row.flags,
     )
 

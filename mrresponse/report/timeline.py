@@ -1,52 +1,35 @@
 """The patient's course on one axis: treatment phases, responses, findings, sums of targets and markers."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from markupsafe import Markup
 
-from mrresponse.domain import Assessment, Finding, Marker, PatientResult, Response, TreatmentPhase
+from mrresponse.domain import (
+    Assessment,
+    Finding,
+    LesionRole,
+    Marker,
+    Measurement,
+    MeasurementState,
+    PatientResult,
+    Response,
+    TreatmentPhase,
+)
 from mrresponse.report import svg
+from mrresponse.report.charts import LETTER, MARGIN, Axis, Point, chart, from_zero, logarithmic, of_change
 from mrresponse.report.lesion_table import assessment_groups, burden
-from mrresponse.report.wording import COURSE, decimal
+from mrresponse.report.wording import COURSE, decimal, quantity_of, signed_percent, size_cell
 
-_MARGIN = 50.0
-_LETTER = 6.3
 _LANE = 30.0
-_CHART = 96.0
-_MOST_FINDINGS = 8
+_MOST_EVENTS = 10
 _LOG_FROM_RATIO = 20.0
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
 _SHORT = {
     Response.NON_CR_NON_PD: "non",
     Response.NON_ICR_NON_IUPD: "inon",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """The time axis of a figure."""
-
-    first: date
-    last: date
-    width: float
-
-    def x(self, day: date) -> float:
-        """Place a date."""
-        share = (day - self.first).days / max((self.last - self.first).days, 1)
-        return _MARGIN + share * (self.width - _MARGIN - 14.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One value of a curve; ``value`` is ``None`` where it could not be determined."""
-
-    day: date
-    value: float | None
-    words: str
-    is_bound: bool = False
 
 
 def timeline(result: PatientResult, *, width: float) -> Markup:
@@ -57,8 +40,9 @@ def timeline(result: PatientResult, *, width: float) -> Markup:
     span = max((max(days) - min(days)).days, 28)
     pad = timedelta(days=max(span // 40, 3))
     axis = Axis(first=min(days) - pad, last=max(days) + pad, width=width)
-    panels = [_phase_panel(result, axis), _response_panel(result, axis), _finding_panel(result, axis)]
-    panels += _burden_panels(result, axis) + _marker_panels(result.patient.markers, axis)
+    panels = [_phase_panel(result, axis), _response_panel(result, axis), _event_panel(result, axis)]
+    panels += _burden_panels(result, axis) + _lesion_panels(result, axis)
+    panels += _marker_panels(result.patient.markers, axis)
     y, drawn = 4.0, []
     for content, height in panels:
         if height:
@@ -124,11 +108,11 @@ def _phase_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
         x1, x2 = axis.x(max(start, axis.first)), axis.x(min(end, axis.last))
         inside = x2 - x1 - 12
         full = f"{number}  {phase.name}"
-        text = svg.shortened(full, int(inside / _LETTER)) if inside > 9 * _LETTER else str(number)
+        text = svg.shortened(full, int(inside / LETTER)) if inside > 9 * LETTER else str(number)
         parts.append(
             svg.element(
                 "g",
-                svg.title(f"Phase {number}: {phase.name}, {start} to {end}"),
+                svg.title(f"Phase {number}: {phase.name}, {start} to {end}{_drugs(result, phase)}"),
                 svg.element(
                     "rect",
                     x=x1 + 0.5,
@@ -139,9 +123,20 @@ def _phase_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
                     class_=f"phase p{number % 2}",
                 ),
                 svg.label(text, x1 + 6, 35, class_="phase-name"),
+                class_="tip",
             )
         )
     return Markup("").join(parts), 54.0 if phases else 0.0
+
+
+def _drugs(result: PatientResult, phase: TreatmentPhase) -> str:
+    """List what was given in a phase, for its tooltip."""
+    given = [
+        f"{row.name}{f' ({row.details})' if row.details else ''}"
+        for row in result.patient.treatments
+        if row.treatment_phase == phase.name
+    ]
+    return f": {'; '.join(given)}" if given else ""
 
 
 def leading_assessments(result: PatientResult) -> tuple[Assessment, ...]:
@@ -167,9 +162,9 @@ def _response_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
     assessed = {row.study_date: row for row in rows if not row.is_baseline}
     baselines = {row.study_date: row.treatment_phase for row in rows if row.is_baseline}
     days = sorted({*assessed, *baselines})
-    room = (axis.width - _MARGIN) / len(days)
+    room = (axis.width - MARGIN) / len(days)
     size = max(min(34.0, room - 3.0), 8.0)
-    places = spread([axis.x(day) for day in days], size + 3.0, (_MARGIN, axis.width))
+    places = spread([axis.x(day) for day in days], size + 3.0, (MARGIN, axis.width))
     parts = [svg.label(f"Response, {svg.shortened(rows[0].criterion, 40)}", 0, 12, class_="panel")]
     for y, text in ((55.0, "liver"), (78.0, "overall"), (100.0, "baseline")):
         parts.append(svg.label(text, 0, y, class_="lane"))
@@ -182,7 +177,7 @@ def _response_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
             phase = baselines[day]
             words = svg.title(f"{day}: baseline of {phase}")
             text = svg.label(f"of {numbers.get(phase, '–')}", place, 100, class_="lane", text_anchor="middle")
-            parts.append(svg.element("g", words, text))
+            parts.append(svg.element("g", words, text, class_="tip"))
         row = assessed.get(day)
         liver, overall = (row.liver_response, row.overall) if row else (None, None)
         for y, response in ((40.0, liver), (63.0, overall)):
@@ -206,6 +201,7 @@ def _response_mark(
         svg.label(
             text, x + size / 2, y + 14, text_anchor="middle", class_=f"mark-text {response_class(response)}"
         ),
+        class_="tip",
     )
 
 
@@ -238,37 +234,71 @@ def spread(places: Sequence[float], gap: float, limits: tuple[float, float]) -> 
     return moved
 
 
-def _finding_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
-    findings = sorted(result.patient.findings, key=lambda row: (row.date, row.kind, row.site))
-    if not findings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """Something that appeared or was seen on a day; ``style`` names the colour of its mark."""
+
+    day: date
+    words: str
+    style: str
+
+
+def _event_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
+    """Name new lesions and what was seen elsewhere, each at its date, the progressive ones in colour."""
+    events = sorted([*_new_lesions(result), *_findings(result)], key=lambda event: (event.day, event.words))
+    if not events:
         return Markup(""), 0.0
-    parts = [svg.label("Findings outside the measured lesions", 0, 12, class_="panel")]
+    parts = [svg.label("New lesions, and findings elsewhere", 0, 12, class_="panel")]
     y = 28.0
-    for finding in findings[:_MOST_FINDINGS]:
-        parts.append(_finding_mark(finding, axis, y))
+    for event in events[:_MOST_EVENTS]:
+        parts.append(_event_mark(event, axis, y))
         y += 17.0
-    if len(findings) > _MOST_FINDINGS:
-        parts.append(
-            svg.label(
-                f"and {len(findings) - _MOST_FINDINGS} more in the table below", _MARGIN, y, class_="tick"
-            )
-        )
+    if len(events) > _MOST_EVENTS:
+        words = f"and {len(events) - _MOST_EVENTS} more in the tables below"
+        parts.append(svg.label(words, MARGIN, y, class_="tick"))
         y += 17.0
     return Markup("").join(parts), y + 2.0
 
 
-def _finding_mark(finding: Finding, axis: Axis, y: float) -> Markup:
-    words = finding_words(finding)
-    x = axis.x(finding.date)
+def _new_lesions(result: PatientResult) -> Iterable[_Event]:
+    """Gather the lesions that a treatment phase counts as new, at the study where each was first seen."""
+    counted = {role.lesion_id for role in result.response.roles if role.role is LesionRole.NEW}
+    first: dict[str, Measurement] = {}
+    for row in sorted(result.measurements, key=lambda row: row.study_date):
+        if row.new_lesion_status is not None or row.lesion_id in counted:
+            first.setdefault(row.lesion_id, row)
+    together: dict[tuple[date, str, str], list[str]] = {}
+    for lesion_id, row in first.items():
+        status = row.new_lesion_status.value if row.new_lesion_status else "new"
+        together.setdefault((row.study_date, row.organ, status), []).append(lesion_id)
+    for (day, organ, status), lesion_ids in together.items():
+        noun = "lesion" if len(lesion_ids) == 1 else "lesions"
+        prefix = "new" if status == "new" else f"{status} new"
+        style = "new" if status in ("new", "definite") else "present"
+        yield _Event(day=day, words=f"{prefix} {noun} in the {organ}: {', '.join(lesion_ids)}", style=style)
+
+
+def _findings(result: PatientResult) -> Iterable[_Event]:
+    for finding in result.patient.findings:
+        yield _Event(day=finding.date, words=finding_words(finding), style=finding.status.value)
+
+
+def _event_mark(event: _Event, axis: Axis, y: float) -> Markup:
+    x = axis.x(event.day)
     right, left = axis.width - x - 12, x - 12
     anchor, start, room = ("start", x + 9, right) if right >= left else ("end", x - 9, left)
     return svg.element(
         "g",
-        svg.title(f"{finding.date}: {words}"),
-        svg.element(
-            "path", d=f"M{x:.1f},{y - 10:.1f}l5,5l-5,5l-5,-5Z", class_=f"finding s-{finding.status.value}"
+        svg.title(f"{event.day}: {event.words}"),
+        svg.element("path", d=f"M{x:.1f},{y - 10:.1f}l5,5l-5,5l-5,-5Z", class_=f"finding s-{event.style}"),
+        svg.label(
+            svg.shortened(event.words, int(room / 5.9)),
+            start,
+            y - 1,
+            class_=f"lane event-{event.style}",
+            text_anchor=anchor,
         ),
-        svg.label(svg.shortened(words, int(room / 5.9)), start, y - 1, class_="lane", text_anchor=anchor),
+        class_="tip",
     )
 
 
@@ -290,10 +320,16 @@ def _burden_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, floa
         name = first.criterion if len(readers) == 1 else f"{first.criterion} ({first.reader})"
         points = [_burden_point(row) for row in group]
         curves.setdefault(first.burden_unit, {}).setdefault(name, []).append(points)
-    return [
-        _chart(f"Sum of targets, {unit}", list(named.items()), axis, is_log=False)
-        for unit, named in curves.items()
-    ]
+    panels = []
+    for unit, named in curves.items():
+        highest = max((value for pieces in named.values() for value in _values(pieces)), default=1.0)
+        heading = f"Sum of targets, {unit.replace('mm2', 'mm²')}"
+        panels.append(chart(heading, list(named.items()), axis, from_zero(highest)))
+    return panels
+
+
+def _values(pieces: Iterable[Sequence[Point]]) -> Iterable[float]:
+    return (point.value for piece in pieces for point in piece if point.value is not None)
 
 
 def _burden_point(row: Assessment) -> Point:
@@ -304,6 +340,51 @@ def _burden_point(row: Assessment) -> Point:
         value=value,
         words=f"{row.study_date}, {row.criterion}, {row.treatment_phase}: {shown}",
     )
+
+
+def _lesion_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float]]:
+    """Draw the change of every lesion since it was first measured, by what the leading criterion reads."""
+    rows = leading_assessments(result)
+    if not rows:
+        return []
+    named = [
+        (lesion_id, [points])
+        for lesion_id in sorted({row.lesion_id for row in result.measurements})
+        if (points := _lesion_points(result, lesion_id, rows[0]))
+    ]
+    if not named:
+        return []
+    scale = of_change([value for _, pieces in named for value in _values(pieces)])
+    heading = "Every lesion, change since first measured"
+    return [chart(heading, named, axis, scale, named_at_end=True)]
+
+
+def _lesion_points(result: PatientResult, lesion_id: str, leading: Assessment) -> list[Point]:
+    own = sorted(
+        (row for row in result.measurements if row.lesion_id == lesion_id and row.reader == leading.reader),
+        key=lambda row: row.study_date,
+    )
+    points: list[Point] = []
+    first: float | None = None
+    for row in own:
+        quantity = quantity_of(leading.criterion, row)
+        value = 0.0 if row.state is MeasurementState.ABSENT else quantity.value(row)
+        first = first or value or None
+        change = None if first is None or value is None else 100.0 * (value / first - 1.0)
+        if first is not None:
+            size = size_cell(row, quantity)
+            shown = (
+                size
+                if value is None or row.state is not MeasurementState.MEASURED
+                else f"{size} {quantity.unit}"
+            )
+            share = "" if change is None else f" ({signed_percent(change / 100.0)})"
+            points.append(
+                Point(
+                    day=row.study_date, value=change, words=f"{row.study_date}, {lesion_id}: {shown}{share}"
+                )
+            )
+    return points
 
 
 def _marker_panels(markers: Sequence[Marker], axis: Axis) -> list[tuple[Markup, float]]:
@@ -324,87 +405,6 @@ def _marker_panels(markers: Sequence[Marker], axis: Axis) -> list[tuple[Markup, 
             for row in rows
         ]
         heading = f"{name}, {unit}{' (logarithmic)' if is_log else ''}"
-        panels.append(_chart(heading, [(name, [points])], axis, is_log=is_log))
+        scale = logarithmic(values) if is_log else from_zero(max(values))
+        panels.append(chart(heading, [(name, [points])], axis, scale))
     return panels
-
-
-def _chart(
-    heading: str, curves: Sequence[tuple[str, list[list[Point]]]], axis: Axis, *, is_log: bool
-) -> tuple[Markup, float]:
-    """Draw curves over the time axis; an undetermined value is a cross on the floor, a bound an open mark."""
-    values = [p.value for _, pieces in curves for piece in pieces for p in piece if p.value is not None]
-    ticks = _log_ticks(values) if is_log else _ticks(max(values, default=1.0))
-    low, high = ticks[0], ticks[-1]
-
-    def y(value: float) -> float:
-        share = math.log(value / low) / math.log(high / low) if is_log else (value - low) / (high - low)
-        return 24.0 + (1.0 - share) * _CHART
-
-    heading = svg.shortened(heading, int(axis.width / 7.6))
-    parts = [svg.label(heading, 0, 12, class_="panel")]
-    for tick in ticks:
-        parts.append(svg.line(_MARGIN, y(tick), axis.width - 14, y(tick), class_="rule"))
-        parts.append(svg.label(_tick_words(tick), _MARGIN - 5, y(tick) + 4, class_="tick", text_anchor="end"))
-    x = len(heading) * 7.6 + 18
-    for index, (name, pieces) in enumerate(curves):
-        if len(curves) > 1:
-            text = svg.shortened(name, 24)
-            parts.append(_dot(x, 8.0, index, is_bound=False))
-            parts.append(svg.label(text, x + 9, 12, class_="lane"))
-            x += len(text) * _LETTER + 30
-        for piece in pieces:
-            parts += _curve(piece, index, axis, y)
-    return Markup("").join(parts), 24.0 + _CHART + 18.0
-
-
-def _curve(piece: Sequence[Point], index: int, axis: Axis, y: Callable[[float], float]) -> list[Markup]:
-    parts: list[Markup] = []
-    run: list[tuple[float, float]] = []
-    marks: list[Markup] = []
-    for point in [*piece, None]:
-        if point is not None and point.value is not None:
-            place = (axis.x(point.day), y(point.value))
-            run.append(place)
-            marks.append(
-                svg.element("g", svg.title(point.words), _dot(*place, index, is_bound=point.is_bound))
-            )
-            continue
-        if len(run) > 1:
-            parts.append(svg.element("path", d=svg.path_of(run), class_=f"curve c{index % 4}"))
-        run = []
-        if point is not None:
-            cross = svg.label(
-                "×", axis.x(point.day), 24.0 + _CHART + 4, class_=f"cross c{index % 4}", text_anchor="middle"
-            )
-            marks.append(svg.element("g", svg.title(point.words), cross))
-    return parts + marks
-
-
-def _dot(x: float, y: float, index: int, *, is_bound: bool) -> Markup:
-    """Draw a mark whose shape, like its colour, belongs to its curve."""
-    style = f"dot c{index % 4}{' open' if is_bound else ''}"
-    if index % 2 == 0:
-        return svg.element("circle", cx=x, cy=y, r=3.6, class_=style)
-    return svg.element("rect", x=x - 3.3, y=y - 3.3, width=6.6, height=6.6, class_=style)
-
-
-def _ticks(highest: float) -> list[float]:
-    rough = max(highest, 1e-6) / 3.0
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= rough)
-    return [step * n for n in range(math.ceil(highest / step) + 1)] if highest > 0 else [0.0, 1.0]
-
-
-def _log_ticks(values: Sequence[float]) -> list[float]:
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    high = max(high, low + 1)
-    step = max(1, math.ceil((high - low) / 6))
-    return [10.0**power for power in range(low, high + step, step)]
-
-
-def _tick_words(value: float) -> str:
-    """Write a tick short enough for its margin."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= size:
-            return f"{value / (1e3 if letter == 'k' else size):g} {letter}"
-    return f"{value:g}"

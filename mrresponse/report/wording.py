@@ -41,6 +41,8 @@ CONTRAST_WORDS = {
     ContrastPhase.OTHER: "other contrast",
 }
 
+CONTRAST_SHORT = CONTRAST_WORDS | {ContrastPhase.OTHER: "as given"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:

@@ -6,18 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrresponse.domain import Snapshot
+from mrresponse.domain import PicturedSlice, Snapshot
 from mrresponse.errors import DataError
 from mrresponse.report import read_snapshots, write_snapshot
 from mrresponse.report.names import file_stem
 from tests.reference_course import reference_course
 
-DRAWN = [field.name for field in fields(Snapshot) if field.name != "pixels"]
+DRAWN = [field.name for field in fields(Snapshot) if field.name not in ("pixels", "subtraction")]
 
 
 def same(first: Snapshot, second: Snapshot) -> bool:
-    return np.array_equal(first.pixels, second.pixels) and all(
-        getattr(first, name) == getattr(second, name) for name in DRAWN
+    subtractions = (first.subtraction, second.subtraction)
+    both = all(one is None for one in subtractions) or np.array_equal(*subtractions)
+    return (
+        np.array_equal(first.pixels, second.pixels)
+        and both
+        and all(getattr(first, name) == getattr(second, name) for name in DRAWN)
     )
 
 
@@ -41,10 +45,10 @@ def test_same_picture_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_picture_without_anything_drawn_and_with_unequal_pixels_comes_back(tmp_path: Path) -> None:
     bare = replace(
         reference_course().snapshots[0],
-        pixels=np.arange(6, dtype=np.uint8).reshape(2, 3),
+        pixels=np.arange(6, dtype=np.uint8).reshape(1, 2, 3),
+        subtraction=None,
         spacing_mm=(2.0, 1.5),
-        outlines=(),
-        viable_outlines=(),
+        slices=(PicturedSlice(slice_index=7, step=None, offset_mm=-1.5),),
         caliper=None,
         viable_caliper=None,
     )

@@ -62,6 +62,14 @@ def test_a_new_lesion_comes_after_those_known_and_says_where_was_looked() -> Non
     assert "2024-03-10" in evidence
 
 
+def test_the_place_where_a_lesion_was_first_seen_is_followed_through_all_studies() -> None:
+    found = track(history([A], [A], [A, B], [A]), SETTINGS)
+    for one, centre in zip(found, (A.centre_mm, B.centre_mm), strict=True):
+        assert [day_seen for day_seen, _ in one.places_mm] == [day(0), day(1), day(2), day(3)]
+        for _, place in one.places_mm:
+            np.testing.assert_allclose(place, centre, atol=3.0)
+
+
 def test_a_lesion_that_a_given_mask_no_longer_has_is_absent_and_may_reappear() -> None:
     found = track(history([A, B], [A], [A, B]), SETTINGS)
     assert events(found)["L02"] == ["first", "absent", "reappeared"]
