@@ -2,7 +2,8 @@
 
 ``liver`` runs the same functions as ``mrresponse run`` on ``image_X.nii.gz`` and compares the liver with
 one label of ``label_X.nii.gz`` beside it; an image without a stated contrast is ``OTHER``. ``lesions``
-compares folders of instance masks of equal names. Cases that cannot be judged are recorded in the result
+compares folders of instance masks of equal names. ``synthetic`` runs the line on fixed sets of synthetic
+studies with known truth. Cases that cannot be judged are recorded in the result
 and give exit code 1.
 """
 
@@ -32,6 +33,8 @@ from mrresponse.geometry import canonical_grid, paste, to_canonical, to_grid_ord
 from mrresponse.nifti import read_image, read_label_map, write_label_map
 from mrresponse.pipeline import examine_images
 from mrresponse.segment import Segmenter, make_segmenter
+from mrresponse.synthetic.judging import JudgingSet
+from mrresponse.training.judge import judge_networks, summarise
 
 _log = logging.getLogger("evaluate")
 _NO_DATE = date(1900, 1, 1)
@@ -78,13 +81,27 @@ def _parser() -> argparse.ArgumentParser:
     lesions.add_argument("--least-iou", type=float, default=0.1)
     lesions.add_argument("--out", type=Path, help="JSON file; default: the terminal")
     lesions.set_defaults(evaluate=_evaluate_lesions)
+    synthetic = commands.add_parser(
+        "synthetic", help="the networks on synthetic studies that no training saw"
+    )
+    synthetic.add_argument("--set", type=JudgingSet, choices=list(JudgingSet), required=True)
+    synthetic.add_argument("--cases", type=int, default=100, help="how many of the set, in its order")
+    synthetic.add_argument("--config", type=Path, help="settings; default: those of the program")
+    synthetic.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    synthetic.add_argument("--out", type=Path, help="JSON file; default: the terminal")
+    synthetic.set_defaults(evaluate=_evaluate_synthetic)
     return parser
 
 
-def _evaluate_liver(options: argparse.Namespace) -> dict[str, Any]:
+def _settings(options: argparse.Namespace) -> Settings:
     settings = load_settings(options.config)
-    if options.device is not None:
-        settings = replace(settings, segment=replace(settings.segment, device=options.device))
+    if options.device is None:
+        return settings
+    return replace(settings, segment=replace(settings.segment, device=options.device))
+
+
+def _evaluate_liver(options: argparse.Namespace) -> dict[str, Any]:
+    settings = _settings(options)
     images = _files(options.images, "image_", "--images")
     segmenter = make_segmenter(settings.segment)
 
@@ -160,6 +177,31 @@ def _evaluate_lesions(options: argparse.Namespace) -> dict[str, Any]:
         "summary": asdict(summary),
         "dice_interval": bootstrap_interval(scores),
         "failures": failures,
+    }
+
+
+def _evaluate_synthetic(options: argparse.Namespace) -> dict[str, Any]:
+    settings = _settings(options)
+    segmenter = make_segmenter(settings.segment)
+    cases = []
+    for case in judge_networks(options.set, segmenter, settings, count=options.cases):
+        cases.append(case)
+        found, missed = len(case.lesions.matches), len(case.lesions.missed_diameters_mm)
+        false = len(case.lesions.false_positive_diameters_mm)
+        _log.info(
+            "%s: liver Dice %.3f, lesions %d found %d missed %d false",
+            case.case,
+            case.liver_dice,
+            found,
+            missed,
+            false,
+        )
+    return {
+        "set": options.set,
+        "summary": summarise(cases),
+        "cases": [asdict(case) for case in cases],
+        "model": segmenter.name,
+        "failures": [],
     }
 
 

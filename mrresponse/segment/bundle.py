@@ -15,7 +15,16 @@ from mrresponse.errors import ModelError
 from mrresponse.resources import models_folder
 
 _T = TypeVar("_T")
-_REQUIRED = ("name", "version", "architecture", "architecture_arguments", "spacing_mm", "window", "sha256")
+_REQUIRED = (
+    "name",
+    "version",
+    "architecture",
+    "architecture_arguments",
+    "spacing_mm",
+    "window",
+    "normalisation",
+    "sha256",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,8 @@ class ModelCard:
         Key of ``ARCHITECTURES`` and the keyword arguments of its constructor.
     spacing_mm, window
         Grid the network was trained on, and the largest patch it is given at once, in voxels.
+    normalisation
+        Name of the function that prepares its input, in ``mrresponse.segment.normalise``.
     sha256
         Digest of ``models/model.pt``.
     """
@@ -39,6 +50,7 @@ class ModelCard:
     architecture_arguments: Mapping[str, Any] = field(default_factory=dict)
     spacing_mm: tuple[float, float, float]
     window: tuple[int, int, int]
+    normalisation: str
     sha256: str
 
     @property
@@ -80,6 +92,7 @@ def read_model_card(model: str) -> ModelCard:
             architecture_arguments=dict(metadata["architecture_arguments"]),
             spacing_mm=_three(float(value) for value in metadata["spacing_mm"]),
             window=_three(int(value) for value in metadata["window"]),
+            normalisation=str(metadata["normalisation"]),
             sha256=str(metadata["sha256"]),
         )
     except (TypeError, ValueError) as error:

@@ -5,7 +5,7 @@ A network sees a grid of its own spacing that spans the same extent as the image
 affine: averaging where the network's voxels are larger, linear interpolation where they are smaller.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,12 @@ from mrresponse.geometry import to_canonical, to_grid_order
 from mrresponse.segment import Segmenter, SegmentSettings
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import ModelCard, read_model_card, verify_weights
-from mrresponse.segment.normalise import normalise_lesion_input, normalise_liver_input
+from mrresponse.segment.normalise import (
+    LESION_INPUTS,
+    near_liver,
+    normalise_liver_input,
+    window_lesion_input,
+)
 from mrresponse.segment.precision import PRECISIONS, autocast
 
 LESION_CHANNELS = (
@@ -109,6 +114,11 @@ def check_models(settings: SegmentSettings) -> tuple[ModelCard, ModelCard]:
                 f"{', '.join(sorted(ARCHITECTURES))}"
             )
         verify_weights(card)
+    if cards[1].normalisation not in LESION_INPUTS:
+        raise ModelError(
+            f"model '{cards[1].name}': unknown normalisation '{cards[1].normalisation}', expected one of "
+            f"{', '.join(sorted(LESION_INPUTS))}"
+        )
     resolve_device(settings.device)
     return cards
 
@@ -187,17 +197,19 @@ def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
     if not any(phase in prepared.images for phase in LESION_CHANNELS):
         return Image(voxels=np.zeros(prepared.grid.shape, dtype=np.float32), grid=prepared.grid)
     inside = prepared.liver.voxels > 0
-    channels = [_channel(prepared.images, phase, inside) for phase in LESION_CHANNELS]
+    normalise = LESION_INPUTS[network.card.normalisation]
+    channels = [
+        normalise(prepared.images[phase].voxels, inside)
+        if phase in prepared.images
+        else np.zeros(inside.shape, dtype=np.float32)
+        for phase in LESION_CHANNELS
+    ]
     channels.append(prepared.liver_probability.voxels)
     voxels = _to_network_grid(np.stack(channels), prepared.grid.spacing_mm, network.card)
+    if normalise is window_lesion_input:
+        voxels[:-1] *= near_liver(voxels[-1], network.card.spacing_mm)
     probability = _run(network, voxels)[2]
     return Image(voxels=_resize(probability[None], prepared.grid.shape)[0], grid=prepared.grid)
-
-
-def _channel(images: Mapping[ContrastPhase, Image], phase: ContrastPhase, inside: Any) -> FloatArray:
-    if phase not in images:
-        return np.zeros(inside.shape, dtype=np.float32)
-    return normalise_lesion_input(images[phase].voxels, inside)
 
 
 def _run(network: Network, voxels: FloatArray) -> FloatArray:

@@ -1,7 +1,11 @@
 """Intensity normalisation shared by training and inference."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -9,6 +13,14 @@ BODY_FRACTION = 0.10
 """Voxels above this fraction of the 99.5th percentile count as body; air and void lie below."""
 
 LESION_CLIP = (-1.0, 3.0)
+
+LESION_WINDOW = (-0.75, 1.0)
+"""Lesions differ from liver by -60 to +60 %; fat, gas and vessels beyond the window need not be told apart."""
+WINDOW_SCALE = 2.0
+
+LESION_REACH_MM = 9.0
+"""What lies farther from the liver is hidden from the lesion network."""
+NEAR_PROBABILITY = 0.3
 
 
 def normalise_liver_input(voxels: npt.ArrayLike) -> FloatArray:
@@ -42,3 +54,24 @@ def normalise_lesion_input(voxels: npt.ArrayLike, liver: npt.ArrayLike) -> Float
     if median <= 0.0:
         return np.zeros_like(image)
     return np.clip((image - median) / median, *LESION_CLIP).astype(np.float32)
+
+
+def window_lesion_input(voxels: npt.ArrayLike, liver: npt.ArrayLike) -> FloatArray:
+    """Return ``2 (x - m) / m`` within the window of -75 to +100 %, with m the median within the liver (bool mask).
+
+    An empty liver or a median of zero or less gives zeros, the value of an absent contrast phase.
+    """
+    relative = normalise_lesion_input(voxels, liver)
+    return np.asarray(np.clip(relative, *LESION_WINDOW) * WINDOW_SCALE, dtype=np.float32)
+
+
+def near_liver(probability: FloatArray, spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
+    """Return what lies within ``LESION_REACH_MM`` of the liver along every axis."""
+    reach = [2 * round(LESION_REACH_MM / step) + 1 for step in spacing_mm]
+    return np.asarray(ndimage.maximum_filter(probability, size=reach, mode="nearest") >= NEAR_PROBABILITY)
+
+
+LESION_INPUTS: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], FloatArray]] = MappingProxyType(
+    {"normalise_lesion_input": normalise_lesion_input, "window_lesion_input": window_lesion_input}
+)
+"""The normalisations a model of lesions may name; a windowed model also sees nothing far from the liver."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 
 from mrresponse.domain import Agent, ContrastPhase
-from mrresponse.segment.normalise import normalise_lesion_input
+from mrresponse.segment.normalise import near_liver, window_lesion_input
 from mrresponse.synthetic.acquisition import acquire, draw_scanner
 from mrresponse.synthetic.anatomy import draw_anatomy, liver_box, tissue_map
 from mrresponse.synthetic.contrast import (
@@ -132,12 +132,15 @@ def _example(
     images = _render_phases(tissue, instances, settings=settings, rng=rng, generator=generator)
     probability = imperfect_liver(liver, instances > 0, settings.spacing_mm, rng=rng, generator=generator)
     channels = torch.zeros((len(CHANNELS) + 1, *tissue.shape))
+    near = torch.from_numpy(near_liver(probability.numpy(), settings.spacing_mm))
     for phase, image in images.items():
-        normalised = normalise_lesion_input(image.numpy(), (probability > 0.5).numpy())
-        channels[CHANNELS.index(phase)] = torch.from_numpy(normalised)
+        windowed = window_lesion_input(image.numpy(), (probability > 0.5).numpy())
+        channels[CHANNELS.index(phase)] = torch.from_numpy(windowed) * near
     channels[-1] = probability
     classes = liver.long()
     classes[instances > 0] = 2
+    # nobody can find a lesion in what is hidden
+    classes[~near] = 0
     for axis in (0, 1):
         if rng.random() < 0.5:
             channels, classes = channels.flip(axis + 1), classes.flip(axis)

@@ -12,7 +12,7 @@ from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_argume
 from mrresponse.training.model_card import TASKS, card_text
 from mrresponse.training.settings import Stage, TrainingSettings
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Raised whenever the synthetic images change so that equal seeds give other examples."""
 
 CLASSES = {Stage.LIVER: ("outside", "liver"), Stage.LESIONS: ("outside", "liver", "focal lesion")}
@@ -20,7 +20,7 @@ INPUTS = {
     Stage.LIVER: ("any contrast phase or sequence",),
     Stage.LESIONS: ("PRE", "ART", "PVP", "DEL", "HBP", "liver probability"),
 }
-NORMALISATION = {Stage.LIVER: "normalise_liver_input", Stage.LESIONS: "normalise_lesion_input"}
+NORMALISATION = {Stage.LIVER: "normalise_liver_input", Stage.LESIONS: "window_lesion_input"}
 
 
 def write_bundle(

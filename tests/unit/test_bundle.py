@@ -30,6 +30,7 @@ def write_metadata(folder: Path, **changes: object) -> None:
         "architecture_arguments": {"spatial_dims": 3},
         "spacing_mm": [3.0, 3.0, 3.0],
         "window": [128, 112, 64],
+        "normalisation": "normalise_liver_input",
         "sha256": hashlib.sha256(WEIGHTS).hexdigest(),
     }
     metadata.update(changes)

@@ -53,6 +53,7 @@ def make_model(
         "architecture_arguments": arguments,
         "spacing_mm": [3.0, 3.0, 3.0],
         "window": window,
+        "normalisation": "window_lesion_input",
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
     metadata.update(changes)
@@ -177,6 +178,38 @@ def test_an_unknown_architecture_is_refused(tmp_path: Path, lesion_model: Path) 
     settings = replace(FLOAT32, liver_model=str(folder), lesion_model=str(lesion_model))
     with pytest.raises(ModelError, match="unknown architecture 'oracle'"):
         check_models(settings)
+
+
+def test_a_lesion_model_of_an_unknown_normalisation_is_refused(tmp_path: Path, liver_model: Path) -> None:
+    folder = make_model(
+        tmp_path / "odd", channels=6, classes=3, window=(32, 32, 16), normalisation="normalise_me"
+    )
+    settings = replace(FLOAT32, liver_model=str(liver_model), lesion_model=str(folder))
+    with pytest.raises(ModelError, match="unknown normalisation 'normalise_me'"):
+        check_models(settings)
+
+
+def test_what_lies_far_from_the_liver_does_not_matter_to_the_lesion_network(lesion_model: Path) -> None:
+    network = load_network(read_model_card(str(lesion_model)), FLOAT32)
+    image = noise_image((32, 16, 8), (3.0, 3.0, 3.0))
+    liver = np.zeros(image.grid.shape, np.uint16)
+    liver[:8] = 1
+    prepared = PreparedStudy(
+        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
+        grid=image.grid,
+        native_grid=image.grid,
+        crop_start=(0, 0, 0),
+        images={ContrastPhase.ARTERIAL: image},
+        reference=ContrastPhase.ARTERIAL,
+        liver=LabelMap(voxels=liver, grid=image.grid),
+        liver_probability=replace(image, voxels=liver.astype(np.float32)),
+    )
+    changed = image.voxels.copy()
+    changed[12:] *= 3  # 12 mm from the liver
+    other = replace(prepared, images={ContrastPhase.ARTERIAL: replace(image, voxels=changed)})
+    np.testing.assert_array_equal(
+        lesion_probability(network, prepared).voxels, lesion_probability(network, other).voxels
+    )
 
 
 @pytest.mark.parametrize(("key", "value"), [("overlap", 1.0), ("overlap", -0.1), ("precision", "half")])

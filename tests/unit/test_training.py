@@ -11,7 +11,12 @@ from torch import nn
 from mrresponse.errors import ConfigError
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import read_model_card, verify_weights
-from mrresponse.segment.normalise import normalise_lesion_input, normalise_liver_input
+from mrresponse.segment.normalise import (
+    near_liver,
+    normalise_lesion_input,
+    normalise_liver_input,
+    window_lesion_input,
+)
 from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import (
@@ -185,7 +190,7 @@ def test_lesion_examples_have_six_channels_and_three_classes() -> None:
     stream = lesion_examples(settings, seed=3, batch=1)
     images, classes = zip(*(next(stream) for _ in range(3)), strict=True)
     assert images[0].shape == (1, 6, 24, 24, 16)
-    assert all(float(image.min()) >= -1 and float(image.max()) <= 3 for image in images)
+    assert all(float(image.min()) >= -1.5 and float(image.max()) <= 2 for image in images)
     assert {int(value) for c in classes for value in c.unique()} == {0, 1, 2}
 
 
@@ -234,6 +239,19 @@ def test_lesion_input_is_relative_to_the_liver_and_clipped() -> None:
     liver = np.array([[[True, False, False, False]]])
     assert normalise_lesion_input(image, liver).ravel().tolist() == pytest.approx([0.0, 0.5, 3.0, -1.0])
     assert not normalise_lesion_input(image, np.zeros_like(liver)).any()
+
+
+def test_the_lesion_window_is_twice_the_relative_contrast() -> None:
+    image = np.array([[[100.0, 150.0, 900.0, 0.0]]], dtype=np.float32)
+    liver = np.array([[[True, False, False, False]]])
+    assert window_lesion_input(image, liver).ravel().tolist() == pytest.approx([0.0, 1.0, 2.0, -1.5])
+
+
+def test_near_the_liver_is_within_nine_millimetres() -> None:
+    probability = np.zeros((21, 21, 21), dtype=np.float32)
+    probability[10, 10, 10] = 1.0
+    near = near_liver(probability, (1.0, 3.0, 9.0))
+    assert near.sum() == 19 * 7 * 3
 
 
 def test_lesions_are_matched_by_overlap() -> None:

@@ -1,0 +1,127 @@
+"""The synthetic sets on which networks are judged: fixed before a training, never eased after it.
+
+Every case is one study of the ``standard`` size, rendered by the phantom (:mod:`mrresponse.synthetic.render`), whose
+lesions, noise and motion are drawn by other code than that of the training examples. Seeds lie far from those of
+training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import TypeVar
+
+import numpy as np
+
+from mrresponse.domain import Agent
+from mrresponse.synthetic.anatomy import Lobe
+from mrresponse.synthetic.catalogue import SCENARIOS
+from mrresponse.synthetic.pathology import LesionSubtype
+from mrresponse.synthetic.placement import place_patient
+from mrresponse.synthetic.plans import (
+    BENIGN,
+    EXTRACELLULAR_PHASES,
+    GADOXETATE_PHASES,
+    LesionPlan,
+    LesionSize,
+    PatientPlan,
+    StudyPlan,
+)
+from mrresponse.synthetic.render import RenderedStudy, render_study
+from mrresponse.synthetic.study_geometry import SIZES
+from mrresponse.synthetic.tissues import Tissue
+
+_Choice = TypeVar("_Choice")
+
+FIRST_SEED = 910_000_000
+SIZE = "standard"
+_DAY = date(2024, 1, 15)
+# counts and sizes: section "Pathology" of the generator's specification; larger masses find no room beside others
+_COUNTS = ((0, 0.20), (1, 0.40), (2, 0.14), (3, 0.14), (4, 0.06), (6, 0.06))
+_MEDIAN_MM, _SIGMA, _SMALLEST_MM, _LARGEST_MM = 22.0, 0.65, 6.0, 70.0
+_SUBTYPES = (
+    (LesionSubtype.HCC, 0.66),
+    (LesionSubtype.HCC_WEAK, 0.16),
+    (LesionSubtype.HCC_UPTAKE, 0.08),
+    (LesionSubtype.METASTASIS, 0.10),
+)
+
+
+class JudgingSet(StrEnum):
+    """Which question a set answers."""
+
+    UNSEEN = "unseen"
+    """Lesions of all sizes in plain and cirrhotic livers: how much is found, how well is it outlined."""
+    BENIGN = "benign"
+    """N1-N4: livers without a malignant lesion. Whatever is found is a false alarm, save a cyst or haemangioma."""
+    STRESS = "stress"
+    """Q1-Q6 and M1-M4, follow-up study: damaged images and missing phases. Are bad results flagged?"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JudgingCase:
+    """One study with its truth; ``name`` tells the kind and the number within the set."""
+
+    name: str
+    study: RenderedStudy
+    benign_labels: tuple[int, ...]
+    """Instance labels of cysts and haemangiomas, in the order of ``study.lesions`` counted from 1."""
+
+
+def judging_cases(which: JudgingSet, *, count: int) -> Iterator[JudgingCase]:
+    """Render the first ``count`` cases of a set; case ``n`` is the same whatever ``count`` is."""
+    for number in range(count):
+        seed = FIRST_SEED + list(JudgingSet).index(which) * 1_000_000 + number
+        plan, visit = _plan(which, number, seed)
+        patient = place_patient(plan, seed=seed)
+        study = render_study(patient, visit, size=SIZES[SIZE], seed=seed)
+        benign = tuple(
+            label
+            for label, lesion in enumerate(study.lesions, start=1)
+            if lesion.placed.plan.subtype in BENIGN
+        )
+        yield JudgingCase(name=f"{plan.patient_id}-{number}", study=study, benign_labels=benign)
+
+
+def _plan(which: JudgingSet, number: int, seed: int) -> tuple[PatientPlan, int]:
+    """Return the plan of a case and the number of the study that is judged."""
+    if which is JudgingSet.UNSEEN:
+        return _unseen_patient(np.random.default_rng([seed, 83])), 0
+    prefixes = "N" if which is JudgingSet.BENIGN else "QM"
+    names = [name for name in SCENARIOS if name[0] in prefixes and name[1:].isdigit()]
+    patient = SCENARIOS[names[number % len(names)]].patients[0]
+    return patient, len(patient.studies) - 1
+
+
+def _unseen_patient(rng: np.random.Generator) -> PatientPlan:
+    agent = Agent.GADOXETATE if rng.random() < 0.5 else Agent.EXTRACELLULAR
+    phases = GADOXETATE_PHASES if agent is Agent.GADOXETATE else EXTRACELLULAR_PHASES
+    count = int(_drawn(_COUNTS, rng))
+    # a crowd of large masses has no room in a liver: the more lesions, the smaller the largest
+    limit = _LARGEST_MM if count < 3 else _LARGEST_MM / 2
+    return PatientPlan(
+        patient_id="unseen",
+        studies=(StudyPlan(study_date=_DAY, agent=agent, contrast_phases=phases),),
+        lesions=tuple(_lesion(index, limit, rng) for index in range(count)),
+        cirrhotic=bool(rng.random() < 0.5),
+        snapped=False,
+    )
+
+
+def _lesion(index: int, largest_mm: float, rng: np.random.Generator) -> LesionPlan:
+    whole = float(np.clip(np.exp(rng.normal(np.log(_MEDIAN_MM), _SIGMA)), _SMALLEST_MM, largest_mm))
+    alive = 1.0
+    if rng.random() < 0.4:
+        alive = 0.0 if rng.random() < 0.375 else float(rng.uniform(0.4, 0.9))
+    return LesionPlan(
+        identity=str(index),
+        lobe=Lobe.RIGHT if rng.random() < 0.7 else Lobe.LEFT,
+        sizes=(LesionSize(whole_mm=round(whole, 1), viable_mm=round(whole * alive, 1)),),
+        subtype=_drawn(_SUBTYPES, rng),
+        aspect=(round(float(rng.uniform(0.75, 1.0)), 2), round(float(rng.uniform(0.75, 1.0)), 2)),
+        remnant=Tissue.HAEMORRHAGE if rng.random() < 0.25 else Tissue.NECROSIS,
+    )
+
+
+def _drawn(shares: tuple[tuple[_Choice, float], ...], rng: np.random.Generator) -> _Choice:
+    return shares[int(rng.choice(len(shares), p=[share for _, share in shares]))][0]

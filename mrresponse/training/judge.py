@@ -1,0 +1,142 @@
+"""Judge the whole line with its networks on synthetic studies: livers, lesions, false alarms, and the flags."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrresponse.config import Settings
+from mrresponse.domain import BoolArray, Image, LabelArray, Series, Study
+from mrresponse.errors import DataError
+from mrresponse.evaluate import (
+    LesionComparison,
+    bootstrap_interval,
+    compare_lesions,
+    dice,
+    summarise_lesions,
+    surface_dice,
+)
+from mrresponse.geometry import canonical_grid, paste
+from mrresponse.pipeline import examine_images
+from mrresponse.quality import REVIEW_CODES
+from mrresponse.segment import Segmenter
+from mrresponse.synthetic.judging import JudgingCase, JudgingSet, judging_cases
+from mrresponse.synthetic.render import RenderedStudy
+
+LEAST_MM = 10.0
+"""Lesions from this diameter count for the sensitivity; smaller ones are seldom followed."""
+
+POOR_LIVER_DICE = 0.8
+"""A liver below this is what the quality flags are to catch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedCase:
+    """What the line made of one study."""
+
+    case: str
+    liver_dice: float
+    liver_surface_dice_2mm: float
+    lesion_dice: float | None
+    """Overlap of all lesion voxels; ``None`` where there is no lesion and none was found."""
+    lesions: LesionComparison
+    flags: tuple[str, ...]
+
+
+def judge_networks(
+    which: JudgingSet, segmenter: Segmenter, settings: Settings, *, count: int
+) -> Iterator[JudgedCase]:
+    """Run the line on the first ``count`` cases of a judging set."""
+    for case in judging_cases(which, count=count):
+        yield _judge(case, segmenter, settings)
+
+
+def summarise(cases: Sequence[JudgedCase]) -> dict[str, Any]:
+    """Return the figures of a set; intervals are 95 % bootstrap intervals of a mean over cases."""
+    comparisons = [case.lesions for case in cases]
+    livers = [case.liver_dice for case in cases]
+    matches = [m for one in comparisons for m in one.matches if m.reference_diameter_mm >= LEAST_MM]
+    missed = sum(mm >= LEAST_MM for one in comparisons for mm in one.missed_diameters_mm)
+    false = [len(one.false_positive_diameters_mm) for one in comparisons]
+    overlaps = [match.dice for match in matches]
+    errors = [abs(match.diameter_error_mm) for match in matches]
+    return {
+        "cases": len(cases),
+        "liver_dice_mean": float(np.mean(livers)),
+        "liver_dice_interval": bootstrap_interval(livers),
+        "liver_dice_worst": float(np.min(livers)),
+        "lesions_of_10_mm": len(matches) + missed,
+        "sensitivity_10_mm": len(matches) / (len(matches) + missed) if matches or missed else None,
+        "false_positives_per_scan": float(np.mean(false)),
+        "false_positives_interval": bootstrap_interval([float(number) for number in false]),
+        "matched_lesion_dice_mean": float(np.mean(overlaps)) if overlaps else None,
+        "diameter_error_median_mm": float(np.median(errors)) if errors else None,
+        "diameter_error_p95_mm": float(np.percentile(errors, 95)) if errors else None,
+        "by_size": asdict(summarise_lesions(comparisons))["sensitivity_by_size"],
+        "review_share": float(np.mean([_hits(case) > 0 for case in cases])),
+        "review_auroc": auroc([_hits(case) for case in cases], [mean < POOR_LIVER_DICE for mean in livers]),
+        "livers_below_0.8": sum(mean < POOR_LIVER_DICE for mean in livers),
+    }
+
+
+def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
+    """Return the chance that a positive case has the higher score (ties count half); ``None`` without both kinds."""
+    yes = np.array([score for score, is_yes in zip(scores, positive, strict=True) if is_yes])
+    no = np.array([score for score, is_yes in zip(scores, positive, strict=True) if not is_yes])
+    if not yes.size or not no.size:
+        return None
+    above, equal = yes[:, None] > no[None], yes[:, None] == no[None]
+    return float(above.mean() + 0.5 * equal.mean())
+
+
+def _hits(case: JudgedCase) -> int:
+    return sum(flag in REVIEW_CODES for flag in case.flags)
+
+
+def _judge(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> JudgedCase:
+    rendered = case.study
+    truth = _instances(rendered)
+    try:
+        liver, lesions, flags = _found(rendered, segmenter, settings)
+    except DataError as error:
+        # no liver at all is a result, the worst one
+        liver, lesions, flags = np.zeros_like(rendered.liver), np.zeros_like(truth), (error.code,)
+    spacing = rendered.grid.spacing_mm
+    return JudgedCase(
+        case=case.name,
+        liver_dice=dice(liver, rendered.liver) or 0.0,
+        liver_surface_dice_2mm=surface_dice(liver, rendered.liver, spacing, tolerance_mm=2.0) or 0.0,
+        lesion_dice=dice(lesions > 0, truth > 0),
+        lesions=compare_lesions(lesions, truth, spacing, voxel_volume_ml=rendered.grid.voxel_volume_ml),
+        flags=flags,
+    )
+
+
+def _found(
+    rendered: RenderedStudy, segmenter: Segmenter, settings: Settings
+) -> tuple[BoolArray, LabelArray, tuple[str, ...]]:
+    """Run the line; return liver, lesion instances and flag codes on the grid of the images."""
+    images = {
+        phase: Image(voxels=voxels.astype(np.float32), grid=rendered.grid)
+        for phase, voxels in rendered.images.items()
+    }
+    series = tuple(
+        Series(path=Path(phase.value), contrast_phase=phase, phase_reason="stated", agent=rendered.plan.agent)
+        for phase in images
+    )
+    study = Study(patient_id="case", study_date=rendered.plan.study_date, series=series)
+    examined = examine_images(study, images, segmenter, settings)
+    prepared = examined.prepared
+    full = canonical_grid(prepared.native_grid)
+    liver = paste(prepared.liver, prepared.crop_start, full).voxels > 0
+    lesions = paste(examined.lesion_map.labels, prepared.crop_start, full).voxels
+    return liver, lesions, tuple(flag.code for flag in examined.flags)
+
+
+def _instances(rendered: RenderedStudy) -> LabelArray:
+    labels = np.zeros(rendered.grid.shape, dtype=np.uint16)
+    for label, lesion in enumerate(rendered.lesions, start=1):
+        labels[lesion.whole_mask] = label
+    return labels
