@@ -210,6 +210,34 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[list[str], typer.Option("--to", help="Format; give it again for more than one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to. Default: export in the run folder.")
+    ] = None,
+    study: Annotated[
+        str, typer.Option("--study", help="Study identifier, for formats that carry one.")
+    ] = "MRRESPONSE",
+) -> None:
+    """Write the results in other formats, each into a folder of its name."""
+    from mrresponse.numbers import finished_run
+    from mrresponse.report import EXPORTERS
+    from mrresponse.store import RunFolder
+
+    unknown = [name for name in to if name not in EXPORTERS]
+    if unknown:
+        raise ConfigError(f"--to: unknown format {unknown[0]!r}; known: {', '.join(EXPORTERS)}")
+    run_folder = RunFolder.open(folder)
+    finished = finished_run(run_folder, study_id=study)
+    for name in dict.fromkeys(to):
+        target = (out or folder / "export") / name
+        EXPORTERS[name](finished, target)
+        _print(f"{name}: {target}")
+    _finish(finished.failures, show_paths=False)
+
+
+@app.command()
 def phantom(
     scenario: Annotated[str, typer.Option("--scenario", help="Name of a scenario, or 'list' to see them.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for data/ and truth/.")] = None,

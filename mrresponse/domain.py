@@ -661,6 +661,35 @@ class RoleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """What one lesion gives to one assessment: a row of the tidy lesion table.
+
+    ``value`` is what the criterion reads, in ``unit``; a missing one is ``None`` and ``note`` says why. ``is_normal``
+    is a lesion that is gone, or a node of normal size.
+    """
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    reader: str
+    study_date: date
+    lesion_id: str
+    role: LesionRole
+    is_baseline: bool = False
+    organ: str = "liver"
+    is_node: bool = False
+    quantity: str
+    value: float | None = None
+    unit: str
+    note: str = ""
+    is_normal: bool = False
+    is_viable_part: bool = False
+    state: MeasurementState | None = None
+    new_lesion_status: NewLesionStatus | None = None
+    source: MeasurementSource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseSummary:
     """One row of ``phases.csv``: a treatment phase under one criterion, on the liver's or the overall response."""
 

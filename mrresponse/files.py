@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -11,11 +12,20 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> 
     A reader sees the old file or the new one, never a part; the folder is made where it is absent. `mode` is that of
     the new file, for files that only their owner may read; by default it is what the process's mask allows.
     """
+
+    def write(file: Path) -> None:
+        file.write_bytes(content)
+
+    replace_atomically(path, write, mode=mode)
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object], *, mode: int | None = None) -> None:
+    """Let `write` fill a temporary file beside `path` and move it there, for libraries that write files themselves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        write(Path(temporary))
         os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
         os.replace(temporary, path)
     except BaseException:

@@ -1,12 +1,25 @@
-"""The numbers half of the line, from stored rows to responses; no image is read and no network is loaded."""
+"""The numbers half of the line, from stored rows to responses and exports; no image is read, no network is loaded."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from mrresponse.domain import Failure, Outcome, PatientResult
-from mrresponse.errors import DataError
-from mrresponse.respond import RespondSettings, respond
+from mrresponse.domain import (
+    Contribution,
+    Failure,
+    Finding,
+    Marker,
+    Measurement,
+    Outcome,
+    PatientResult,
+    StudyRecord,
+    Treatment,
+)
+from mrresponse.errors import ConfigError, DataError
+from mrresponse.report.run import FinishedRun
+from mrresponse.respond import RespondSettings, contributions, respond, settings_id
+from mrresponse.store import PatientRow, RunFolder, patient_row
+from mrresponse.tables import Table
 
 _log = logging.getLogger(__name__)
 
@@ -37,3 +50,67 @@ def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -
             )
         else:
             yield replace(result, response=response)
+
+
+def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
+    """Read a run folder back for exporting, with what every lesion gave to every assessment.
+
+    Raises
+    ------
+    ConfigError
+        Nothing was assessed yet, or it was with other settings than those of ``run.json``.
+    DataError
+        A table is missing or holds a value that cannot be read.
+    """
+    settings = folder.info().settings.respond
+    results, failures = folder.read()
+    if not any(result.response.assessments for result in results):
+        raise ConfigError(
+            "DIR: no assessments in this folder, expected a run; `mrresponse respond DIR` makes them"
+        )
+    tables = folder.tables()
+    return FinishedRun(
+        results=results,
+        failures=failures,
+        contributions=tuple(row for result in results for row in _contributions(result, settings)),
+        tables=(*_given_tables(results), *tables),
+        record=folder.record(),
+        folder=folder.path,
+        study_id=study_id,
+    )
+
+
+def _contributions(result: PatientResult, settings: RespondSettings) -> Sequence[Contribution]:
+    expected = settings_id(settings)
+    made_with = {row.settings_id for row in result.response.assessments} - {expected}
+    if made_with:
+        raise ConfigError(
+            f"DIR: {result.patient.patient_id} was assessed with settings {made_with.pop()}, those of run.json are "
+            f"{expected}; `mrresponse respond DIR` assesses again"
+        )
+    return contributions(result.patient, result.studies, result.measurements, result.response, settings)
+
+
+def _given_tables(results: Sequence[PatientResult]) -> tuple[Table, ...]:
+    """Return what was measured and given, as it was understood: typed tables may have left parts to be inferred."""
+    patients = [result.patient for result in results]
+    return (
+        Table(
+            name="measurements",
+            row_type=Measurement,
+            rows=tuple(row for result in results for row in result.measurements),
+        ),
+        Table(
+            name="studies",
+            row_type=StudyRecord,
+            rows=tuple(row for result in results for row in result.studies),
+        ),
+        Table(
+            name="treatments",
+            row_type=Treatment,
+            rows=tuple(row for one in patients for row in one.treatments),
+        ),
+        Table(name="findings", row_type=Finding, rows=tuple(row for one in patients for row in one.findings)),
+        Table(name="markers", row_type=Marker, rows=tuple(row for one in patients for row in one.markers)),
+        Table(name="patients", row_type=PatientRow, rows=tuple(map(patient_row, patients))),
+    )

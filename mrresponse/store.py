@@ -45,7 +45,7 @@ from mrresponse.domain import (
 from mrresponse.edits import OVERRIDES, read_edits, with_edits
 from mrresponse.errors import ConfigError
 from mrresponse.files import write_atomically
-from mrresponse.tables import read_rows, write_rows
+from mrresponse.tables import Table, read_rows, write_rows
 
 
 class _OfPatient(Protocol):
@@ -306,6 +306,31 @@ class RunFolder:
         of_tables = tuple(replace(one, step="response") for one in numbers.failures)
         return tuple(results), (*of_tables, *failures)
 
+    def tables(self) -> tuple[Table, ...]:
+        """Read every table that the folder has, as typed rows.
+
+        Raises
+        ------
+        DataError
+            A table holds a value that cannot be read.
+        """
+        return tuple(
+            Table(
+                name=name.removesuffix(".csv"), row_type=row_type, rows=read_rows(self.path / name, row_type)
+            )
+            for name, row_type in table_types().items()
+            if (self.path / name).is_file()
+        )
+
+    def record(self) -> Mapping[str, Any]:
+        """Return ``run.json`` as it is; where there is none, the settings and version of now."""
+        info = self.info()
+        file = self.path / "run.json"
+        if file.is_file():
+            kept: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return kept
+        return {"version": __version__, "settings": as_mapping(info.settings)}
+
     def info(self) -> RunInfo:
         """Read what produced this folder; the defaults where it holds only typed tables.
 
@@ -335,7 +360,7 @@ class RunFolder:
         self._write_rows("treatments.csv", (row for one in patients for row in one.treatments), Treatment)
         self._write_rows("findings.csv", (row for one in patients for row in one.findings), Finding)
         self._write_rows("markers.csv", (row for one in patients for row in one.markers), Marker)
-        self._write_rows("patients.csv", map(_patient_row, patients), PatientRow)
+        self._write_rows("patients.csv", map(patient_row, patients), PatientRow)
 
     def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
         write_rows(self.path / name, rows, row_type)
@@ -347,6 +372,24 @@ class RunFolder:
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         write_atomically(self.path / name, f"{text}\n".encode())
+
+
+def table_types() -> Mapping[str, type]:
+    """Return the row type of every table with fixed columns, by file name; ``lesion_table.csv`` is for eyes only."""
+    from mrresponse.respond import CohortRow
+
+    return {
+        "assessments.csv": Assessment,
+        "phases.csv": PhaseSummary,
+        "roles.csv": RoleRecord,
+        "treatment_phases.csv": TreatmentPhase,
+        "marker_responses.csv": MarkerSummary,
+        "cohort.csv": CohortRow,
+        "tracks.csv": TrackRow,
+        "flags.csv": Flag,
+        "failures.csv": FailureRow,
+        "audit.csv": AuditRow,
+    }
 
 
 def run_info(settings: Settings, masks: Path | None) -> RunInfo:
@@ -408,7 +451,8 @@ def _library_versions() -> dict[str, str]:
     return found
 
 
-def _patient_row(patient: Patient) -> PatientRow:
+def patient_row(patient: Patient) -> PatientRow:
+    """Return the row of ``patients.csv`` of a patient."""
     return PatientRow(
         patient_id=patient.patient_id,
         death_date=patient.death_date,

@@ -38,13 +38,32 @@ _EMPTY_PART = r"\-"
 _SHOWN_CHARACTERS = 40
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of one type under the name of their file, without its ending."""
+
+    name: str
+    row_type: type
+    rows: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypedColumn:
+    """One column for formats with types; ``kind`` is that of its values, ``None`` among them is missing."""
+
+    name: str
+    kind: type
+    values: tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """How one kind of value is written, read, and described in a message."""
+    """How one kind of value is written, read, and described in a message; ``kind`` is what typed formats hold."""
 
     write: Callable[[Any], str]
     read: Callable[[str], Any]
     expected: str
+    kind: type = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,21 @@ def format_rows(rows: Iterable[object], row_type: type) -> str:
     lines = [_line([column.name for column in columns])]
     lines += [_line([_written(row, column) for column in columns]) for row in rows]
     return "".join(lines)
+
+
+def typed_columns(table: Table) -> tuple[TypedColumn, ...]:
+    """Return a table by column: numbers, dates and booleans as they are, everything else as its text in a CSV file.
+
+    Text is not guarded against spreadsheets here: that is for the format that is written.
+    """
+    return tuple(
+        TypedColumn(
+            name=column.name,
+            kind=column.codec.kind,
+            values=tuple(_typed(_value(row, column), column.codec) for row in table.rows),
+        )
+        for column in _columns(table.row_type)
+    )
 
 
 def read_rows(path: Path, row_type: type[T]) -> tuple[T, ...]:
@@ -249,12 +283,23 @@ def _assembled(parts: Mapping[tuple[str | int, ...], Any], kind: Any, name: str)
 
 
 def _written(row: object, column: _Column) -> str:
+    value = _value(row, column)
+    return "" if value is None else column.codec.write(value)
+
+
+def _typed(value: Any, codec: _Codec) -> Any:
+    if value is None or codec.kind is not str:
+        return value
+    return _unguarded(codec.write(value)) or None
+
+
+def _value(row: object, column: _Column) -> Any:
     value: Any = getattr(row, column.field)
     for part in column.part:
         if value is None:
             break
         value = value[part] if isinstance(part, int) else getattr(value, part)
-    return "" if value is None else column.codec.write(value)
+    return value
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -397,13 +442,13 @@ def _read_datetime(cell: str) -> datetime:
 _TEXT = _Codec(_guarded, str, "text")
 # A text inside a tuple: the cell as a whole is guarded.
 _PART = _Codec(str, str, "text")
-_FLOAT = _Codec(_format_float, _read_float, "a number with a dot as decimal sign")
+_FLOAT = _Codec(_format_float, _read_float, "a number with a dot as decimal sign", float)
 _CODECS: Mapping[Any, _Codec] = {
     str: _TEXT,
     float: _FLOAT,
-    int: _Codec(str, _read_int, "a whole number"),
-    bool: _Codec(lambda value: "true" if value else "false", _read_bool, "true or false"),
-    date: _Codec(date.isoformat, _read_date, "a date YYYY-MM-DD"),
-    datetime: _Codec(datetime.isoformat, _read_datetime, "a date and time YYYY-MM-DDThh:mm:ss"),
+    int: _Codec(str, _read_int, "a whole number", int),
+    bool: _Codec(lambda value: "true" if value else "false", _read_bool, "true or false", bool),
+    date: _Codec(date.isoformat, _read_date, "a date YYYY-MM-DD", date),
+    datetime: _Codec(datetime.isoformat, _read_datetime, "a date and time YYYY-MM-DDThh:mm:ss", datetime),
     Path: _Codec(lambda path: _guarded(path.as_posix()), Path, "a path"),
 }

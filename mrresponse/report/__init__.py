@@ -1,17 +1,21 @@
 """Tables and pages that people read; formats and rounds, decides nothing clinical."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from mrresponse.domain import Failure, Outcome, PatientResult
 from mrresponse.report.html import PatientSummary, patient_page, summarise, write_index, write_report
 from mrresponse.report.lesion_table import LesionTableRow, lesion_table, write_lesion_table
 from mrresponse.report.response_table import response_table
+from mrresponse.report.run import Exporter, FinishedRun
 from mrresponse.report.snapshots import read_snapshots, write_snapshot
+from mrresponse.report.tidy import export_csv, export_parquet
+from mrresponse.report.workbook import export_workbook
 
 __all__ = [
     "EXPORTERS",
+    "Exporter",
+    "FinishedRun",
     "LesionTableRow",
     "PatientSummary",
     "lesion_table",
@@ -26,22 +30,19 @@ __all__ = [
 ]
 
 
-def _export_csv(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Write ``lesion_table.csv`` into a run folder."""
-    rows = lesion_table(outcome for outcome in outcomes if isinstance(outcome, PatientResult))
-    write_lesion_table(folder / "lesion_table.csv", rows)
+def _export_html(run: FinishedRun, folder: Path) -> None:
+    """Write the pages and their index."""
+    for result in run.results:
+        write_report(result, folder)
+    write_index([summarise(result) for result in run.results], folder, failures=run.failures)
 
 
-def _export_html(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Write the pages and their index into the ``report`` folder of a run folder."""
-    results = [outcome for outcome in outcomes if isinstance(outcome, PatientResult)]
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-    for result in results:
-        write_report(result, folder / "report")
-    write_index([summarise(result) for result in results], folder / "report", failures=failures)
-
-
-EXPORTERS: Mapping[str, Callable[[Sequence[Outcome], Path], None]] = MappingProxyType(
-    {"csv": _export_csv, "html": _export_html}
+EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
+    {
+        "csv": export_csv,
+        "parquet": export_parquet,
+        "xlsx": export_workbook,
+        "html": _export_html,
+    }
 )
-"""Formats by name; each takes the outcomes of a run and its folder."""
+"""Formats by name; each writes a finished run into a folder of its own. A new format is one more entry."""

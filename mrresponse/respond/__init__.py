@@ -18,6 +18,7 @@ from mrresponse.respond.cohort import (
     swimmer,
     waterfall,
 )
+from mrresponse.respond.contributions import contributions
 from mrresponse.respond.criteria import (
     CRITERIA,
     EASL,
@@ -63,6 +64,7 @@ __all__ = [
     "best_overall_response",
     "cohort_rows",
     "confirmed_best_overall_response",
+    "contributions",
     "decide_target",
     "depth_of_response",
     "exact_interval",

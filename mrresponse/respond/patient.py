@@ -11,7 +11,6 @@ from mrresponse.domain import (
     LesionRole,
     MarkerSummary,
     Measurement,
-    MeasurementSource,
     Override,
     Patient,
     PhaseSummary,
@@ -43,6 +42,7 @@ from mrresponse.respond.timeline import (
     is_evaluable,
     reader_visits,
     select_baseline,
+    source_of,
     treatment_phases,
 )
 
@@ -99,15 +99,13 @@ def respond(
     results: list[_PhaseResult] = []
     for reader in readers:
         visits = reader_visits(patient, studies, measurements, reader, settings)
-        sources = {m.source for m in measurements if m.reader == reader}
-        source = next((kind for kind in MeasurementSource if kind in sources), MeasurementSource.NETWORK)
         context = Context(
             patient=patient,
             reader=reader,
             settings=settings,
             settings_id=run_id,
             visits=visits,
-            source=source,
+            source=source_of(measurements, reader),
             markers=series,
             marker_summaries=markers,
         )

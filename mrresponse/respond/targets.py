@@ -52,7 +52,7 @@ def begin(
     targets: Sequence[str], baseline: Visit, criterion: Criterion, settings: RespondSettings
 ) -> TargetState:
     """Return the state at baseline."""
-    values = _values(targets, baseline, criterion, settings)
+    values = target_values(targets, baseline, criterion, settings)
     start = _sum(values)
     return TargetState(
         baseline=start,
@@ -66,7 +66,7 @@ def judge(
     state: TargetState, targets: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> Judged:
     """Return the target response of a visit from it and the visits before it."""
-    values = _values(targets, visit, criterion, settings)
+    values = target_values(targets, visit, criterion, settings)
     evidence = _evidence(values, visit, state, criterion)
     if state.had_response and settings.partial_response is PartialResponse.SUSTAINED:
         evidence = replace(evidence, is_sustained=True)
@@ -98,9 +98,10 @@ def accept(state: TargetState, judged: Judged) -> None:
     state.previous = response
 
 
-def _values(
+def target_values(
     targets: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> dict[str, LesionValue]:
+    """Return what each target contributes to the sum of a visit; merged ones count with their parent."""
     if visit.unread:
         unread = LesionValue(None, visit.unread)
         return dict.fromkeys(targets, unread)

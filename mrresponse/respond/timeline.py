@@ -76,6 +76,12 @@ def treatment_phases(patient: Patient) -> tuple[TreatmentPhase, ...]:
     )
 
 
+def source_of(measurements: Sequence[Measurement], reader: str) -> MeasurementSource:
+    """Return where a reader's numbers come from, the least certain source first where they are mixed."""
+    sources = {m.source for m in measurements if m.reader == reader}
+    return next((kind for kind in MeasurementSource if kind in sources), MeasurementSource.NETWORK)
+
+
 def reader_visits(
     patient: Patient,
     studies: Sequence[StudyRecord],

@@ -18,7 +18,7 @@ from mrresponse.domain import (
     Response,
     StudyRecord,
 )
-from mrresponse.report import EXPORTERS, patient_page, summarise, write_index, write_report
+from mrresponse.report import EXPORTERS, FinishedRun, patient_page, summarise, write_index, write_report
 from mrresponse.report.charts import Axis
 from mrresponse.report.timeline import numbered_phases, spread, timeline
 from tests.reference_course import PATIENT, PHASES, READER, reference_course
@@ -197,13 +197,15 @@ def test_summary_is_the_latest_response_of_the_leading_criterion() -> None:
     assert (summary.studies, summary.first_study) == (10, date(2020, 6, 7))
 
 
-def test_report_is_named_by_its_pseudonym_and_exporters_fill_a_run_folder(tmp_path: Path) -> None:
+def test_report_is_named_by_its_pseudonym_and_can_be_exported(tmp_path: Path) -> None:
     course = reference_course()
     assert write_report(course, tmp_path / "report") == tmp_path / "report" / "HCC-COURSE.html"
-    for export in EXPORTERS.values():
-        export([course, Failure(patient_id="P9", code="no_liver", message="no liver found")], tmp_path)
-    assert (tmp_path / "lesion_table.csv").is_file()
-    assert "no liver found" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    failure = Failure(patient_id="P9", code="no_liver", message="no liver found")
+    run = FinishedRun(results=(course,), failures=(failure,), folder=tmp_path)
+    EXPORTERS["html"](run, tmp_path / "export")
+    page = (tmp_path / "export" / "HCC-COURSE.html").read_bytes()
+    assert page == (tmp_path / "report" / "HCC-COURSE.html").read_bytes()
+    assert "no liver found" in (tmp_path / "export" / "index.html").read_text(encoding="utf-8")
 
 
 def test_marks_keep_their_order_and_distance_and_stay_inside() -> None:

@@ -1,0 +1,42 @@
+"""A finished run as an exporter gets it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mrresponse.domain import Contribution, Failure, PatientResult
+from mrresponse.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FinishedRun:
+    """What a run found, read back, and where its folder is.
+
+    Parameters
+    ----------
+    results, failures
+        The patients that were assessed, by pseudonym, and what could not be.
+    contributions
+        What every lesion gives to every assessment.
+    tables
+        The tables of the run folder as typed rows.
+    record
+        ``run.json``: version, settings, models, libraries.
+    folder
+        The run folder, for formats that need more than numbers (masks, pictures).
+    study_id
+        Name of the study, for formats that carry one.
+    """
+
+    results: tuple[PatientResult, ...]
+    failures: tuple[Failure, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
+    tables: tuple[Table, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path
+    study_id: str = "MRRESPONSE"
+
+
+Exporter = Callable[[FinishedRun, Path], None]
+"""Writes a run in one format into a folder of that format's own; the folder may not exist yet."""

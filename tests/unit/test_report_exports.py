@@ -1,0 +1,182 @@
+"""Exported tables are read back by other programs with the same numbers, dates and harmless text."""
+
+import csv
+import json
+import math
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openpyxl import load_workbook
+from pyarrow import parquet
+
+from mrresponse.cli import main
+from mrresponse.report import EXPORTERS
+from mrresponse.report.tidy import study_day
+from tests.typed_run import write_typed_run
+
+CRITERIA = "respond:\n  criteria: [mRECIST, RECIST 1.1, iRECIST, WHO, vRECIST]\n"
+HOSTILE = "=HYPERLINK(''http://example.invalid'';''read me'')"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The typed run in three formats."""
+    folder = write_typed_run(tmp_path_factory.mktemp("typed"))
+    (folder / "config.yaml").write_text(CRITERIA)
+    assert main(["respond", str(folder), "--config", str(folder / "config.yaml")]) == 0
+    assert main(["export", str(folder), "--to", "csv", "--to", "parquet", "--to", "xlsx"]) == 0
+    return folder / "export"
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_targets_of_a_visit_add_up_to_its_burden(exported: Path) -> None:
+    keys = ("patient_id", "treatment_phase", "criterion", "reader", "study_date")
+    sums: dict[tuple[str, ...], list[float | None]] = defaultdict(list)
+    for row in csv_rows(exported / "csv" / "lesions.csv"):
+        if row["role"] == "target":
+            sums[tuple(row[key] for key in keys)].append(float(row["value"]) if row["value"] else None)
+    checked = 0
+    for row in csv_rows(exported / "csv" / "visits.csv"):
+        values = sums[tuple(row[key] for key in keys)]
+        if row["current_burden"]:
+            known = [value for value in values if value is not None]
+            assert len(known) == len(values)
+            assert math.isclose(math.fsum(known), float(row["current_burden"]), rel_tol=1e-9)
+            checked += 1
+        else:
+            assert not values or None in values
+    assert checked > 40
+
+
+def test_visits_are_numbered_and_study_days_have_no_day_zero(exported: Path) -> None:
+    days = {
+        (row["patient_id"], row["study_date"]): (row["visit"], row["study_day"])
+        for row in csv_rows(exported / "csv" / "visits.csv")
+    }
+    # the first treatment of P1 began on 2024-01-10
+    assert days["P1", "2024-01-05"] == ("1", "-5")
+    assert days["P1", "2024-03-05"] == ("2", "56")
+    assert [study_day(date(2024, 1, day), date(2024, 1, 10)) for day in (9, 10, 11)] == [-1, 1, 2]
+
+
+def test_the_settings_and_the_version_lie_beside_the_tables(exported: Path) -> None:
+    for name in ("csv", "parquet"):
+        record = json.loads((exported / name / "provenance.json").read_text(encoding="utf-8"))
+        assert record["version"]
+        assert record["settings"]["respond"]["sd_min_days"] == 42
+    stored = parquet.read_schema(exported / "parquet" / "visits.parquet").metadata[b"mrresponse"]
+    assert json.loads(stored)["settings_id"] == record["settings_id"]
+
+
+def as_cell(value: Any) -> str:
+    """Write a value as the CSV files do."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def test_parquet_holds_the_same_cells_as_csv_with_types(exported: Path) -> None:
+    files = sorted((exported / "parquet").glob("*.parquet"))
+    assert {file.stem for file in files} == {file.stem for file in (exported / "csv").glob("*.csv")}
+    for file in files:
+        rows = [
+            {name: as_cell(value) for name, value in row.items()}
+            for row in parquet.read_table(file).to_pylist()
+        ]
+        expected = csv_rows(exported / "csv" / f"{file.stem}.csv")
+        unguarded = [
+            {name: cell.removeprefix("'") if cell.startswith("'=") else cell for name, cell in row.items()}
+            for row in expected
+        ]
+        assert rows == unguarded, file.stem
+    first = parquet.read_table(exported / "parquet" / "visits.parquet").to_pylist()[0]
+    assert (first["study_date"], first["baseline_burden"], first["nadir_burden"]) == (
+        date(2024, 1, 5),
+        76.5,
+        None,
+    )
+
+
+def test_the_workbook_has_a_readable_sheet_per_table_and_the_settings(exported: Path) -> None:
+    book = load_workbook(exported / "xlsx" / "results.xlsx")
+    tables = {file.stem for file in (exported / "csv").glob("*.csv")}
+    assert set(book.sheetnames) == tables | {"settings"}
+    assert book.sheetnames[0] == "visits"
+    for sheet in book:
+        assert sheet.freeze_panes == "B2"
+        assert all(cell.font.bold for cell in sheet[1])
+        assert all(9 <= size.width <= 60 for size in sheet.column_dimensions.values())
+    settings = {row[0].value: row[1].value for row in book["settings"].iter_rows(min_row=2)}
+    assert settings["settings.respond.sd_min_days"] == 42
+
+
+def test_numbers_and_dates_of_the_workbook_are_numbers_and_dates(exported: Path) -> None:
+    sheet = load_workbook(exported / "xlsx" / "results.xlsx")["visits"]
+    header = [cell.value for cell in sheet[1]]
+    first = dict(zip(header, sheet[2], strict=True))
+    assert first["study_date"].value.date() == date(2024, 1, 5)
+    assert (first["baseline_burden"].value, first["baseline_burden"].data_type) == (76.5, "n")
+    assert first["nadir_burden"].value is None
+    assert first["is_baseline"].value is True
+
+
+def test_hostile_text_stays_text_and_no_cell_is_a_formula(exported: Path) -> None:
+    book = load_workbook(exported / "xlsx" / "results.xlsx")
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert all(cell.data_type != "f" for cell in cells)
+    hostile = [cell for cell in cells if isinstance(cell.value, str) and cell.value.startswith("=HYPERLINK")]
+    assert [cell.value for cell in hostile] == [HOSTILE]
+    assert all(cell.quotePrefix for cell in hostile)
+    with (exported / "csv" / "measurements.csv").open(encoding="utf-8") as file:
+        assert not any(cell.startswith(("=", "+", "@")) for row in csv.reader(file) for cell in row)
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(
+    exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(exported.parent), "--to", "word"]) == 2
+    assert f"unknown format 'word'; known: {', '.join(EXPORTERS)}" in capsys.readouterr().err
+
+
+def test_a_folder_without_assessments_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_typed_run(tmp_path)
+    assert main(["export", str(tmp_path), "--to", "csv"]) == 2
+    assert "no assessments in this folder" in capsys.readouterr().err
+    assert not (tmp_path / "export").exists()
+
+
+def test_assessments_of_other_settings_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_typed_run(tmp_path)
+    assert main(["respond", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["settings"]["respond"]["node_normal_mm"] = 11.0
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert main(["export", str(tmp_path), "--to", "csv"]) == 2
+    assert "P1 was assessed with settings" in capsys.readouterr().err
+
+
+def test_a_failing_patient_is_left_out_named_and_gives_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_typed_run(tmp_path)
+    table = tmp_path / "measurements.csv"
+    table.write_text(table.read_text().replace("2024-02-01,reader A,liver,false,30", "2024-02-01,,,,30mm"))
+    assert main(["respond", str(tmp_path)]) == 1
+    capsys.readouterr()
+    assert main(["export", str(tmp_path), "--to", "csv", "--out", str(tmp_path / "elsewhere")]) == 1
+    assert "error: P3" in capsys.readouterr().err
+    found = {row["patient_id"] for row in csv_rows(tmp_path / "elsewhere" / "csv" / "visits.csv")}
+    assert found == {"P1", "P2"}
