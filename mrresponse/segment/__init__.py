@@ -24,6 +24,9 @@ class SegmentSettings:
         Shared fraction of neighbouring windows.
     threads
         CPU threads of the networks; 0 leaves the choice to torch.
+    average_views
+        Average the networks over several views of the same image: the liver over three gamma curves, lesions over
+        four mirror images. Takes three and four times as long.
     """
 
     liver_model: str = "liver-mr"
@@ -32,6 +35,7 @@ class SegmentSettings:
     precision: str = "auto"
     overlap: float = 0.25
     threads: int = 0
+    average_views: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

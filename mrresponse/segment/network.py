@@ -5,6 +5,7 @@ A network sees a grid of its own spacing that spans the same extent as the image
 affine: averaging where the network's voxels are larger, linear interpolation where they are smaller.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ LESION_CHANNELS = (
 )
 """Order of the lesion network's image channels; the liver probability follows as the sixth."""
 
+_GAMMAS = (0.8, 1.0, 1.25)
+_MIRRORS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))
+"""Left-right and front-back, as in training; the liver network knows the liver's side and sees no mirror images."""
+
 _STRIDE = 8
 """Three halvings inside the network: every edge of its input must be a multiple of this."""
 
@@ -56,6 +61,7 @@ class Network:
     device: Any
     autocast: Callable[[], AbstractContextManager[Any]]
     overlap: float
+    average_views: bool
 
 
 def network_segmenter(settings: SegmentSettings) -> Segmenter:
@@ -175,6 +181,7 @@ def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
         device=device,
         autocast=autocast(device.type, settings.precision),
         overlap=settings.overlap,
+        average_views=settings.average_views,
     )
 
 
@@ -183,8 +190,14 @@ def liver_probability(network: Network, image: Image) -> Image:
 
     ``image`` must be in canonical orientation: the network knows the liver's side.
     """
-    voxels = _to_network_grid(normalise_liver_input(image.voxels)[None], image.grid.spacing_mm, network.card)
-    probability = _run(network, voxels)[1]
+    curves = _GAMMAS if network.average_views else (1.0,)
+    views = [
+        _to_network_grid(
+            normalise_liver_input(_bend(image.voxels, gamma))[None], image.grid.spacing_mm, network.card
+        )
+        for gamma in curves
+    ]
+    probability = np.mean([_run(network, view)[1] for view in views], axis=0)
     return Image(voxels=_resize(probability[None], image.grid.shape)[0], grid=image.grid)
 
 
@@ -208,7 +221,13 @@ def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
     voxels = _to_network_grid(np.stack(channels), prepared.grid.spacing_mm, network.card)
     if normalise is window_lesion_input:
         voxels[:-1] *= near_liver(voxels[-1], network.card.spacing_mm)
-    probability = _run(network, voxels)[2]
+    views = [
+        np.flip(
+            _run(network, np.ascontiguousarray(np.flip(voxels, tuple(1 + axis for axis in axes))))[2], axes
+        )
+        for axes in (_MIRRORS if network.average_views else ((),))
+    ]
+    probability = np.mean(views, axis=0)
     return Image(voxels=_resize(probability[None], prepared.grid.shape)[0], grid=prepared.grid)
 
 
@@ -220,7 +239,10 @@ def _run(network: Network, voxels: FloatArray) -> FloatArray:
     shape = voxels.shape[1:]
     padding = [(0, 0), *((0, -size % _STRIDE) for size in shape)]
     padded = np.pad(voxels, padding, mode="edge")
-    window = [min(size, limit) for size, limit in zip(padded.shape[1:], network.card.window, strict=True)]
+    window = [
+        fitting_window(size, limit, network.overlap)
+        for size, limit in zip(padded.shape[1:], network.card.window, strict=True)
+    ]
     with torch.inference_mode(), network.autocast():
         inputs = torch.from_numpy(padded)[None].to(
             device=network.device, memory_format=torch.channels_last_3d
@@ -231,6 +253,27 @@ def _run(network: Network, voxels: FloatArray) -> FloatArray:
         probability = torch.softmax(torch.as_tensor(logits).float(), dim=1)[0].cpu().numpy()
     found: FloatArray = probability[:, : shape[0], : shape[1], : shape[2]]
     return found
+
+
+def fitting_window(size: int, limit: int, overlap: float) -> int:
+    """Return the smallest window that covers ``size`` voxels with no more windows than ``limit`` would need.
+
+    Windows of the full length would cover much of a volume twice where it is a little longer than they are.
+    """
+    if size <= limit:
+        return size
+    count = math.ceil((size - limit) / (limit * (1.0 - overlap))) + 1
+    needed = size / (1.0 + (count - 1) * (1.0 - overlap))
+    return min(limit, math.ceil(needed / _STRIDE) * _STRIDE)
+
+
+def _bend(voxels: FloatArray, gamma: float) -> FloatArray:
+    """Return the grey scale bent by a power; air and values below zero stay dark."""
+    if gamma == 1.0:
+        return voxels
+    top = max(float(np.nanmax(voxels)), 1e-6)
+    bent: FloatArray = np.clip(voxels / top, 0.0, None) ** np.float32(gamma) * np.float32(top)
+    return bent
 
 
 def _to_network_grid(

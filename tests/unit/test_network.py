@@ -16,6 +16,7 @@ from mrresponse.segment import SegmentSettings, make_segmenter
 from mrresponse.segment.bundle import read_model_card
 from mrresponse.segment.network import (
     check_models,
+    fitting_window,
     lesion_probability,
     liver_probability,
     load_network,
@@ -78,6 +79,20 @@ def grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Gr
     return Grid(shape=shape, affine_rows=((i, 0.0, 0.0, 0.0), (0.0, j, 0.0, 0.0), (0.0, 0.0, k, 0.0)))
 
 
+def study_of(image: Image, phase: ContrastPhase = ContrastPhase.PORTAL_VENOUS) -> PreparedStudy:
+    """Return a prepared study of one image that is liver everywhere."""
+    return PreparedStudy(
+        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
+        grid=image.grid,
+        native_grid=image.grid,
+        crop_start=(0, 0, 0),
+        images={phase: image},
+        reference=phase,
+        liver=LabelMap(voxels=np.ones(image.grid.shape, np.uint16), grid=image.grid),
+        liver_probability=replace(image, voxels=np.ones(image.grid.shape, np.float32)),
+    )
+
+
 def noise_image(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Image:
     voxels = np.random.default_rng(5).uniform(10, 200, shape).astype(np.float32)
     return Image(voxels=voxels, grid=grid(shape, spacing))
@@ -117,17 +132,7 @@ def test_intensity_scale_does_not_matter_to_the_liver_network(liver_model: Path)
 def test_lesion_network_takes_any_subset_of_contrast_phases(lesion_model: Path) -> None:
     network = load_network(read_model_card(str(lesion_model)), FLOAT32)
     image = noise_image((20, 20, 10), (1.5, 1.5, 3.0))
-    liver = LabelMap(voxels=np.ones(image.grid.shape, np.uint16), grid=image.grid)
-    prepared = PreparedStudy(
-        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
-        grid=image.grid,
-        native_grid=image.grid,
-        crop_start=(0, 0, 0),
-        images={ContrastPhase.PORTAL_VENOUS: image},
-        reference=ContrastPhase.PORTAL_VENOUS,
-        liver=liver,
-        liver_probability=replace(image, voxels=np.ones(image.grid.shape, np.float32)),
-    )
+    prepared = study_of(image)
     one_phase = lesion_probability(network, prepared)
     assert one_phase.grid == image.grid
     both = replace(prepared, images={**prepared.images, ContrastPhase.ARTERIAL: image})
@@ -136,17 +141,7 @@ def test_lesion_network_takes_any_subset_of_contrast_phases(lesion_model: Path) 
 
 def test_lesions_are_not_looked_for_in_another_contrast(lesion_model: Path) -> None:
     network = load_network(read_model_card(str(lesion_model)), FLOAT32)
-    image = noise_image((20, 20, 10), (1.5, 1.5, 3.0))
-    prepared = PreparedStudy(
-        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
-        grid=image.grid,
-        native_grid=image.grid,
-        crop_start=(0, 0, 0),
-        images={ContrastPhase.OTHER: image},
-        reference=ContrastPhase.OTHER,
-        liver=LabelMap(voxels=np.ones(image.grid.shape, np.uint16), grid=image.grid),
-        liver_probability=image,
-    )
+    prepared = study_of(noise_image((20, 20, 10), (1.5, 1.5, 3.0)), ContrastPhase.OTHER)
     assert not lesion_probability(network, prepared).voxels.any()
 
 
@@ -194,22 +189,48 @@ def test_what_lies_far_from_the_liver_does_not_matter_to_the_lesion_network(lesi
     image = noise_image((32, 16, 8), (3.0, 3.0, 3.0))
     liver = np.zeros(image.grid.shape, np.uint16)
     liver[:8] = 1
-    prepared = PreparedStudy(
-        study=Study(patient_id="P1", study_date=date(2024, 1, 1)),
-        grid=image.grid,
-        native_grid=image.grid,
-        crop_start=(0, 0, 0),
-        images={ContrastPhase.ARTERIAL: image},
-        reference=ContrastPhase.ARTERIAL,
+    prepared = replace(
+        study_of(image),
         liver=LabelMap(voxels=liver, grid=image.grid),
         liver_probability=replace(image, voxels=liver.astype(np.float32)),
     )
     changed = image.voxels.copy()
     changed[12:] *= 3  # 12 mm from the liver
-    other = replace(prepared, images={ContrastPhase.ARTERIAL: replace(image, voxels=changed)})
+    other = replace(prepared, images={ContrastPhase.PORTAL_VENOUS: replace(image, voxels=changed)})
     np.testing.assert_array_equal(
         lesion_probability(network, prepared).voxels, lesion_probability(network, other).voxels
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "expected"), [(40, 80, 40), (80, 80, 80), (120, 80, 72), (104, 80, 64), (400, 80, 80)]
+)
+def test_windows_are_no_longer_than_the_volume_needs(size: int, limit: int, expected: int) -> None:
+    window = fitting_window(size, limit, 0.25)
+    assert window == expected
+    assert window % 8 == 0
+
+    def count(length: int) -> int:
+        return 1 if length >= size else -(-(size - length) // int(length * 0.75)) + 1
+
+    assert count(window) == count(limit)
+
+
+def test_averaging_views_changes_a_probability_and_keeps_its_grid(liver_model: Path) -> None:
+    card = read_model_card(str(liver_model))
+    image = noise_image((24, 24, 16), (3.0, 3.0, 3.0))
+    plain = liver_probability(load_network(card, FLOAT32), image)
+    averaged = liver_probability(load_network(card, replace(FLOAT32, average_views=True)), image)
+    assert averaged.grid == plain.grid
+    assert 0.0 < float(np.abs(averaged.voxels - plain.voxels).max()) < 0.5
+
+
+def test_the_average_over_mirror_images_is_mirrored_with_its_image(lesion_model: Path) -> None:
+    network = load_network(read_model_card(str(lesion_model)), replace(FLOAT32, average_views=True))
+    image = noise_image((16, 16, 8), (3.0, 3.0, 3.0))
+    found = lesion_probability(network, study_of(image)).voxels
+    mirrored = lesion_probability(network, study_of(replace(image, voxels=image.voxels[::-1].copy()))).voxels
+    np.testing.assert_allclose(found, mirrored[::-1], atol=1e-5)
 
 
 @pytest.mark.parametrize(("key", "value"), [("overlap", 1.0), ("overlap", -0.1), ("precision", "half")])
