@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mrresponse import respond as respond
     from mrresponse import segment as segment
     from mrresponse import track as track
+    from mrresponse.batch import assess_cohort as assess_cohort
     from mrresponse.config import Settings as Settings
     from mrresponse.config import load_settings as load_settings
     from mrresponse.domain import Failure as Failure
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from mrresponse.errors import DataError as DataError
     from mrresponse.errors import ModelError as ModelError
     from mrresponse.errors import MrresponseError as MrresponseError
-    from mrresponse.pipeline import assess_cohort as assess_cohort
     from mrresponse.pipeline import assess_patient as assess_patient
     from mrresponse.pipeline import examine as examine
     from mrresponse.segment import make_segmenter as make_segmenter
@@ -43,7 +43,7 @@ _HOME = {
     "DataError": "errors",
     "ModelError": "errors",
     "MrresponseError": "errors",
-    "assess_cohort": "pipeline",
+    "assess_cohort": "batch",
     "assess_patient": "pipeline",
     "examine": "pipeline",
     "make_segmenter": "segment",

@@ -19,9 +19,13 @@ from mrresponse.errors import ConfigError, DataError, MrresponseError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mrresponse.batch import BatchOptions
     from mrresponse.config import Settings
     from mrresponse.domain import Failure, Outcome, PatientResult
+    from mrresponse.execute import Workplace
     from mrresponse.ingest import Ingested
+    from mrresponse.shards import Shard
+    from mrresponse.store import RunFolder, RunInfo
 
 _PATIENTS_SHOWN = 20
 
@@ -68,6 +72,32 @@ KeyFile = Annotated[
 ]
 ShowPaths = Annotated[bool, typer.Option("--show-paths", help="Show source paths in messages.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Patients assessed at the same time.")]
+Dask = Annotated[
+    str | None,
+    typer.Option("--dask", help="Address of a Dask scheduler: the work is done on its cluster, not here."),
+]
+DaskResources = Annotated[
+    str | None,
+    typer.Option("--dask-resources", help="What a patient takes of a Dask worker's resources, as GPU=1."),
+]
+ShardPart = Annotated[
+    str | None,
+    typer.Option("--shard", help="i/N: do the i-th of N parts only; `merge` puts the parts together."),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option("--memory", min=0.1, help="GiB of memory the run may use. Default: 90 % of what is free."),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try patients again that failed before and have not changed.")
+]
+KeepStudies = Annotated[
+    bool,
+    typer.Option(
+        "--keep-studies",
+        help="Keep aligned images (about 40 MB per study), for other settings of later steps.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what every step does.")]
 
 
@@ -119,29 +149,121 @@ def run(
     masks: MasksFolder = None,
     device: Device = None,
     workers: Workers = 1,
+    dask: Dask = None,
+    dask_resources: DaskResources = None,
+    shard: ShardPart = None,
+    memory: Memory = None,
+    retry_failed: RetryFailed = False,
+    keep_studies: KeepStudies = False,
     key: KeyFile = None,
     show_paths: ShowPaths = False,
     verbose: Verbose = False,
 ) -> None:
-    """Assess every patient: masks, measurements, responses, tables and a page each."""
-    from mrresponse.edits import read_edits, with_edits
-    from mrresponse.pipeline import assess_cohort
+    """Assess every patient: masks, measurements, responses, tables and a page each; run again to go on."""
+    from mrresponse.batch import BatchOptions, choose_workplace
+    from mrresponse.shards import Shard
     from mrresponse.store import RunFolder, run_info
 
     _log_to_terminal(verbose=verbose)
     settings = _settings(config, device=device)
+    part = None if shard is None else Shard.parse(shard)
     info = run_info(settings, masks)
+    workplace = choose_workplace(settings, masks, workers=workers, address=dask, resources=dask_resources)
     ingested = _ingest(data, settings, key)
     folder = RunFolder.create(out)
-    edits = read_edits(out)
+    options = BatchOptions(
+        retry_failed=retry_failed,
+        keep_studies=keep_studies,
+        memory_bytes=None if memory is None else int(memory * (1 << 30)),
+    )
+    with folder.locked("" if part is None else part.name) as alone:
+        if not alone:
+            _print_notes(["--out: this file system cannot lock; see that no other run writes there"])
+        _assess(
+            ingested,
+            folder,
+            info,
+            masks=masks,
+            workplace=workplace,
+            options=options,
+            part=part,
+            show_paths=show_paths,
+        )
+
+
+def _assess(
+    ingested: "Ingested",
+    folder: "RunFolder",
+    info: "RunInfo",
+    *,
+    masks: Path | None,
+    workplace: "Workplace",
+    options: "BatchOptions",
+    part: "Shard | None",
+    show_paths: bool,
+) -> None:
+    """Assess the patients of a run, or of one part of it, and write what follows."""
+    from mrresponse.batch import assess_cohort
+    from mrresponse.domain import Failure
+    from mrresponse.edits import read_edits, with_edits
+    from mrresponse.shards import keep_shard, part_of
+
+    edits = read_edits(folder.path)
     _print_notes([*ingested.notes, *edits.notes])
     patients, unedited = with_edits(ingested.patients, edits)
-    assessed = assess_cohort(patients, settings, masks=masks, keep_masks=folder.keep_masks, workers=workers)
-    outcomes = [*ingested.failures, *unedited, *_with_progress(assessed, total=len(patients))]
-    results = folder.write(outcomes, info)
+    failures = [*ingested.failures, *unedited]
+    log = folder.begin(info)
+    if part is not None:
+        ids = part.ids(patients, failures)
+        patients, failures = part_of(patients, ids), list(part_of(failures, ids))
+        keep_shard(folder, part, ids, failures, info)
+    finished: list[str] = []
+    assessed = assess_cohort(
+        patients,
+        info.settings,
+        masks=masks,
+        folder=folder,
+        workplace=workplace,
+        options=replace(options, log=log),
+    )
+    for outcome in _with_progress(assessed, total=len(patients)):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            finished.append(outcome.patient.patient_id)
+    if part is None:
+        _write(folder, finished, failures, info)
+    else:
+        _print(
+            f"{len(finished)} patients of {part.name} finished; after all parts: mrresponse merge {folder.path}"
+        )
+    _finish(failures, show_paths=show_paths)
+
+
+def _write(
+    folder: "RunFolder", finished: Iterable[str], failures: "Sequence[Failure]", info: "RunInfo"
+) -> None:
+    results = folder.finish(finished, failures, info)
     _print_responses(results)
     _print(f"Tables in {folder.path}, pages in {folder.pages}")
-    _finish(_failures(outcomes), show_paths=show_paths)
+
+
+@app.command()
+def merge(
+    folder: Annotated[Path, typer.Argument(help="The run folder that all parts were given.")],
+    show_paths: ShowPaths = False,
+) -> None:
+    """Put the parts of a run together that was divided by --shard: all tables, from what is finished."""
+    from mrresponse.shards import merge as merge_shards
+    from mrresponse.store import RunFolder
+
+    if not (folder / "run.json").is_file():
+        raise ConfigError(f"DIR: '{folder.name}' is no run folder")
+    run_folder = RunFolder(path=folder)
+    with run_folder.locked():
+        finished, failures = merge_shards(run_folder)
+        _write(run_folder, finished, failures, run_folder.info())
+    _finish(failures, show_paths=show_paths)
 
 
 @app.command()
@@ -150,23 +272,29 @@ def segment(
     out: OutFolder,
     config: ConfigFile = None,
     device: Device = None,
+    workers: Workers = 1,
     key: KeyFile = None,
     show_paths: ShowPaths = False,
     verbose: Verbose = False,
 ) -> None:
     """Write the masks of liver and lesions only."""
-    from mrresponse.pipeline import segment_cohort
+    from mrresponse.batch import BatchOptions, assess_cohort, choose_workplace
     from mrresponse.store import RunFolder, run_info
 
     _log_to_terminal(verbose=verbose)
     settings = _settings(config, device=device)
-    run_info(settings, None)
+    info = run_info(settings, None)
+    workplace = choose_workplace(settings, None, workers=workers)
     ingested = _ingest(data, settings, key)
     folder = RunFolder.create(out)
     _print_notes(ingested.notes)
-    segmented = segment_cohort(ingested.patients, settings, keep_masks=folder.keep_masks)
-    failures = [*ingested.failures, *_failures(_with_progress(segmented, total=len(ingested.patients)))]
-    folder.write_failures(failures)
+    with folder.locked():
+        options = BatchOptions(masks_only=True, log=folder.begin(info))
+        segmented = assess_cohort(
+            ingested.patients, settings, folder=folder, workplace=workplace, options=options
+        )
+        failures = [*ingested.failures, *_failures(_with_progress(segmented, total=len(ingested.patients)))]
+        folder.write_failures(failures)
     _print(f"Masks in {folder.masks}")
     _finish(failures, show_paths=show_paths)
 
@@ -296,6 +424,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MrresponseError as error:
         _print_error(str(error))
         return 2
+    except KeyboardInterrupt:
+        _print_error("interrupted; run again to go on")
+        return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     return 0
@@ -407,8 +538,8 @@ def _console(*, stderr: bool = False) -> "Console":
 
 
 def _log_to_terminal(*, verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    # the level is the terminal's, not the program's: the log of a run takes more than is shown
+    handler.setLevel(logging.INFO if verbose else logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])

@@ -1,39 +1,246 @@
-"""Run one function over many patients: one after the other, or in a pool of processes."""
+"""Run one function over many items: here, in a pool of processes, or on a cluster; a lost worker costs nobody else.
 
-from collections.abc import Callable, Iterable, Iterator
+All ways are a `Workplace`: how to open a ``concurrent.futures.Executor``, and how many items may be out at a time.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import islice
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for
+from typing import Any, TypeVar
+
+from mrresponse.errors import ConfigError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Prepare = Callable[[int], None]
+
+_PER_WORKER = 2
+"""Items handed out per worker: one at work, and one waiting so that no worker idles."""
 
 
-def run_serially(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield ``function(item)`` in order, computed as they are asked for."""
-    return map(function, items)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Where items are worked on.
 
-
-def run_in_pool(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
-) -> Iterator[Result]:
-    """Yield ``function(item)`` as they finish, computed in ``workers`` processes.
-
-    Processes are spawned, so each loads its own networks once, and nothing of this process is shared.
+    Parameters
+    ----------
+    open
+        Gives an executor, ready to use, and closes it again. It is called anew after the loss of a worker.
+    in_flight
+        Most items handed out and not yet returned; asked again each time, because a cluster may grow.
+    workers
+        Items worked on at once on one machine, which share its memory; 0 where that is the cluster's affair.
     """
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        yield from run_on(pool, function, items, in_flight=2 * workers)
+
+    open: Callable[[], AbstractContextManager[Executor]]
+    in_flight: Callable[[], int]
+    workers: int
+
+
+class _Loss(Enum):
+    """Whose loss it is that a process died: the whole pool's, or the one item's."""
+
+    OF_THE_POOL = auto()
+    OF_THE_ITEM = auto()
+
+
+class _Here(Executor):
+    """An executor that does the work when it is handed out."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        # as every executor: what the function raises belongs to whoever asks for the result
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def here() -> Workplace:
+    """Work in this process, one item after the other."""
+    return Workplace(open=_Here, in_flight=lambda: 1, workers=1)
+
+
+def pool(workers: int, *, prepare: Prepare | None = None) -> Workplace:
+    """Work in `workers` processes of this machine.
+
+    Processes are spawned, so each loads its own networks once and shares nothing of this one. A process ends when
+    this one is gone, however it went. `prepare` is called once in each with its number, and must be picklable.
+    """
+    if workers == 1 and prepare is None:
+        return here()
+
+    @contextmanager
+    def opened() -> Iterator[Executor]:
+        context = get_context("spawn")
+        numbers = context.SimpleQueue()
+        for number in range(workers):
+            numbers.put(number)
+        executor = ProcessPoolExecutor(
+            max_workers=workers,
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(numbers, prepare),
+        )
+        try:
+            yield executor
+        except BaseException:
+            # interrupted: nobody waits for what is under way
+            _end_processes(executor)
+            raise
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    return Workplace(open=opened, in_flight=lambda: _PER_WORKER * workers, workers=workers)
+
+
+def dask(address: str, *, resources: dict[str, float] | None = None) -> Workplace:
+    """Work on the Dask cluster whose scheduler is at `address`; certificates are those of Dask's own configuration.
+
+    Parameters
+    ----------
+    resources
+        What an item takes of a worker's resources while it is worked on, as ``{"GPU": 1}``.
+
+    Raises
+    ------
+    ConfigError
+        Dask is not installed, or no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ConfigError("--dask: Dask is not installed; pip install 'mrresponse[dask]'") from None
+    try:
+        client = Client(address, timeout="20s", set_as_default=False)
+    # what a wrong address, a refused certificate and a missing one raise has no common kind
+    except Exception as error:
+        raise ConfigError(
+            f"--dask: no scheduler answers at '{address}' ({type(error).__name__}), expected tcp://HOST:PORT or "
+            "tls://HOST:PORT"
+        ) from None
+
+    @contextmanager
+    def opened() -> Iterator[Executor]:
+        try:
+            # not pure: two patients with equal inputs are still two patients
+            yield client.get_executor(pure=False, resources=resources)
+        finally:
+            client.close()
+
+    def in_flight() -> int:
+        slots = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+        return max(1, _PER_WORKER * int(slots))
+
+    return Workplace(open=opened, in_flight=in_flight, workers=0)
 
 
 def run_on(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, in_flight: int
+    workplace: Workplace,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    lost: Callable[[Item], Result],
 ) -> Iterator[Result]:
-    """Yield results of any executor as they finish, with at most ``in_flight`` items handed out at a time."""
+    """Yield ``function(item)`` as they finish, with few items out at a time.
+
+    When a process of a pool dies, nobody can say whose fault it was. All items that were out are then worked on
+    again, each alone: the one that ends its process once more gets ``lost(item)`` for its result. A cluster tries an
+    item again by itself before it gives it up. An error that the function raises is raised here.
+    """
     remaining = iter(items)
-    running: set[Future[Result]] = {executor.submit(function, item) for item in islice(remaining, in_flight)}
-    while running:
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            yield future.result()
-        running |= {executor.submit(function, item) for item in islice(remaining, len(finished))}
+    while True:
+        suspects = yield from _run_until_broken(workplace, function, remaining, lost)
+        if not suspects:
+            return
+        for item in suspects:
+            yield _alone(workplace, function, item, lost)
+
+
+def _run_until_broken(
+    workplace: Workplace,
+    function: Callable[[Item], Result],
+    remaining: Iterator[Item],
+    lost: Callable[[Item], Result],
+) -> Generator[Result, None, list[Item]]:
+    """Yield results until all is done or a process dies; return the items that were out then."""
+    running: dict[Future[Result], Item] = {}
+    suspects: list[Item] = []
+    with workplace.open() as executor:
+        while True:
+            if not suspects:
+                for item in islice(remaining, max(0, workplace.in_flight() - len(running))):
+                    running[_submitted(executor, function, item)] = item
+            if not running:
+                return suspects
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                item = running.pop(future)
+                match _loss(future):
+                    case None:
+                        yield future.result()
+                    case _Loss.OF_THE_POOL:
+                        suspects.append(item)
+                    case _Loss.OF_THE_ITEM:
+                        yield lost(item)
+
+
+def _alone(
+    workplace: Workplace, function: Callable[[Item], Result], item: Item, lost: Callable[[Item], Result]
+) -> Result:
+    with workplace.open() as executor:
+        future = _submitted(executor, function, item)
+        wait([future])
+        return future.result() if _loss(future) is None else lost(item)
+
+
+def _submitted(executor: Executor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """Hand an item out; a pool that broke just now takes it as one that was out."""
+    try:
+        return executor.submit(function, item)
+    except BrokenProcessPool as error:
+        future: Future[Result] = Future()
+        future.set_exception(error)
+        return future
+
+
+def _loss(future: Future[Any]) -> _Loss | None:
+    """Tell whether the process that had the item died, in a pool or on a cluster."""
+    if future.cancelled():
+        raise ConfigError("--dask: the scheduler is gone; run again to continue")
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        return _Loss.OF_THE_POOL
+    # Dask's own error is known by its name: Dask is not installed everywhere
+    return _Loss.OF_THE_ITEM if type(error).__name__ == "KilledWorker" else None
+
+
+def _start_worker(numbers: Any, prepare: Prepare | None) -> None:
+    # Ctrl-C is answered by the parent alone
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare(numbers.get())
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: a pool's worker would otherwise wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+
+def _end_processes(executor: ProcessPoolExecutor) -> None:
+    # the pool has no public way to stop a call that is under way
+    for process in list((getattr(executor, "_processes", None) or {}).values()):
+        process.terminate()

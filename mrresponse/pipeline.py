@@ -1,44 +1,54 @@
-"""The straight line: one patient from series on disk to assessed treatment phases, and a cohort of them.
+"""The straight line: one patient from series on disk to assessed treatment phases.
 
-This is the shell of the program: reading series and handing masks on to be kept are its only contacts with the disk.
+Reading series, and handing examined studies on to be kept, are its only contacts with the disk.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 from time import perf_counter
+from typing import Protocol
 
 from mrresponse.config import Settings
 from mrresponse.domain import (
     ContrastPhase,
     ExaminedStudy,
-    Failure,
     Image,
     LabelMap,
-    Outcome,
     Patient,
     PatientResult,
     Series,
     Study,
     StudyRecord,
 )
-from mrresponse.errors import DataError
-from mrresponse.execute import run_in_pool, run_serially
 from mrresponse.ingest import read_series
 from mrresponse.lesions import find_lesions
-from mrresponse.measure import find_viable, measure, take_snapshots
+from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots
 from mrresponse.prepare import prepare
 from mrresponse.quality import check_quality, review_level
 from mrresponse.respond import respond
-from mrresponse.segment import Segmenter, SegmentSettings, make_segmenter
+from mrresponse.segment import Segmenter
 from mrresponse.track import track
 
 _log = logging.getLogger(__name__)
+_CLOCK_LOCK = Lock()
 
-KeepMasks = Callable[[ExaminedStudy, LabelMap | None], None]
+
+class Keep(Protocol):
+    """Where examined studies and masks are kept, so that nobody examines a study twice."""
+
+    def recall_study(self, study: Study) -> ExaminedStudy | None:
+        """Return a study that was examined before, as it was."""
+
+    def keep_study(self, examined: ExaminedStudy) -> None:
+        """Keep an examined study."""
+
+    def keep_masks(self, examined: ExaminedStudy, viable: LabelMap | None) -> None:
+        """Write the masks of a study; ``viable`` is ``None`` where viability could not be judged."""
 
 
 @dataclass(slots=True)
@@ -53,56 +63,9 @@ class _Clock:
         try:
             yield
         finally:
-            self.seconds[step] = self.seconds.get(step, 0.0) + perf_counter() - start
-
-
-def assess_cohort(
-    patients: Iterable[Patient],
-    settings: Settings,
-    *,
-    masks: Path | None = None,
-    keep_masks: KeepMasks | None = None,
-    workers: int = 1,
-) -> Iterator[Outcome]:
-    """Assess every patient and yield the outcomes as they finish.
-
-    Parameters
-    ----------
-    masks
-        Folder of given liver and lesion masks; the networks are not used then.
-    keep_masks
-        Called with every examined study and its viable voxels (``None`` where they could not be judged); must be
-        picklable where ``workers`` is more than 1.
-    workers
-        Processes; each loads the networks once.
-
-    Yields
-    ------
-    PatientResult or Failure
-        A patient whose data cannot be used becomes a ``Failure`` and the others go on.
-    """
-    assess = partial(_assess_or_fail, settings=settings, masks=masks, keep_masks=keep_masks)
-    if workers == 1:
-        yield from run_serially(assess, patients)
-    else:
-        yield from run_in_pool(assess, patients, workers=workers)
-
-
-def segment_cohort(
-    patients: Iterable[Patient], settings: Settings, *, keep_masks: KeepMasks
-) -> Iterator[Outcome]:
-    """Find liver and lesions of every patient and hand the masks on; nothing is measured."""
-    segmenter = make_segmenter(settings.segment)
-    for patient in patients:
-        clock = _Clock()
-        try:
-            for study in patient.studies:
-                examined = _examine(study, segmenter, settings, clock)
-                keep_masks(examined, find_viable(examined, settings.measure).labels)
-        except DataError as error:
-            yield failure_of(error, patient.patient_id)
-        else:
-            yield PatientResult(patient=patient, seconds=clock.seconds)
+            passed = perf_counter() - start
+            with _CLOCK_LOCK:
+                self.seconds[step] = self.seconds.get(step, 0.0) + passed
 
 
 def assess_patient(
@@ -110,9 +73,36 @@ def assess_patient(
     segmenter: Segmenter,
     settings: Settings,
     *,
-    keep_masks: KeepMasks | None = None,
+    keep: Keep | None = None,
+    studies_at_once: int = 1,
 ) -> PatientResult:
     """Follow one patient from series on disk to assessed treatment phases.
+
+    Parameters and errors are those of `measure_patient`.
+    """
+    measured = measure_patient(patient, segmenter, settings, keep=keep, studies_at_once=studies_at_once)
+    clock = _Clock(seconds=dict(measured.seconds))
+    with clock.time("respond"):
+        response = respond(patient, measured.studies, measured.measurements, settings.respond)
+    return replace(measured, response=response, seconds=clock.seconds)
+
+
+def measure_patient(
+    patient: Patient,
+    segmenter: Segmenter,
+    settings: Settings,
+    *,
+    keep: Keep | None = None,
+    studies_at_once: int = 1,
+) -> PatientResult:
+    """Follow one patient from series on disk to measurements: the half of the line that sees voxels.
+
+    Parameters
+    ----------
+    keep
+        Where examined studies are kept.
+    studies_at_once
+        Studies examined at the same time; it makes no difference to the result.
 
     Raises
     ------
@@ -120,16 +110,8 @@ def assess_patient(
         A study cannot be read, or no liver is found in it.
     """
     clock = _Clock()
-    studies = []
-    viable_maps = []
-    for study in patient.studies:
-        examined = _examine(study, segmenter, settings, clock)
-        with clock.time("viability"):
-            viable_maps.append(find_viable(examined, settings.measure))
-        if keep_masks is not None:
-            with clock.time("masks"):
-                keep_masks(examined, viable_maps[-1].labels)
-        studies.append(examined)
+    studies = _examine_all(patient, segmenter, settings, keep, clock, studies_at_once)
+    viable_maps = [_viable(study, settings, keep, clock) for study in studies]
     with clock.time("track"):
         tracks = track(studies, settings.track)
     with clock.time("measure"):
@@ -137,19 +119,66 @@ def assess_patient(
             studies, tracks, settings.measure, reader=segmenter.name, viable_maps=viable_maps
         )
         snapshots = take_snapshots(studies, tracks, measurements, settings.measure, viable_maps=viable_maps)
-    records = tuple(study_record(study, segmenter.name) for study in studies)
-    with clock.time("respond"):
-        response = respond(patient, records, measurements, settings.respond)
     return PatientResult(
         patient=patient,
-        studies=records,
+        studies=tuple(study_record(study, segmenter.name) for study in studies),
         tracks=tracks,
         measurements=measurements,
         snapshots=snapshots,
-        response=response,
         flags=tuple(flag for study in studies for flag in study.flags),
         seconds=clock.seconds,
     )
+
+
+def segment_patient(
+    patient: Patient, segmenter: Segmenter, settings: Settings, *, keep: Keep
+) -> PatientResult:
+    """Find liver and lesions of every study and hand them on; nothing is measured.
+
+    Raises
+    ------
+    DataError
+        A study cannot be read, or no liver is found in it.
+    """
+    clock = _Clock()
+    for study in _examine_all(patient, segmenter, settings, keep, clock, 1):
+        _viable(study, settings, keep, clock)
+    return PatientResult(patient=patient, seconds=clock.seconds)
+
+
+def _examine_all(
+    patient: Patient,
+    segmenter: Segmenter,
+    settings: Settings,
+    keep: Keep | None,
+    clock: _Clock,
+    at_once: int,
+) -> list[ExaminedStudy]:
+    def examined(study: Study) -> ExaminedStudy:
+        kept = None if keep is None else keep.recall_study(study)
+        if kept is not None:
+            _log.info("study of %s taken up again", study.study_date)
+            return kept
+        found = _examine(study, segmenter, settings, clock)
+        if keep is not None:
+            with clock.time("keep"):
+                keep.keep_study(found)
+        _log.info("study of %s examined", study.study_date)
+        return found
+
+    if at_once == 1:
+        return list(map(examined, patient.studies))
+    with ThreadPoolExecutor(max_workers=at_once) as threads:
+        return list(threads.map(examined, patient.studies))
+
+
+def _viable(study: ExaminedStudy, settings: Settings, keep: Keep | None, clock: _Clock) -> ViableMap:
+    with clock.time("viability"):
+        viable = find_viable(study, settings.measure)
+    if keep is not None:
+        with clock.time("keep"):
+            keep.keep_masks(study, viable.labels)
+    return viable
 
 
 def examine(study: Study, segmenter: Segmenter, settings: Settings) -> ExaminedStudy:
@@ -225,39 +254,3 @@ def _timed_liver(
 ) -> Image | None:
     with clock.time("segment liver"):
         return segmenter.liver(study, series, image)
-
-
-def _assess_or_fail(
-    patient: Patient, *, settings: Settings, masks: Path | None, keep_masks: KeepMasks | None
-) -> Outcome:
-    segmenter = _segmenter_of_this_process(settings.segment, masks)
-    try:
-        return assess_patient(patient, segmenter, settings, keep_masks=keep_masks)
-    except DataError as error:
-        return failure_of(error, patient.patient_id)
-    except Exception as error:
-        # the one broad catch: an unforeseen fault of one patient must not cost the others their results
-        _log.exception("%s: unexpected %s", patient.patient_id, type(error).__name__)
-        return Failure(
-            patient_id=patient.patient_id,
-            code="internal",
-            message=f"unexpected {type(error).__name__}; please report it (details in the log)",
-        )
-
-
-def failure_of(error: DataError, patient_id: str) -> Failure:
-    """Return the row of ``failures.csv`` that a data error of one patient becomes."""
-    return Failure(
-        patient_id=error.patient_id or patient_id,
-        study_date=error.study_date,
-        series=error.series,
-        code=error.code,
-        message=error.message,
-        path=error.path,
-    )
-
-
-@lru_cache(maxsize=1)
-def _segmenter_of_this_process(settings: SegmentSettings, masks: Path | None) -> Segmenter:
-    """Load the networks once per process."""
-    return make_segmenter(settings, masks=masks)

@@ -1,18 +1,21 @@
 """The run folder: the only place that knows its files' names.
 
-Rows are sorted by patient before they are written, so a table does not depend on who finished first.
+Tables are put together from finished patients in the order of their names, one patient in memory at a time, so a table
+does not depend on who finished first, nor on how many there are.
 """
 
 import json
+import os
 import platform
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -44,8 +47,14 @@ from mrresponse.domain import (
 )
 from mrresponse.edits import OVERRIDES, read_edits, with_edits
 from mrresponse.errors import ConfigError
-from mrresponse.files import write_atomically
-from mrresponse.tables import Table, read_rows, write_rows
+from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
+from mrresponse.journal import Entry, append, entry
+from mrresponse.resume import ResumeFolder, StoredResults
+from mrresponse.tables import Table, format_rows, read_rows, write_rows
+
+if TYPE_CHECKING:
+    from mrresponse.report import PatientSummary
+    from mrresponse.respond import RespondSettings
 
 
 class _OfPatient(Protocol):
@@ -105,6 +114,15 @@ class RunInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _PatientTable:
+    """A table whose rows come from one patient after the other."""
+
+    name: str
+    row_type: type
+    rows: Callable[[PatientResult], Iterable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder:
     """One run's results on disk."""
 
@@ -123,15 +141,66 @@ class RunFolder:
             raise ConfigError("--out: a file is in the way, expected a folder")
         if path.is_dir() and any(path.iterdir()) and not (path / "run.json").is_file():
             raise ConfigError("--out: the folder holds something that is not a run; expected an empty folder")
+        folder = cls(path=path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            if not (path / "run.json").is_file():
+                folder._write_json("run.json", {"version": __version__, "finished": None})
             (path / "private").mkdir(mode=0o700, exist_ok=True)
             (path / "private").chmod(0o700)
         except OSError as error:
             raise ConfigError(f"--out: the folder cannot be made ({error.strerror})") from error
-        folder = cls(path=path)
-        folder._write_json("run.json", {"version": __version__, "finished": None})
         return folder
+
+    @property
+    def resume(self) -> ResumeFolder:
+        """What is finished in this folder."""
+        return ResumeFolder(path=self.path / "resume", failures=self.path / "private" / "failures")
+
+    @contextmanager
+    def locked(self, part: str = "") -> Iterator[bool]:
+        """Keep every other run out of this folder while the block runs.
+
+        Parameters
+        ----------
+        part
+            Name of one part of a run that is divided: the other parts are let in.
+
+        Yields
+        ------
+        bool
+            False where the file system cannot lock files, and nobody is kept out.
+
+        Raises
+        ------
+        ConfigError
+            Another run is at work here.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        owner = f"process {os.getpid()} on {platform.node()}, begun {now}"
+        private = self.path / "private"
+        try:
+            with ExitStack() as stack:
+                holds = stack.enter_context(locked(private / "run.lock", owner=owner, shared=bool(part)))
+                if part:
+                    stack.enter_context(locked(private / f"{part}.lock", owner=owner))
+                else:
+                    remove_parts(self.path)
+                yield holds
+        except BusyError as error:
+            raise ConfigError(
+                f"--out: another run is at work in this folder ({error}); expected one at a time"
+            ) from None
+
+    def begin(self, info: RunInfo) -> Path:
+        """Say that a run has begun; give the file that its log goes to."""
+        self._write_json("run.json", _run_record(info) | {"finished": None})
+        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        return self.path / "logs" / f"run-{begun}-{os.getpid()}.jsonl"
+
+    def edited_masks(self, patient_id: str) -> tuple[Path, ...]:
+        """Return the masks that readers corrected of a patient."""
+        return tuple(sorted((self.path / "edits" / "masks" / patient_id).rglob("*.nii.gz")))
 
     def keep_masks(self, examined: ExaminedStudy, viable: LabelMap | None) -> None:
         """Write the liver, lesion and viable masks of a study on the native grid of its reference phase."""
@@ -176,23 +245,39 @@ class RunFolder:
         """Folder of the masks."""
         return self.path / "masks"
 
-    def write(self, outcomes: Sequence[Outcome], info: RunInfo) -> tuple[PatientResult, ...]:
-        """Write every table, the pictures and the pages of a finished run; return the results, sorted."""
+    def keep_snapshots(self, result: PatientResult) -> None:
+        """Write a patient's pictures."""
         from mrresponse.report.snapshots import write_snapshot
 
-        found = (outcome for outcome in outcomes if isinstance(outcome, PatientResult))
-        results = tuple(sorted(found, key=lambda result: result.patient.patient_id))
-        self._write_inputs(results)
-        self._write_rows("studies.csv", (row for result in results for row in result.studies), StudyRecord)
-        self._write_rows("tracks.csv", (row for result in results for row in _track_rows(result)), TrackRow)
-        self._write_rows(
-            "measurements.csv", (row for result in results for row in result.measurements), Measurement
+        for snapshot in result.snapshots:
+            write_snapshot(self.path / "snapshots", snapshot)
+
+    def keep_page(self, result: PatientResult) -> None:
+        """Write a patient's page."""
+        from mrresponse.report import write_report
+
+        write_report(result, self.pages)
+
+    def with_snapshots(self, result: PatientResult) -> PatientResult:
+        """Return a result with the pictures that are here."""
+        from mrresponse.report.snapshots import read_snapshots
+
+        return replace(result, snapshots=read_snapshots(self.path / "snapshots", result.patient.patient_id))
+
+    def finish(
+        self, finished: Iterable[str], failures: Sequence[Failure], info: RunInfo
+    ) -> Sequence[PatientResult]:
+        """Write every table of a run whose patients are kept, and the list of them; return the patients, sorted.
+
+        The results are read from disk one by one, each time they are asked for.
+        """
+        results = StoredResults(self.resume, sorted(finished))
+        self.write_failures(failures)
+        summaries, seconds = self._write_tables(
+            results, (*_TABLES_OF_IMAGES, *_TABLES_OF_RESPONSES), info.settings.respond
         )
-        self.write_failures([outcome for outcome in outcomes if isinstance(outcome, Failure)])
-        for result in results:
-            for snapshot in result.snapshots:
-                write_snapshot(self.path / "snapshots", snapshot)
-        self.write_responses(results, replace(info, seconds=_total_seconds(results)))
+        self._write_lists(results, summaries)
+        self._write_json("run.json", _run_record(replace(info, seconds=seconds)))
         return results
 
     def write_response_failures(self, failures: Sequence[Failure]) -> None:
@@ -205,55 +290,46 @@ class RunFolder:
         ordered = sorted(failures, key=lambda one: (one.patient_id, one.code, one.series or ""))
         self._write_rows("failures.csv", map(_failure_row, ordered), FailureRow)
         lines = [f"{one.patient_id}\t{one.code}\t{one.path or ''}\n" for one in ordered]
-        write_atomically(self.path / "private" / "failure_paths.tsv", "".join(lines).encode())
+        write_atomically(
+            self.path / "private" / "failure_paths.tsv",
+            "".join(lines).encode("utf-8", "surrogateescape"),
+            mode=0o600,
+        )
 
     def write_responses(self, results: Sequence[PatientResult], info: RunInfo) -> None:
         """Write what follows from the numbers: responses, cohort, lesion table, flags and pages."""
-        from mrresponse.respond import CohortRow, cohort_rows
-
-        self._write_rows(
-            "assessments.csv", (row for result in results for row in result.response.assessments), Assessment
-        )
-        self._write_rows(
-            "phases.csv", (row for result in results for row in result.response.summaries), PhaseSummary
-        )
-        self._write_rows(
-            "roles.csv", (row for result in results for row in result.response.roles), RoleRecord
-        )
-        self._write_rows(
-            "treatment_phases.csv",
-            (row for result in results for row in result.response.phases),
-            TreatmentPhase,
-        )
-        self._write_rows("flags.csv", (row for result in results for row in _flags(result)), Flag)
-        self._write_rows(
-            "audit.csv",
-            (row for result in results for row in (*result.audit, *result.response.audit)),
-            AuditRow,
-        )
-        self._write_rows(
-            "marker_responses.csv",
-            (row for result in results for row in result.response.markers),
-            MarkerSummary,
-        )
-        endpoints = cohort_rows(
-            [row for result in results for row in result.response.summaries],
-            level=info.settings.respond.interval_level,
-        )
-        self._write_rows("cohort.csv", endpoints, CohortRow)
-        self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
-        self.write_pages(results)
+        summaries, _ = self._write_tables(results, _TABLES_OF_RESPONSES, info.settings.respond)
+        for result in results:
+            self.keep_page(result)
+        self._write_lists(results, summaries)
         self._write_json("run.json", _run_record(info))
 
     def write_pages(self, results: Sequence[PatientResult]) -> None:
         """Write the lesion table and the pages; the index also names the patients that failed."""
-        from mrresponse.report import lesion_table, summarise, write_index, write_lesion_table, write_report
+        from mrresponse.report import summarise
 
-        write_lesion_table(self.path / "lesion_table.csv", lesion_table(results))
         for result in results:
-            write_report(result, self.pages)
-        failures = [_failure(row) for row in self._read_rows("failures.csv", FailureRow)]
-        write_index([summarise(result) for result in results], self.pages, failures=failures)
+            self.keep_page(result)
+        self._write_lists(results, [summarise(result) for result in results])
+
+    def note(self, outcome: Outcome, entries: Sequence[Entry], log: Path) -> None:
+        """Add to the log of the run what a patient gave; a failed patient gets a log of its own too."""
+        if isinstance(outcome, Failure):
+            patient_id, code = outcome.patient_id, outcome.code
+            last = entry(f"failed: {code}: {outcome.message}", level="ERROR", patient_id=patient_id)
+            own = self.path / "logs" / "failed" / f"{patient_id}.jsonl"
+            own.unlink(missing_ok=True)
+            append(own, [*entries, last])
+            private = "\n".join(one.private for one in entries if one.private)
+            if private:
+                write_atomically(
+                    self.path / "private" / "errors" / f"{patient_id}.txt", private.encode(), mode=0o600
+                )
+        else:
+            patient_id = outcome.patient.patient_id
+            (self.path / "logs" / "failed" / f"{patient_id}.jsonl").unlink(missing_ok=True)
+            last = entry(f"finished in {sum(outcome.seconds.values()):.1f} s", patient_id=patient_id)
+        append(log, [*entries, last])
 
     def read(self) -> tuple[tuple[PatientResult, ...], tuple[Failure, ...]]:
         """Read the rows and pictures of a run back: one result per patient, and the rows that cannot be used.
@@ -354,13 +430,41 @@ class RunFolder:
         except (ValueError, AttributeError) as error:
             raise ConfigError("run.json: damaged, expected the record of a run") from error
 
-    def _write_inputs(self, results: Sequence[PatientResult]) -> None:
-        """Keep the given tables beside the results, so that the responses can be redone from this folder."""
-        patients = [result.patient for result in results]
-        self._write_rows("treatments.csv", (row for one in patients for row in one.treatments), Treatment)
-        self._write_rows("findings.csv", (row for one in patients for row in one.findings), Finding)
-        self._write_rows("markers.csv", (row for one in patients for row in one.markers), Marker)
-        self._write_rows("patients.csv", map(patient_row, patients), PatientRow)
+    def _write_tables(
+        self, results: Iterable[PatientResult], tables: Sequence[_PatientTable], settings: "RespondSettings"
+    ) -> tuple[list["PatientSummary"], dict[str, float]]:
+        """Write tables side by side, and the cohort; return the lines of the list, and the seconds per step."""
+        from mrresponse.report import summarise
+        from mrresponse.respond import CohortRow, cohort_rows
+
+        lines: list[PatientSummary] = []
+        phases: list[PhaseSummary] = []
+        seconds: dict[str, float] = defaultdict(float)
+        with ExitStack() as stack:
+            files = [stack.enter_context(opened_atomically(self.path / table.name)) for table in tables]
+            for table, file in zip(tables, files, strict=True):
+                file.write(format_rows((), table.row_type).encode())
+            for result in results:
+                for table, file in zip(tables, files, strict=True):
+                    rows = format_rows(table.rows(result), table.row_type, header=False)
+                    file.write(rows.encode("utf-8"))
+                lines.append(summarise(result))
+                phases.extend(result.response.summaries)
+                for step, passed in result.seconds.items():
+                    seconds[step] += passed
+        endpoints = cohort_rows(phases, level=settings.interval_level)
+        self._write_rows("cohort.csv", endpoints, CohortRow)
+        self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
+        return lines, dict(seconds)
+
+    def _write_lists(self, results: Iterable[PatientResult], lines: Sequence["PatientSummary"]) -> None:
+        """Write the lesion table and the list of patients."""
+        from mrresponse.report import lesion_table, write_index, write_lesion_table
+
+        rows = (row for result in results for row in lesion_table([result]))
+        write_lesion_table(self.path / "lesion_table.csv", rows)
+        failures = [_failure(row) for row in self._read_rows("failures.csv", FailureRow)]
+        write_index(lines, self.pages, failures=failures)
 
     def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
         write_rows(self.path / name, rows, row_type)
@@ -417,12 +521,10 @@ def run_info(settings: Settings, masks: Path | None) -> RunInfo:
     )
 
 
-def _total_seconds(results: Iterable[PatientResult]) -> dict[str, float]:
-    total: dict[str, float] = defaultdict(float)
-    for result in results:
-        for step, seconds in result.seconds.items():
-            total[step] += seconds
-    return dict(total)
+def model_identity(settings: Settings, masks: Path | None) -> str:
+    """Return who segments, with the digests of the networks: what results depend on beside images and settings."""
+    info = run_info(settings, masks)
+    return " ".join([info.segmenter, *(info.model_digests or {}).values()])
 
 
 def _run_record(info: RunInfo) -> dict[str, Any]:
@@ -536,3 +638,24 @@ def _by_patient(rows: Iterable[Row]) -> dict[str, list[Row]]:
     for row in rows:
         grouped[row.patient_id].append(row)
     return grouped
+
+
+# In the order of the line. The given tables are kept too, so that the responses can be redone from this folder.
+_TABLES_OF_IMAGES = (
+    _PatientTable(name="patients.csv", row_type=PatientRow, rows=lambda one: [patient_row(one.patient)]),
+    _PatientTable(name="treatments.csv", row_type=Treatment, rows=lambda one: one.patient.treatments),
+    _PatientTable(name="findings.csv", row_type=Finding, rows=lambda one: one.patient.findings),
+    _PatientTable(name="markers.csv", row_type=Marker, rows=lambda one: one.patient.markers),
+    _PatientTable(name="studies.csv", row_type=StudyRecord, rows=lambda one: one.studies),
+    _PatientTable(name="tracks.csv", row_type=TrackRow, rows=_track_rows),
+    _PatientTable(name="measurements.csv", row_type=Measurement, rows=lambda one: one.measurements),
+)
+_TABLES_OF_RESPONSES = (
+    _PatientTable(name="assessments.csv", row_type=Assessment, rows=lambda one: one.response.assessments),
+    _PatientTable(name="phases.csv", row_type=PhaseSummary, rows=lambda one: one.response.summaries),
+    _PatientTable(name="roles.csv", row_type=RoleRecord, rows=lambda one: one.response.roles),
+    _PatientTable(name="treatment_phases.csv", row_type=TreatmentPhase, rows=lambda one: one.response.phases),
+    _PatientTable(name="flags.csv", row_type=Flag, rows=_flags),
+    _PatientTable(name="marker_responses.csv", row_type=MarkerSummary, rows=lambda one: one.response.markers),
+    _PatientTable(name="audit.csv", row_type=AuditRow, rows=lambda one: (*one.audit, *one.response.audit)),
+)

@@ -110,10 +110,10 @@ def write_rows(path: Path, rows: Iterable[object], row_type: type) -> None:
     write_atomically(path, format_rows(rows, row_type).encode("utf-8"))
 
 
-def format_rows(rows: Iterable[object], row_type: type) -> str:
-    """Return dataclass rows as CSV text with a header."""
+def format_rows(rows: Iterable[object], row_type: type, *, header: bool = True) -> str:
+    """Return dataclass rows as CSV text, by default with a header."""
     columns = _columns(row_type)
-    lines = [_line([column.name for column in columns])]
+    lines = [_line([column.name for column in columns])] if header else []
     lines += [_line([_written(row, column) for column in columns]) for row in rows]
     return "".join(lines)
 

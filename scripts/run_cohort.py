@@ -22,6 +22,7 @@ from mrresponse import (
     ingest,
     load_settings,
 )
+from mrresponse.batch import choose_workplace
 from mrresponse.store import run_info
 
 
@@ -49,7 +50,7 @@ def assess(data: Path, out: Path, settings: Settings, *, masks: Path | None, wor
     masks
         Folder of given masks, used instead of the networks.
     workers
-        Patients at the same time. Each worker loads the networks once: with CUDA, one per device.
+        Patients at the same time. Each worker loads the networks once; with CUDA they share out the devices.
     """
     # 0. Device and models are looked at first: what cannot be honoured stops the batch before it starts.
     info = run_info(settings, masks)
@@ -57,20 +58,27 @@ def assess(data: Path, out: Path, settings: Settings, *, masks: Path | None, wor
     # 1. Headers and tables only; a patient whose data cannot be used is in `found.failures`.
     found = ingest.ingest(data, settings.ingest)
 
-    # 2. The straight line, patient by patient: an outcome is a result or a failure.
+    # 2. The straight line, patient by patient: an outcome is a result or a failure. What the folder holds already is
+    #    not done again, so a batch that was stopped goes on here. Each result is forgotten once it has been printed.
     folder = RunFolder.create(out)
-    outcomes: list[PatientResult | Failure] = list(found.failures)
-    for outcome in assess_cohort(
-        found.patients, settings, masks=masks, keep_masks=folder.keep_masks, workers=workers
-    ):
-        outcomes.append(outcome)
-        print(summary(outcome), flush=True)
+    workplace = choose_workplace(settings, masks, workers=workers)
+    finished: list[str] = []
+    failures = list(found.failures)
+    with folder.locked():
+        folder.begin(info)
+        for outcome in assess_cohort(
+            found.patients, settings, masks=masks, folder=folder, workplace=workplace
+        ):
+            print(summary(outcome), flush=True)
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                finished.append(outcome.patient.patient_id)
 
-    # 3. Tables, pictures and pages.
-    folder.write(outcomes, info)
-    failed = sum(isinstance(outcome, Failure) for outcome in outcomes)
-    print(f"{len(outcomes) - failed} patients assessed, {failed} failed; results in {out}")
-    return 1 if failed else 0
+        # 3. Tables, from what is finished; pictures and pages were written with each patient.
+        folder.finish(finished, failures, info)
+    print(f"{len(finished)} patients assessed, {len(failures)} failed; results in {out}")
+    return 1 if failures else 0
 
 
 def summary(outcome: PatientResult | Failure) -> str:

@@ -97,14 +97,13 @@ def assess(data: Path, masks: Path | None, out: Path) -> list[PatientResult]:
     settings = Settings()
     folder = RunFolder.create(out)
     found = ingest(data, settings.ingest)
-    outcomes = [
-        *found.failures,
-        *assess_cohort(found.patients, settings, masks=masks, keep_masks=folder.keep_masks),
-    ]
-    for outcome in outcomes:
+    info = run_info(settings, masks)
+    names = []
+    for outcome in [*found.failures, *assess_cohort(found.patients, settings, masks=masks, folder=folder)]:
         if isinstance(outcome, Failure):
             raise SystemExit(f"error: {outcome.patient_id}: {outcome.message}")
-    return list(folder.write(outcomes, run_info(settings, masks)))
+        names.append(outcome.patient.patient_id)
+    return list(folder.finish(names, (), info))
 
 
 def read_expected(truth: Path) -> list[Row]:

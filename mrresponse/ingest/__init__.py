@@ -38,6 +38,7 @@ from mrresponse.ingest.manifest import (
 from mrresponse.ingest.patient_tables import PatientTables, read_patient_tables, with_tables
 
 __all__ = [
+    "NOT_FATAL",
     "Identity",
     "IngestSettings",
     "Ingested",

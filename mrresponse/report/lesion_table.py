@@ -10,13 +10,14 @@ spreadsheet would run as a formula is preceded by an apostrophe.
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult
-from mrresponse.files import write_atomically
+from mrresponse.files import opened_atomically
 from mrresponse.report.wording import (
     ROLE_WORDS,
     decimal,
@@ -73,17 +74,27 @@ def assessment_groups(result: PatientResult) -> tuple[tuple[Assessment, ...], ..
     return tuple(tuple(sorted(groups[key], key=lambda row: row.study_date)) for key in keys)
 
 
-def write_lesion_table(path: Path, rows: Sequence[LesionTableRow]) -> None:
-    """Write ``lesion_table.csv``, with as many visit columns as the longest group needs."""
-    visits = max((len(row.cells) for row in rows), default=0)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *(f"visit_{number}" for number in range(1, visits + 1))])
-    for row in rows:
-        keys = [str(getattr(row, column)) for column in _COLUMNS]
-        blanks = [""] * (visits - len(row.cells))
-        writer.writerow([_spreadsheet_safe(cell) for cell in [*keys, *row.cells, *blanks]])
-    write_atomically(path, text.getvalue().encode("utf-8"))
+def write_lesion_table(path: Path, rows: Iterable[LesionTableRow]) -> None:
+    """Write ``lesion_table.csv``, with as many visit columns as the longest group needs.
+
+    That number is known when all rows have been seen; until then they wait on disk, for a cohort of any size.
+    """
+    visits = 0
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as waiting:
+        writer = csv.writer(waiting, lineterminator="\n")
+        for row in rows:
+            visits = max(visits, len(row.cells))
+            keys = [str(getattr(row, column)) for column in _COLUMNS]
+            writer.writerow([_spreadsheet_safe(cell) for cell in [*keys, *row.cells]])
+        waiting.seek(0)
+        with opened_atomically(path) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            final = csv.writer(text, lineterminator="\n")
+            final.writerow([*_COLUMNS, *(f"visit_{number}" for number in range(1, visits + 1))])
+            for cells in csv.reader(waiting):
+                final.writerow([*cells, *[""] * (len(_COLUMNS) + visits - len(cells))])
+            text.flush()
+            text.detach()
 
 
 def _group_rows(result: PatientResult, group: Sequence[Assessment]) -> list[LesionTableRow]:

@@ -22,6 +22,10 @@ class SegmentSettings:
         ``auto`` (bfloat16 where the processor computes with it, else float32), ``bfloat16`` or ``float32``.
     overlap
         Shared fraction of neighbouring windows.
+    window_share
+        Edges of the windows that a network is given, as a share of its model's; less takes less memory and more time.
+    cpu_when_out_of_memory
+        Whether a patient may go on on the CPU where the graphics memory is too small even for quarter windows.
     threads
         CPU threads of the networks; 0 leaves the choice to torch.
     average_views
@@ -34,6 +38,8 @@ class SegmentSettings:
     device: str = "auto"
     precision: str = "auto"
     overlap: float = 0.25
+    window_share: float = 1.0
+    cpu_when_out_of_memory: bool = False
     threads: int = 0
     average_views: bool = False
 

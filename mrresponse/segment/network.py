@@ -22,7 +22,7 @@ from mrresponse.domain import (
     Series,
     Study,
 )
-from mrresponse.errors import ConfigError, ModelError
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.geometry import to_canonical, to_grid_order
 from mrresponse.segment import Segmenter, SegmentSettings
 from mrresponse.segment.architectures import ARCHITECTURES
@@ -62,6 +62,7 @@ class Network:
     autocast: Callable[[], AbstractContextManager[Any]]
     overlap: float
     average_views: bool
+    window: tuple[int, int, int]
 
 
 def network_segmenter(settings: SegmentSettings) -> Segmenter:
@@ -108,6 +109,10 @@ def check_models(settings: SegmentSettings) -> tuple[ModelCard, ModelCard]:
     """
     if not 0.0 <= settings.overlap < 1.0:
         raise ConfigError(f"segment.overlap: found {settings.overlap}, expected at least 0 and below 1")
+    if not 0.0 < settings.window_share <= 1.0:
+        raise ConfigError(
+            f"segment.window_share: found {settings.window_share}, expected above 0 and at most 1"
+        )
     if settings.precision not in PRECISIONS:
         raise ConfigError(
             f"segment.precision: found '{settings.precision}', expected auto, bfloat16 or float32"
@@ -155,6 +160,24 @@ def resolve_device(name: str) -> str:
     return f"cuda:{int(index or 0)}"
 
 
+def cuda_devices(name: str) -> tuple[str, ...]:
+    """Return the CUDA devices that a device's name stands for: all for ``auto`` and ``cuda``, none on the CPU.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or CUDA is asked for where there is none.
+    """
+    first = resolve_device(name)
+    if first == "cpu":
+        return ()
+    if ":" in name:
+        return (first,)
+    import torch
+
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+
+
 def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
     """Build the network of a model card and load its verified weights onto the device.
 
@@ -182,6 +205,7 @@ def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
         autocast=autocast(device.type, settings.precision),
         overlap=settings.overlap,
         average_views=settings.average_views,
+        window=_window(card, settings.window_share),
     )
 
 
@@ -198,7 +222,7 @@ def liver_probability(network: Network, image: Image) -> Image:
         for gamma in curves
     ]
     probability = np.mean([_run(network, view)[1] for view in views], axis=0)
-    return Image(voxels=_resize(probability[None], image.grid.shape)[0], grid=image.grid)
+    return Image(voxels=_rounded(_resize(probability[None], image.grid.shape)[0]), grid=image.grid)
 
 
 def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
@@ -228,7 +252,13 @@ def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
         for axes in (_MIRRORS if network.average_views else ((),))
     ]
     probability = np.mean(views, axis=0)
-    return Image(voxels=_resize(probability[None], prepared.grid.shape)[0], grid=prepared.grid)
+    return Image(voxels=_rounded(_resize(probability[None], prepared.grid.shape)[0]), grid=prepared.grid)
+
+
+def _rounded(probability: FloatArray) -> FloatArray:
+    """Round a probability to 1/4096: what is finer says nothing, and the zeros around the liver pack well."""
+    rounded: FloatArray = np.round(probability * np.float32(4096)).astype(np.float32)
+    return rounded / np.float32(4096)
 
 
 def _run(network: Network, voxels: FloatArray) -> FloatArray:
@@ -241,18 +271,33 @@ def _run(network: Network, voxels: FloatArray) -> FloatArray:
     padded = np.pad(voxels, padding, mode="edge")
     window = [
         fitting_window(size, limit, network.overlap)
-        for size, limit in zip(padded.shape[1:], network.card.window, strict=True)
+        for size, limit in zip(padded.shape[1:], network.window, strict=True)
     ]
-    with torch.inference_mode(), network.autocast():
-        inputs = torch.from_numpy(padded)[None].to(
-            device=network.device, memory_format=torch.channels_last_3d
-        )
-        logits = sliding_window_inference(
-            inputs, window, 1, network.module, overlap=network.overlap, mode="gaussian"
-        )
-        probability = torch.softmax(torch.as_tensor(logits).float(), dim=1)[0].cpu().numpy()
-    found: FloatArray = probability[:, : shape[0], : shape[1], : shape[2]]
-    return found
+    try:
+        with torch.inference_mode(), network.autocast():
+            inputs = torch.from_numpy(padded)[None].to(
+                device=network.device, memory_format=torch.channels_last_3d
+            )
+            logits = sliding_window_inference(
+                inputs, window, 1, network.module, overlap=network.overlap, mode="gaussian"
+            )
+            probability = torch.softmax(torch.as_tensor(logits).float(), dim=1)[0].cpu().numpy()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        found = "x".join(str(size) for size in window)
+        raise DataError(
+            f"the graphics memory is too small for network '{network.card.name}' with windows of {found} voxels; "
+            "expected room for one window (segment.window_share makes it smaller)",
+            code="gpu_memory",
+        ) from None
+    result: FloatArray = probability[:, : shape[0], : shape[1], : shape[2]]
+    return result
+
+
+def _window(card: ModelCard, share: float) -> tuple[int, int, int]:
+    """Return the largest patch the network is given at once, its edges multiples of what the network can halve."""
+    i, j, k = (max(_STRIDE, int(size * share) // _STRIDE * _STRIDE) for size in card.window)
+    return i, j, k
 
 
 def fitting_window(size: int, limit: int, overlap: float) -> int:

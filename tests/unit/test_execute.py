@@ -1,10 +1,16 @@
-"""The same work in one process and in several gives the same results."""
+"""The same work here and in several processes gives the same results, and a lost process costs nobody else."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from mrresponse.execute import run_in_pool, run_serially
+from mrresponse.execute import Workplace, here, pool, run_on
 
 
 def cubed(number: int) -> int:
@@ -17,7 +23,30 @@ def fails_on_two(number: int) -> int:
     return number
 
 
-def test_serial_run_computes_only_what_is_asked_for() -> None:
+def dies_on_two(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def dies_once(folder: Path) -> str:
+    mark = folder / "died"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return folder.name
+
+
+def process_id(_item: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def never_lost(item: object) -> object:
+    raise AssertionError(f"{item} was given up")
+
+
+def test_work_here_computes_only_what_is_asked_for() -> None:
     seen = []
 
     def items() -> Iterator[int]:
@@ -25,15 +54,65 @@ def test_serial_run_computes_only_what_is_asked_for() -> None:
             seen.append(number)
             yield number
 
-    results = run_serially(cubed, items())
+    results = run_on(here(), cubed, items(), lost=never_lost)
     assert next(results) == 0
     assert seen == [0]
 
 
+def test_few_items_are_out_at_a_time() -> None:
+    handed_out = 0
+
+    def items() -> Iterator[int]:
+        nonlocal handed_out
+        for number in range(40):
+            handed_out += 1
+            yield number
+
+    for done, _ in enumerate(run_on(pool(2), cubed, items(), lost=never_lost), start=1):
+        assert handed_out - done <= 2 * 2
+
+
 def test_a_pool_gives_every_result_once() -> None:
-    assert sorted(run_in_pool(cubed, range(9), workers=2)) == [number**3 for number in range(9)]
+    results = run_on(pool(2), cubed, range(9), lost=never_lost)
+    assert sorted(results) == [number**3 for number in range(9)]
 
 
-def test_an_error_in_a_worker_reaches_the_caller() -> None:
+@pytest.mark.parametrize("workplace", [here(), pool(2)], ids=["here", "pool"])
+def test_an_error_of_the_work_reaches_the_caller(workplace: Workplace) -> None:
     with pytest.raises(ValueError, match="two"):
-        list(run_in_pool(fails_on_two, range(4), workers=2))
+        list(run_on(workplace, fails_on_two, range(4), lost=never_lost))
+
+
+def test_an_item_that_kills_its_process_is_given_up_and_the_others_are_done() -> None:
+    results = list(run_on(pool(2), dies_on_two, range(8), lost=lambda item: -item))
+    assert sorted(results) == [-2, 0, 1, 3, 4, 5, 6, 7]
+
+
+def test_an_item_whose_process_was_killed_from_outside_is_done_again(tmp_path: Path) -> None:
+    assert list(run_on(pool(2), dies_once, [tmp_path], lost=never_lost)) == [tmp_path.name]
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = (
+        "from mrresponse.execute import pool, run_on\n"
+        "from tests.unit.test_execute import process_id\n"
+        "if __name__ == '__main__':\n"
+        "    for worker in run_on(pool(2), process_id, iter(int, 1), lost=print):\n"
+        "        print(worker, flush=True)\n"
+    )
+    file = tmp_path / "parent.py"
+    file.write_text(script)
+    top = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        [sys.executable, str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(top)},
+    ) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Study
-from mrresponse.errors import ConfigError, ModelError
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.segment import SegmentSettings, make_segmenter
 from mrresponse.segment.bundle import read_model_card
 from mrresponse.segment.network import (
@@ -27,6 +27,8 @@ torch = pytest.importorskip("torch")
 
 ARGUMENTS = {"spatial_dims": 3, "init_filters": 8, "blocks_down": [1, 1, 1, 1], "blocks_up": [1, 1, 1]}
 FLOAT32 = SegmentSettings(device="cpu", precision="float32", threads=1)
+STEP = 1 / 4096
+"""Probabilities are rounded to this."""
 
 
 def make_model(
@@ -125,8 +127,39 @@ def test_intensity_scale_does_not_matter_to_the_liver_network(liver_model: Path)
     image = noise_image((24, 24, 16), (3.0, 3.0, 3.0))
     louder = replace(image, voxels=image.voxels * 40)
     np.testing.assert_allclose(
-        liver_probability(network, image).voxels, liver_probability(network, louder).voxels, atol=1e-4
+        liver_probability(network, image).voxels, liver_probability(network, louder).voxels, atol=STEP
     )
+
+
+def out_of_memory_above(largest: int) -> Any:
+    """Return a network that finds the graphics memory too small for windows of more voxels."""
+
+    def network(inputs: Any) -> Any:
+        if inputs[0, 0].numel() > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.zeros((1, 2, *inputs.shape[2:]))
+
+    return network
+
+
+def test_a_graphics_memory_that_is_too_small_is_a_failure_by_name(liver_model: Path) -> None:
+    network = replace(load_network(read_model_card(str(liver_model)), FLOAT32), module=out_of_memory_above(0))
+    with pytest.raises(DataError, match="graphics memory is too small") as refused:
+        liver_probability(network, noise_image((16, 16, 8), (3.0, 3.0, 3.0)))
+    assert refused.value.code == "gpu_memory"
+
+
+def test_windows_can_be_a_share_of_the_models(liver_model: Path) -> None:
+    card = read_model_card(str(liver_model))
+    assert load_network(card, FLOAT32).window == card.window
+    halves = load_network(card, replace(FLOAT32, window_share=0.5)).window
+    assert halves == tuple(max(8, size // 2 // 8 * 8) for size in card.window)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
+def test_a_share_of_windows_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match=r"segment\.window_share"):
+        check_models(replace(FLOAT32, window_share=share))
 
 
 def test_lesion_network_takes_any_subset_of_contrast_phases(lesion_model: Path) -> None:

@@ -1,0 +1,130 @@
+"""A run divided among jobs that know nothing of each other: ``--shard 3/10``, and ``merge`` when all are done.
+
+All jobs are given the same data, settings and run folder. Each takes every tenth patient in the order of their names,
+finishes them one by one in files of their own, and writes down under ``private/`` which ones it had. `merge` needs
+neither the images nor the settings: it puts the tables together from what is finished.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mrresponse.config import settings_digest
+from mrresponse.domain import Failure, Patient
+from mrresponse.errors import ConfigError
+from mrresponse.files import write_atomically
+from mrresponse.ingest import NOT_FATAL
+from mrresponse.resume import failure_from_json, failure_to_json
+from mrresponse.store import RunFolder, RunInfo
+
+_OfPatient = TypeVar("_OfPatient", Patient, Failure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """The ``number``-th of ``count`` jobs, from 1."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read ``i/N``.
+
+        Raises
+        ------
+        ConfigError
+            Anything else, or an ``i`` that is not 1 to N.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+            raise ConfigError(f"--shard: found '{text}', expected i/N with i from 1 to N, as 3/10")
+        return cls(number=int(number), count=int(count))
+
+    @property
+    def name(self) -> str:
+        """How files call it."""
+        return f"shard-{self.number}-of-{self.count}"
+
+    def ids(self, patients: Sequence[Patient], failures: Sequence[Failure]) -> frozenset[str]:
+        """Return the names of this job's patients; those that failed on reading are dealt out with the others."""
+        names = sorted({one.patient_id for one in patients} | {one.patient_id for one in failures})
+        return frozenset(names[self.number - 1 :: self.count])
+
+
+def part_of(items: Sequence[_OfPatient], ids: frozenset[str]) -> tuple[_OfPatient, ...]:
+    """Return what concerns these patients."""
+    return tuple(item for item in items if item.patient_id in ids)
+
+
+def keep_shard(
+    folder: RunFolder, shard: Shard, ids: frozenset[str], failures: Sequence[Failure], info: RunInfo
+) -> None:
+    """Write down what this job takes on, so that nothing is missed when the parts are put together.
+
+    Parameters
+    ----------
+    failures
+        Failures on reading the data folder; those of the work itself are kept by the work.
+    """
+    content = {
+        "number": shard.number,
+        "count": shard.count,
+        "settings_id": settings_digest(info.settings),
+        "segmenter": info.segmenter,
+        "patients": sorted(ids - {one.patient_id for one in failures if one.code not in NOT_FATAL}),
+        "failures": [failure_to_json(one) for one in failures],
+    }
+    file = folder.path / "private" / "shards" / f"{shard.name}.json"
+    write_atomically(file, json.dumps(content, indent=1).encode(), mode=0o600)
+
+
+def merge(folder: RunFolder) -> tuple[tuple[str, ...], tuple[Failure, ...]]:
+    """Return the finished patients and the failures of all jobs.
+
+    Raises
+    ------
+    ConfigError
+        A job is missing, had other settings, or has patients that are not finished.
+    """
+    parts = [
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted((folder.path / "private" / "shards").glob("shard-*.json"))
+    ]
+    _check_complete(parts)
+    finished: list[str] = []
+    failures = [failure_from_json(one) for part in parts for one in part["failures"]]
+    for part in parts:
+        unfinished = []
+        for patient_id in part["patients"]:
+            failure = folder.resume.recall_failure(patient_id)
+            if failure is not None:
+                failures.append(failure)
+            elif folder.resume.keys(patient_id) is not None:
+                finished.append(patient_id)
+            else:
+                unfinished.append(patient_id)
+        if unfinished:
+            raise ConfigError(
+                f"merge: shard {part['number']}/{part['count']} has {len(unfinished)} patients that are not finished; "
+                "run it again to go on"
+            )
+    return tuple(finished), tuple(failures)
+
+
+def _check_complete(parts: Sequence[dict[str, object]]) -> None:
+    if not parts:
+        raise ConfigError(
+            "merge: found no shard in this folder, expected those of `mrresponse run --shard i/N`"
+        )
+    kinds = {(part["count"], part["settings_id"], part["segmenter"]) for part in parts}
+    if len(kinds) > 1:
+        raise ConfigError(
+            "merge: the shards were divided differently or had different settings or models, expected equal ones; "
+            "run them again, or remove private/shards of the older run"
+        )
+    count = int(str(parts[0]["count"]))
+    missing = sorted(set(range(1, count + 1)) - {int(str(part["number"])) for part in parts})
+    if missing:
+        raise ConfigError(f"merge: shard {missing[0]}/{count} has not been run, expected all {count}")
