@@ -224,12 +224,15 @@ class Series:
         NIfTI file, or folder of the DICOM series.
     files
         DICOM slices from the first to the last position; empty for NIfTI.
+    frames
+        Frame of each slice in its file, counted from 0, where the files are multi-frame; otherwise empty.
     contrast_phase, phase_reason
         The contrast phase the series was taken for, and why.
     """
 
     path: Path
     files: tuple[Path, ...] = ()
+    frames: tuple[int, ...] = ()
     contrast_phase: ContrastPhase
     phase_reason: str = "manifest"
     series_number: int | None = None

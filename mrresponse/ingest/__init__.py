@@ -101,7 +101,7 @@ def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
         if series.files:
             from mrresponse.ingest.volume import read_volume
 
-            image = read_volume(series.files)
+            image = read_volume(series.files, series.frames)
         else:
             from mrresponse.nifti import read_image
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mrresponse.domain import Failure
-from mrresponse.ingest.headers import SliceHeader, scan
+from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.identity import DicomPatient, name_patients
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
 from mrresponse.ingest.manifest import ManifestRow
 from mrresponse.ingest.selection import select_series
+from mrresponse.ingest.tree import CACHE, scan
 
 
 def read_tree(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings, key_file: Path) -> Collected:
@@ -25,7 +26,8 @@ def read_tree(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings,
     """
     outside = [row.path for row in rows if not row.path.is_relative_to(data)]
     roots = [data, *(path if path.is_dir() else path.parent for path in outside)]
-    headers, patients, unreadable, others = scan(roots)
+    found = scan(roots, key_file.parent / CACHE)
+    headers, patients = found.headers, found.patients
     stated, names, failures = _stated(rows, headers)
     nameless = _nameless(headers, patients, names)
     failures += [_no_patient_id(header) for header in nameless.values()]
@@ -35,9 +37,9 @@ def read_tree(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings,
         select_series(name, slices, stated, settings)
         for name, slices in _by_patient(headers, names_by_patient)
     ]
-    failures += [_unreadable(path) for path in unreadable]
+    failures += [*found.failures, *(_unreadable(path) for path in found.unreadable)]
     # Without DICOM in the tree every folder holds files of another kind; with it they deserve a word.
-    notes = (f"{others} files are not DICOM and were passed over",) if headers and others else ()
+    notes = (f"{found.others} files are not DICOM and were passed over",) if headers and found.others else ()
     return Collected(
         series=tuple(item for part in collected for item in part.series),
         failures=(*failures, *(item for part in collected for item in part.failures)),

@@ -21,9 +21,15 @@ class IngestSettings:
     phase_patterns
         A site's own rules, tried before the built-in ones: a regular expression searched in the series
         description (lower case, no accents, blanks for punctuation) and the contrast phase it means.
+    left_out_patterns
+        The same for series that are not to be read, with the reason that is shown.
+    least_phase_confidence
+        Below this a contrast phase is not taken but asked for, 0.5 to 1.
     """
 
     phase_patterns: tuple[tuple[str, ContrastPhase], ...] = ()
+    left_out_patterns: tuple[tuple[str, str], ...] = ()
+    least_phase_confidence: float = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

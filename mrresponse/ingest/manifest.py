@@ -26,7 +26,7 @@ from mrresponse.ingest.inputs import (
     located,
 )
 from mrresponse.ingest.patient_tables import column_notes, read_checked
-from mrresponse.ingest.phases import phase_from_text
+from mrresponse.ingest.patterns import phase_from_text
 
 MANIFEST = "manifest.csv"
 

@@ -1,48 +1,61 @@
-r"""Which contrast phase a DICOM series is: written rules, each decision with its reason.
+"""Which contrast phase a volume is: evidence that adds up, with the reasons and a confidence.
 
-The rules, in order:
+What speaks for or against a contrast phase is a number of points, the logarithm of how many times more likely it makes
+that phase: words of the series description, the delay between injection and acquisition, the contrast attribute, the
+place in time among the series, and, where they were looked at, the images. The points of a volume add up; with the five
+phases equally likely at first, its confidence in the best one is ``exp(best) / sum(exp(all))``. Below the limit nothing
+is guessed: the patient fails with the number of the series, and the message asks for a line in the manifest. The same
+where one clear reason speaks for another phase than all of them together.
 
-1. what the user says in the manifest;
-2. series that are no T1-weighted dynamic image (localiser, subtraction, projection, diffusion, in- and
-   opposed-phase, fat, T2, maps) are left out with the reason;
-3. words and times in the series description (`_PHASE_WORDS`), if they speak for one contrast phase only;
-4. the delay between the start of the injection and the acquisition, where both are in the header;
-5. the order of acquisition among series of one description, where gaps and contrast attributes agree with a
-   dynamic examination.
+What the manifest says is not weighed, and what is no T1-weighted dynamic image (localiser, subtraction, projection,
+diffusion, in- and opposed-phase, fat, T2, maps) is left out with the reason.
 
-What none of them settles stays unknown, and the patient fails with the number of the series: nothing is guessed.
-Delays: late arterial 20-40 s, portal venous 60-80 s, delayed 2-5 min, hepatobiliary from 10 min after gadoxetate
-(LI-RADS v2018 core, technique; EASL 2018, section on MRI), widened to the middle between neighbours.
+The points are judgements, not estimates from data: one clear word or one clear delay alone is enough (0.93 or more),
+two that contradict each other are not, and the absence of a contrast attribute never decides alone.
 """
 
+import math
 import re
-import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mrresponse.domain import Agent, ContrastPhase
 from mrresponse.ingest.inputs import IngestSettings
+from mrresponse.ingest.patterns import (
+    ART,
+    ART_FROM_S,
+    DEL,
+    HBP,
+    PRE,
+    PVP,
+    SeriesFacts,
+    left_out_reason,
+    normalised,
+    phase_of_delay,
+    phases_in_text,
+    study_agent,
+    timing_reason,
+)
 
-PRE, ART, PVP = ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS
-DEL, HBP = ContrastPhase.DELAYED, ContrastPhase.HEPATOBILIARY
+DYNAMIC = (PRE, ART, PVP, DEL, HBP)
+# Points. exp(5) is 148 times, exp(4) 55 times, exp(2) 7 times as likely.
+_OWN_PATTERN, _WORD, _ONE_OF_SEVERAL_WORDS = 8.0, 5.0, 2.0
+_DELAY, _UNSURE_DELAY, _ORDER = 4.0, 2.5, 4.0
+_NO_AGENT_YET, _NO_AGENT_STATED, _AGENT_GIVEN, _OUT_OF_ORDER = 2.0, -1.0, -3.0, -4.0
+# Delays this close to a border between two phases speak for both.
+_BORDER_S = 3.0
+# Series acquired within this time of each other say nothing about their order.
+_SAME_TIME_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesFacts:
-    """What the header of one volume says about its kind; ``None`` where it does not say."""
+class Evidence:
+    """One reason and the points that it gives to contrast phases; those it does not name get none."""
 
-    description: str = ""
-    image_type: tuple[str, ...] = ()
-    scanning_sequence: tuple[str, ...] = ()
-    echo_time_ms: float | None = None
-    repetition_time_ms: float | None = None
-    inversion_time_ms: float | None = None
-    b_value: float | None = None
-    has_agent: bool = False
-    agent: Agent | None = None
-    acquired_at: datetime | None = None
-    injected_at: datetime | None = None
+    points: Mapping[ContrastPhase, float]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,279 +65,191 @@ class PhaseDecision:
     contrast_phase: ContrastPhase | None = None
     reason: str = ""
     left_out: bool = False
-
-
-# Searched in the normalised description: lower case, no accents, blanks for punctuation.
-_LEFT_OUT_WORDS: tuple[tuple[str, str], ...] = (
-    (r"\b(loc\w*|scout|survey|topogram|u(e)?bersicht|3 ?plane|three plane|plan scan|reperage)\b", "localiser"),
-    (r"\b(subs?|subtr\w*|soustr\w*|sottraz\w*|sub?str?acc?\w*)\b", "subtraction"),
-    (r"\b(mip|minip|mpr|mpvr|vrt|projection\w*|reformat\w*)\b", "projection or reformat"),
-    (r"\b(dwi?|diff\w*|e?adc|resolve|dti|ivim|b ?\d{2,4}( \d{2,4})*)\b|\bep2d\w*", "diffusion"),
-    (r"\b(in|en|opp|out|opposed|out of|fuera de)( ?(and|und|et|e|y)? ?(in|opp|out))? ?(ph(ase)?|fase)\b",
-     "in- or opposed-phase"),
-    (r"\b(inphase|outphase|opp?phase|in opp|opp in|iop|ip oop|oop|opp|opposition|gegenphase|dual ?echo)\b",
-     "in- or opposed-phase"),
-    (r" in$", "in- or opposed-phase"),
-    (r"\bfat ?(only|images?)\b|^fat\b|\b(vibe|dixon|lava|thrive|mdixon)\w*( \w+)* f$", "fat image"),
-    (r"\bt2\w*|\b(haste|ssfse|sshtse|ssh|single ?shot|trufi\w*|fiesta|btfe|bffe|true ?fisp|blade|propeller|mrcp|"
-     r"mrcholangio\w*|stir|flair|space|tse|fse|frfse|tirm)\b", "T2-weighted or fluid-sensitive sequence"),
-    (r"\b(map|mapping|r2|r2star|pdff|ideal iq|fat ?frac\w*|ff|liverlab|multiecho|hispeed|elasto\w*|mre|stiffness|"
-     r"molli)\b", "parameter map"),
-    (r"\b(care ?bolus|test ?bolus|smart ?prep|bolus ?tra[ck]\w*|fluoro\w*|timing)\b", "bolus timing"),
-    (r"\b(perf\w*|mra|angio\w*|tof|phase contrast|qflow|spectro\w*|svs|csi)\b", "angiography or perfusion"),
-)  # fmt: skip
-
-_LEFT_OUT_IMAGE_TYPES: Mapping[str, str] = {
-    "LOCALIZER": "localiser",
-    "SUBTRACTION": "subtraction",
-    "SUBTRACT": "subtraction",
-    "PROJECTION IMAGE": "projection or reformat",
-    "MIP": "projection or reformat",
-    "MPR": "projection or reformat",
-    "REFORMATTED": "projection or reformat",
-    "ADC": "diffusion",
-    "DIFFUSION": "diffusion",
-    "TRACEW": "diffusion",
-    "IN_PHASE": "in- or opposed-phase",
-    "OPP_PHASE": "in- or opposed-phase",
-    "OUT_PHASE": "in- or opposed-phase",
-    "FAT": "fat image",
-    "FAT_FRACTION": "parameter map",
-    "WATER_FRACTION": "parameter map",
-    "R2_STAR": "parameter map",
-    "T2_STAR": "parameter map",
-    "T1 MAP": "parameter map",
-    "PHASE MAP": "phase image",
-    "P": "phase image",
-    "SCREEN SAVE": "screen capture",
-}
-
-# English, German, French, Italian, Spanish, Portuguese and Dutch; the words of the vendors and their abbreviations.
-_PHASE_WORDS: tuple[tuple[ContrastPhase, str], ...] = (
-    (HBP, r"\bhbp\b|\bhb ?(ph\w*|fase)\b|\bh?epat\w*bil\w*|\bh?epato bil\w*|\bhepat[oi]c[yi]t\w*|\bhepatozyt\w*|"
-          r"\bhepato ?spe[cz]\w*|\bleberspe[cz]\w*|\bepatocit\w*|\bhepatocel\w*"),
-    (PRE, r"\bpre\b|\bpre ?(con\w*|kontr\w*|gd|gad\w*|km|kl|inj\w*|mdc|civ|dyn\w*)\b|\bnati\w*|\bnat\b|\bplain\b|"
-          r"\bunenhanced\b|\bnon ?(con\w*|enh\w*)\b|\bwithout (con\w*|gd|gad\w*|iv)\b|\bohne (km|kontr\w*|gd)\b|"
-          r"\bsans (inj\w*|con\w*|iv|gado\w*|produit)\b|\bsenza (mdc|contr\w*)\b|\bsin (con\w*|civ|gd|gado\w*)\b|"
-          r"\bsem (con\w*|gd)\b|\bzonder (con\w*|gd)\b|\bblanco\b|\bbasale?\b|\bavant inj\w*|\bw ?o (con\w*|gd|c)\b"),
-    (ART, r"\bart ?\d?\b|\barter\w*|\b[hle]ap\b|\blart\b"),
-    (PVP, r"\bpvp?\b|\bport(al\w*|ae?|o ?v\w*)?\b|\bpfortader\w*|\bven\b|\bven(oe?s|ous|osa|oso|euse|eux|euze)\w*\b"),
-    (DEL, r"\bdel\b|\bdelay\w*|\ba?e?quil\w*|\bspae?t(e[rs]?|phase\w*|ven\w*)?\b|\btard\w*|\btransit\w*|\blate\b|"
-          r"\blaat\b|\blaattijd\w*|\bvertraagd\w*|\bretard\w*|\binterstit\w*"),
-)  # fmt: skip
-
-_WHEN = r"(late|early|spae?te?|frue?he?|tardiv?[aeo]?|tardia|precoce|precoz)"
-_SECONDS = re.compile(r"\b(\d{1,3}) ?(s|sec|secs|sek|seg|seconds?|sekunden|secondes?)\b")
-_MINUTES = re.compile(r"\b(\d{1,2}) ?(m|mn|min|mins|minutes?|minuten|minuti|minutos)\b")
-_ART_FROM_S, _PVP_FROM_S, _DEL_FROM_S, _HBP_FROM_S = 10.0, 50.0, 100.0, 600.0
-
-# A dynamic gradient-echo volume has a repetition time of 3-7 ms and an echo time of 1-3 ms. The times decide only
-# where the description is silent: older scanners made dynamic images with longer repetition times.
-_LONGEST_TR_MS = 50.0
-_LONGEST_TE_MS = 8.0
-
-
-def left_out_reason(facts: SeriesFacts) -> str | None:
-    """Return why a volume is no T1-weighted dynamic image, or ``None`` where nothing speaks against it."""
-    types = tuple(part.upper() for part in facts.image_type)
-    for part in types:
-        if part in _LEFT_OUT_IMAGE_TYPES:
-            return _LEFT_OUT_IMAGE_TYPES[part]
-    text = normalised(facts.description)
-    for pattern, reason in _LEFT_OUT_WORDS:
-        if re.search(pattern, text):
-            return reason
-    if types[1:2] == ("SECONDARY",) and "WATER" not in types:
-        return "secondary image made from others"
-    return _sequence_reason(facts)
+    confidence: float | None = None
 
 
 def decide(
-    volumes: Sequence[SeriesFacts], stated: Sequence[ContrastPhase | None], settings: IngestSettings
+    volumes: Sequence[SeriesFacts],
+    stated: Sequence[ContrastPhase | None],
+    settings: IngestSettings,
+    *,
+    seen: Mapping[int, Evidence] | None = None,
 ) -> tuple[PhaseDecision, ...]:
-    """Decide for all volumes of one study; `stated` is what the manifest says of each.
+    """Decide for all volumes of one study.
 
     Two volumes may come out with the same contrast phase; choosing between them needs their geometry too.
+
+    Parameters
+    ----------
+    stated
+        What the manifest says of each volume.
+    seen
+        What the images of some volumes say, by their index in `volumes`.
     """
     agent = study_agent(volumes)
-    decisions: list[PhaseDecision] = []
-    for facts, said in zip(volumes, stated, strict=True):
-        decisions.append(_alone(facts, said, agent, settings))
-    return _by_order(volumes, decisions, agent)
+    decisions: dict[int, PhaseDecision] = {}
+    for index, (facts, said) in enumerate(zip(volumes, stated, strict=True)):
+        if said is not None:
+            decisions[index] = PhaseDecision(contrast_phase=said, reason="stated in the manifest")
+        elif (reason := left_out_reason(facts, settings)) is not None:
+            decisions[index] = PhaseDecision(reason=reason, left_out=True)
+    open_ = [index for index in range(len(volumes)) if index not in decisions]
+    spoken = {index: _spoken(volumes[index], agent, settings) for index in open_}
+    for index in open_:
+        reason = None if spoken[index] else timing_reason(volumes[index])
+        if reason is not None:
+            decisions[index] = PhaseDecision(reason=reason, left_out=True)
+    weighed = {index: spoken[index] for index in open_ if index not in decisions}
+    for index, evidence in _of_the_study({index: volumes[index] for index in weighed}, weighed, agent):
+        weighed[index] = [*weighed[index], evidence]
+    for index, found in weighed.items():
+        extra = [seen[index]] if seen and index in seen else []
+        decisions[index] = weigh([*found, *extra], settings.least_phase_confidence)
+    return tuple(decisions[index] for index in range(len(volumes)))
 
 
-def study_agent(volumes: Sequence[SeriesFacts]) -> Agent | None:
-    """Return the agent of a study: the one that its volumes name, ``None`` where they name none or two."""
-    named = {facts.agent for facts in volumes if facts.agent is not None}
-    return named.pop() if len(named) == 1 else None
-
-
-def agent_from_text(text: str) -> Agent | None:
-    """Return the kind of contrast agent that a name stands for, ``None`` where it is not known."""
-    low = normalised(text)
-    if re.search(r"primovist|eovist|gadox|\beob\b|gd ?eob", low):
-        return Agent.GADOXETATE
-    names = (
-        r"gad[ao]vist|gadobutrol|dotarem|dotagraf|clariscan|gadoter|artirem|cyclolux|magnevist|magnegita|gadopent|"
-        r"prohance|gadoteridol|omniscan|gadodiamid|optimark|gadoversetamid|multihance|gadobenat|vueway|elucirem|"
-        r"gadopiclenol|extracellular"
+def weigh(evidence: Sequence[Evidence], least_confidence: float) -> PhaseDecision:
+    """Add up what was found; below the least confidence the contrast phase stays unknown."""
+    total = {phase: sum(item.points.get(phase, 0.0) for item in evidence) for phase in DYNAMIC}
+    likelihood = {phase: math.exp(points) for phase, points in total.items()}
+    best = max(DYNAMIC, key=lambda phase: likelihood[phase])
+    confidence = likelihood[best] / sum(likelihood.values())
+    reasons = "; ".join(item.reason for item in evidence)
+    if not evidence:
+        return PhaseDecision(reason="series description and times do not say it")
+    clear = max((item.points.get(best, 0.0) for item in evidence), default=0.0)
+    contradicted = any(
+        points >= _DELAY and phase is not best and clear < _OWN_PATTERN
+        for item in evidence
+        for phase, points in item.points.items()
     )
-    return Agent.EXTRACELLULAR if re.search(names, low) else None
-
-
-def names_agent(text: str) -> bool:
-    """Tell whether the contrast attribute of a header says that an agent was given."""
-    return normalised(text) not in (
-        "",
-        "no",
-        "none",
-        "0",
-        "nein",
-        "non",
-        "n a",
-        "na",
-        "without",
-        "no contrast",
+    if confidence < least_confidence or contradicted:
+        found = f"{best.value} with confidence {confidence:.2f}, expected {least_confidence:g}"
+        if confidence >= least_confidence:
+            found = f"{best.value} is contradicted"
+        return PhaseDecision(reason=f"{reasons}: {found}", confidence=confidence)
+    return PhaseDecision(
+        contrast_phase=best, reason=f"{reasons} (confidence {confidence:.2f})", confidence=confidence
     )
 
 
-def phase_from_text(text: str, agent: Agent | None, settings: IngestSettings) -> ContrastPhase | None:
-    """Return the contrast phase that a description speaks for, ``None`` where it speaks for none or several."""
-    phases = phases_in_text(text, agent, settings)
-    return next(iter(phases)) if len(phases) == 1 else None
-
-
-def phases_in_text(text: str, agent: Agent | None, settings: IngestSettings) -> Mapping[ContrastPhase, str]:
-    """Return the contrast phases that a description speaks for, each with the words that say so."""
-    low = normalised(text)
+def _spoken(facts: SeriesFacts, agent: Agent | None, settings: IngestSettings) -> list[Evidence]:
+    """Return what the description of a volume says."""
+    text = normalised(facts.description)
     for pattern, phase in settings.phase_patterns:
-        match = re.search(pattern, low)
+        match = re.search(pattern, text)
         if match:
-            return {phase: match.group()}
-    found: dict[ContrastPhase, str] = {}
-    # "late arterial" is arterial and "late portal" portal: the adjective alone would speak for delayed.
-    low = re.sub(rf"\b{_WHEN} ?(?=(art|port|pv|hep\w* art))", "", low)
-    low = re.sub(rf"\b(art\w*|port\w*|pvp?) {_WHEN}\b", r"\1", low)
-    for phase, pattern in _PHASE_WORDS:
-        match = re.search(pattern, low)
-        if match:
-            found[phase] = match.group().strip()
-    if HBP in found and DEL in found:
-        del found[DEL]
-    if DEL in found and PVP in found and re.search(r"\bven", found[PVP]):
-        # "delayed venous" is the equilibrium phase.
-        del found[PVP]
-    if not found:
-        found.update(_by_time_in_text(low, agent))
+            reason = f"series description has '{match.group()}', a pattern of the settings"
+            return [Evidence(points={phase: _OWN_PATTERN}, reason=reason)]
+    spoken = phases_in_text(facts.description, agent, settings)
+    if len(spoken) > 1:
+        words = ", ".join(phase.value for phase in spoken)
+        points = dict.fromkeys(spoken, _ONE_OF_SEVERAL_WORDS)
+        return [Evidence(points=points, reason=f"series description speaks for {words}")]
+    return [
+        Evidence(points={phase: _WORD}, reason=f"series description has '{words}'")
+        for phase, words in spoken.items()
+    ]
+
+
+def _of_the_study(
+    volumes: Mapping[int, SeriesFacts], spoken: Mapping[int, Sequence[Evidence]], agent: Agent | None
+) -> list[tuple[int, Evidence]]:
+    """Return what times and contrast attributes say, each volume seen among the others."""
+    found = [
+        (index, item) for index, facts in volumes.items() if (item := _by_injection(facts, agent)) is not None
+    ]
+    found += _by_attribute(volumes)
+    found += _by_sequence(volumes, spoken)
+    silent = {index: facts for index, facts in volumes.items() if not spoken[index]}
+    return found + _by_order(silent, agent)
+
+
+def _by_injection(facts: SeriesFacts, agent: Agent | None) -> Evidence | None:
+    if facts.injected_at is None or facts.acquired_at is None:
+        return None
+    delay = (facts.acquired_at - facts.injected_at).total_seconds()
+    if delay < 0:
+        return Evidence(points={PRE: _DELAY}, reason="acquired before the injection")
+    near = [phase_of_delay(delay + shift, agent) for shift in (-_BORDER_S, 0.0, _BORDER_S)]
+    phases = {phase for phase in near if phase is not None}
+    after = f"acquired {delay:.0f} s after the injection"
+    if len(phases) == 1 and None not in near:
+        return Evidence(points={phases.pop(): _DELAY}, reason=after)
+    if phases:
+        unsure = dict.fromkeys(phases, _UNSURE_DELAY)
+    else:
+        unsure = dict.fromkeys((DEL, HBP), _UNSURE_DELAY) if delay > ART_FROM_S else {}
+    return Evidence(points={PRE: _AGENT_GIVEN, **unsure}, reason=after)
+
+
+def _by_attribute(volumes: Mapping[int, SeriesFacts]) -> list[tuple[int, Evidence]]:
+    """Read the contrast attribute where the volumes differ in it; some scanners state it for all or for none.
+
+    Several volumes of one description without it are a dynamic in which nobody filled it in.
+    """
+    if len({facts.has_agent for facts in volumes.values()}) < 2:
+        return []
+    after = dict.fromkeys((ART, PVP, DEL, HBP), _NO_AGENT_STATED)
+    given = Evidence(points={PRE: _AGENT_GIVEN}, reason="contrast agent stated")
+    absent = Evidence(
+        points={PRE: _NO_AGENT_YET, **after}, reason="no contrast agent stated, unlike in other series"
+    )
+    stems = Counter(_stem(facts.description) for facts in volumes.values() if not facts.has_agent)
+    return [
+        (index, given if facts.has_agent else absent)
+        for index, facts in volumes.items()
+        if facts.has_agent or stems[_stem(facts.description)] == 1
+    ]
+
+
+def _by_sequence(
+    volumes: Mapping[int, SeriesFacts], spoken: Mapping[int, Sequence[Evidence]]
+) -> list[tuple[int, Evidence]]:
+    """Find descriptions that contradict each other's times: an arterial series after a portal venous one."""
+    said = {
+        index: (DYNAMIC.index(max(items[0].points, key=lambda phase: items[0].points[phase])), time)
+        for index, items in spoken.items()
+        if items and len(items[0].points) == 1 and (time := volumes[index].acquired_at) is not None
+    }
+    found = []
+    while conflicts := {
+        index: others
+        for index in said
+        if (others := [other for other in said if _contradict(said[index], said[other])])
+    }:
+        # One series that contradicts several is to blame rather than each of these; of two, both are in doubt.
+        most = max(len(others) for others in conflicts.values())
+        for index in [index for index, others in conflicts.items() if len(others) == most]:
+            place, time = said[index]
+            other = said[conflicts[index][0]]
+            when = "after" if time > other[1] else "before"
+            reason = f"acquired {when} the series described as {DYNAMIC[other[0]].value}"
+            found.append((index, Evidence(points={DYNAMIC[place]: _OUT_OF_ORDER}, reason=reason)))
+        said = {index: one for index, one in said.items() if len(conflicts.get(index, ())) < most}
     return found
 
 
-def normalised(text: str) -> str:
-    """Return a description in lower case, without accents, with single blanks for punctuation."""
-    plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss"))
-    letters = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    return re.sub(r"[^a-z0-9]+", " ", letters).strip()
+def _contradict(one: tuple[int, datetime], other: tuple[int, datetime]) -> bool:
+    """Tell whether two described phases were acquired in the wrong order."""
+    (early, early_time), (late, late_time) = sorted((one, other))
+    return early < late and (early_time - late_time).total_seconds() > _SAME_TIME_S
 
 
-def _sequence_reason(facts: SeriesFacts) -> str | None:
-    sequence = {part.upper() for part in facts.scanning_sequence}
-    if facts.b_value:
-        return "diffusion"
-    if "EP" in sequence:
-        return "echo-planar sequence"
-    if "SE" in sequence and "GR" not in sequence:
-        return "spin-echo sequence"
-    return None
-
-
-def _timing_reason(facts: SeriesFacts) -> str | None:
-    """Return why the times of a sequence are not those of a dynamic T1 image."""
-    if facts.echo_time_ms is not None and facts.echo_time_ms > _LONGEST_TE_MS:
-        return (
-            f"echo time {facts.echo_time_ms:g} ms, expected at most {_LONGEST_TE_MS:g} for a dynamic T1 image"
-        )
-    prepared = facts.inversion_time_ms is not None or "IR" in facts.scanning_sequence
-    if facts.repetition_time_ms is not None and facts.repetition_time_ms > _LONGEST_TR_MS and not prepared:
-        found = f"repetition time {facts.repetition_time_ms:g} ms"
-        return f"{found}, expected at most {_LONGEST_TR_MS:g} for a dynamic T1 image"
-    return None
-
-
-def _alone(
-    facts: SeriesFacts, said: ContrastPhase | None, agent: Agent | None, settings: IngestSettings
-) -> PhaseDecision:
-    """Decide for a volume without looking at the others."""
-    if said is not None:
-        return PhaseDecision(contrast_phase=said, reason="stated in the manifest")
-    reason = left_out_reason(facts)
-    if reason is not None:
-        return PhaseDecision(reason=reason, left_out=True)
-    spoken = phases_in_text(facts.description, agent, settings)
-    if len(spoken) == 1:
-        phase, words = next(iter(spoken.items()))
-        if phase is PRE and facts.injected_at and facts.acquired_at and facts.acquired_at > facts.injected_at:
-            return PhaseDecision(reason="description says precontrast, times say after the injection")
-        return PhaseDecision(contrast_phase=phase, reason=f"series description has '{words}'")
-    if len(spoken) > 1:
-        words = ", ".join(phase.value for phase in spoken)
-        return PhaseDecision(reason=f"series description speaks for {words}")
-    reason = _timing_reason(facts)
-    return PhaseDecision(reason=reason, left_out=True) if reason else _by_injection(facts, agent)
-
-
-def _by_injection(facts: SeriesFacts, agent: Agent | None) -> PhaseDecision:
-    if facts.injected_at is None or facts.acquired_at is None:
-        return PhaseDecision(reason="series description and times do not say it")
-    delay = (facts.acquired_at - facts.injected_at).total_seconds()
-    phase = PRE if delay < 0 else _phase_of_delay(delay, agent)
-    if phase is None:
-        return PhaseDecision(reason=f"acquired {delay:.0f} s after the injection")
-    when = "before the injection" if delay < 0 else f"{delay:.0f} s after the injection"
-    return PhaseDecision(contrast_phase=phase, reason=f"acquired {when}")
-
-
-def _phase_of_delay(seconds: float, agent: Agent | None) -> ContrastPhase | None:
-    if seconds < _ART_FROM_S:
-        return None
-    if seconds < _PVP_FROM_S:
-        return ART
-    if seconds < _DEL_FROM_S:
-        return PVP
-    if seconds < _HBP_FROM_S or agent is Agent.EXTRACELLULAR:
-        return DEL
-    return HBP if agent is Agent.GADOXETATE else None
-
-
-def _by_time_in_text(text: str, agent: Agent | None) -> Mapping[ContrastPhase, str]:
-    """Return what a delay written in the description says: ``70 s``, ``20 min``."""
-    for pattern, factor in ((_MINUTES, 60.0), (_SECONDS, 1.0)):
-        match = pattern.search(text)
-        phase = _phase_of_delay(int(match.group(1)) * factor, agent) if match else None
-        if match and phase is not None:
-            return {phase: match.group().strip()}
-    return {}
-
-
-def _by_order(
-    volumes: Sequence[SeriesFacts], decisions: Sequence[PhaseDecision], agent: Agent | None
-) -> tuple[PhaseDecision, ...]:
-    """Settle volumes of one description by their order in time."""
-    settled = list(decisions)
+def _by_order(volumes: Mapping[int, SeriesFacts], agent: Agent | None) -> list[tuple[int, Evidence]]:
+    """Read the order in time of volumes of one description that does not say their contrast phase."""
     groups: dict[str, list[int]] = {}
-    for index, (facts, decision) in enumerate(zip(volumes, decisions, strict=True)):
-        if decision.contrast_phase is None and not decision.left_out:
+    for index, facts in volumes.items():
+        if facts.acquired_at is not None:
             groups.setdefault(_stem(facts.description), []).append(index)
+    found = []
     for members in groups.values():
-        times = [volumes[index].acquired_at for index in members]
-        if len(members) < 3 or any(time is None for time in times):
-            continue
         ordered = sorted(members, key=lambda index: volumes[index].acquired_at or datetime.min)
         phases = _dynamic_phases([volumes[index] for index in ordered], agent)
         for position, (index, phase) in enumerate(zip(ordered, phases, strict=False), start=1):
-            settled[index] = PhaseDecision(
-                contrast_phase=phase, reason=f"{position} of {len(ordered)} in the order of acquisition"
-            )
-    return tuple(settled)
+            reason = f"{position} of {len(ordered)} in the order of acquisition"
+            found.append((index, Evidence(points={phase: _ORDER}, reason=reason)))
+    return found
 
 
 def _stem(description: str) -> str:
@@ -350,7 +275,7 @@ def _dynamic_phases(volumes: Sequence[SeriesFacts], agent: Agent | None) -> tupl
         return ()
     phases = [PRE, ART, PVP]
     for delay in after_arterial[1:]:
-        phase = _phase_of_delay(delay + _ART_FROM_S, agent)
+        phase = phase_of_delay(delay + ART_FROM_S, agent)
         if phase is None or phase in phases:
             return ()
         phases.append(phase)

@@ -1,7 +1,8 @@
 """From the DICOM slices of one patient to at most one series per contrast phase and study.
 
-Several volumes in one series (phases of a dynamic, echoes) are parted by the first of temporal position, acquisition
-number, acquisition time, echo and image type that leaves each slice position once in every part.
+Several volumes in one series (phases of a dynamic, echoes, Dixon images) are parted by the first of temporal position,
+acquisition number, acquisition time, trigger time, echo and image type that leaves each slice position once in every
+part, or by the first two of them that do together.
 
 Where the rules find several volumes of one contrast phase, the choice is written too: one that the manifest states
 wins; then axial before other planes, distortion-corrected before its uncorrected copy, late before early arterial;
@@ -12,8 +13,10 @@ not chosen between: the patient fails and the message asks for a line in the man
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
+
+import numpy as np
 
 from mrresponse.domain import Agent, ContrastPhase, Failure, Series
 from mrresponse.errors import DataError
@@ -28,7 +31,8 @@ from mrresponse.ingest.inputs import (
     located,
 )
 from mrresponse.ingest.manifest import ManifestRow
-from mrresponse.ingest.phases import PhaseDecision, SeriesFacts, decide, normalised, study_agent
+from mrresponse.ingest.patterns import SeriesFacts, normalised, study_agent
+from mrresponse.ingest.phases import PhaseDecision, decide
 from mrresponse.ingest.volume import stack_order
 
 # Other kinds of image; everything else beside MR (reports, segmentations, curves) is no image at all.
@@ -39,18 +43,24 @@ _PARTS: tuple[Callable[[SliceHeader], Hashable], ...] = (
     lambda item: item.temporal_position,
     lambda item: item.acquisition_number,
     lambda item: item.facts.acquired_at,
+    lambda item: item.trigger_time_ms,
     lambda item: (item.echo_number, item.facts.echo_time_ms),
     lambda item: item.facts.image_type,
-    lambda item: (item.temporal_position, item.acquisition_number, item.echo_number, item.facts.image_type),
 )
+# A stack of one direction is a volume; three directions in one series are a localiser.
+_LOCALISER_DIRECTIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """Slices that make one volume, unordered, and the manifest row that names it."""
+    """Slices that make one volume, unordered, and the manifest row that names it.
+
+    ``later`` is how long after the time in its headers it was acquired, where only the trigger time tells.
+    """
 
     slices: tuple[SliceHeader, ...]
     row: ManifestRow | None = None
+    later: timedelta = timedelta()
 
     @property
     def first(self) -> SliceHeader:
@@ -61,12 +71,13 @@ class Volume:
     def facts(self) -> SeriesFacts:
         """What the volume is, acquired when its first slice was."""
         times = [item.facts.acquired_at for item in self.slices if item.facts.acquired_at is not None]
-        return replace(self.first.facts, acquired_at=min(times, default=None))
+        acquired_at = min(times, default=None)
+        return replace(self.first.facts, acquired_at=acquired_at and acquired_at + self.later)
 
     @property
     def is_multiframe(self) -> bool:
-        """Tell whether several slices lie in one file."""
-        return any(item.enhanced or item.frames > 1 for item in self.slices)
+        """Tell whether several slices lie in one file and cannot be told apart."""
+        return any(item.multiframe for item in self.slices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +197,30 @@ def _series(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
 
 
 def _volumes(slices: Sequence[SliceHeader], stated: Mapping[Path, ManifestRow]) -> tuple[Volume, ...]:
-    parts = _parted(slices)
+    parts = _parted(_each_once(slices))
+    triggers = [part[0].trigger_time_ms for part in parts]
+    at_once = len({part[0].facts.acquired_at for part in parts}) == 1 and None not in triggers
+    first = min((trigger for trigger in triggers if trigger is not None), default=0.0)
     volumes = []
-    for part in parts:
+    for part, trigger in zip(parts, triggers, strict=True):
         rows = [stated[item.path] for item in part if item.path in stated]
-        volumes.append(Volume(slices=tuple(part), row=rows[0] if rows else None))
+        later = timedelta(milliseconds=(trigger or first) - first if at_once else 0.0)
+        volumes.append(Volume(slices=tuple(part), row=rows[0] if rows else None, later=later))
     return tuple(volumes)
+
+
+def _each_once(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
+    """Drop images that were sent again under another UID: same place, times, echo, kind and number."""
+    kept: dict[Hashable, SliceHeader] = {}
+    for item in slices:
+        place = _slice_place(item)
+        key = (
+            (place, item.instance_number, *(part(item) for part in _PARTS))
+            if place is not None
+            else item.instance
+        )
+        kept.setdefault(key, item)
+    return list(kept.values())
 
 
 def _parted(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
@@ -199,10 +228,11 @@ def _parted(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
     places = {_slice_place(item) for item in slices}
     if len(places) == len(slices) or None in places:
         return [list(slices)]
-    for key in _PARTS:
+    pairs = ((one, other) for at, one in enumerate(_PARTS) for other in _PARTS[at + 1 :])
+    for keys in (*((key,) for key in _PARTS), *pairs):
         groups: dict[Hashable, list[SliceHeader]] = {}
         for item in slices:
-            groups.setdefault(key(item), []).append(item)
+            groups.setdefault(tuple(key(item) for key in keys), []).append(item)
         once = all(len({_slice_place(item) for item in group}) == len(group) for group in groups.values())
         # A slice may be missing from a part, which is found later; a part of few slices is no volume.
         whole = all(len(group) > len(places) / 2 for group in groups.values())
@@ -225,9 +255,14 @@ def _choose(place: _Place, volumes: Sequence[Volume], settings: IngestSettings) 
     left_out = []
     failures = []
     candidates: dict[ContrastPhase, list[_Candidate]] = {}
+    axial = any(
+        decision.contrast_phase and _is_axial(volume)
+        for volume, decision in zip(volumes, decisions, strict=True)
+    )
     for volume, decision in zip(volumes, decisions, strict=True):
-        if decision.left_out:
-            left_out.append(place.left_out(volume.first, decision.reason))
+        reason = decision.reason if decision.left_out else _no_volume(volume, decision, axial=axial)
+        if reason:
+            left_out.append(place.left_out(volume.first, reason))
         elif volume.is_multiframe:
             failures.append(place.failure(_MULTIFRAME, "multiframe", volume.first))
         elif decision.contrast_phase is None:
@@ -259,9 +294,25 @@ def _choose(place: _Place, volumes: Sequence[Volume], settings: IngestSettings) 
 
 
 _MULTIFRAME = (
-    "enhanced multi-frame MR (several slices in one file), expected one slice per file; convert it to single-frame "
-    "DICOM or NIfTI"
+    "multi-frame MR that does not say where its frames lie, expected a functional group for each frame; convert it to "
+    "single-frame DICOM or NIfTI"
 )
+
+
+def _no_volume(volume: Volume, decision: PhaseDecision, *, axial: bool) -> str:
+    """Return why slices make no volume at all, empty where they may, or where they are named as a contrast phase."""
+    normals = {
+        tuple(int(part) for part in np.rint(np.abs(item.geometry.normal)))
+        for item in volume.slices
+        if item.geometry is not None
+    }
+    if volume.row is None and len(normals) >= _LOCALISER_DIRECTIONS:
+        return f"localiser: slices in {len(normals)} directions"
+    if decision.contrast_phase is None and len(volume.slices) == 1 and not volume.is_multiframe:
+        return "a single image, expected a volume"
+    if decision.contrast_phase is None and axial and not _is_axial(volume):
+        return "not axial; axial series of the dynamic are present"
+    return ""
 
 
 def _unknown_phase(place: _Place, volume: Volume, decision: PhaseDecision) -> Failure:
@@ -300,8 +351,8 @@ def _is_stated(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
     return candidate.volume.row is not None
 
 
-def _is_axial(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
-    geometry = candidate.volume.first.geometry
+def _is_axial(volume: Volume) -> bool:
+    geometry = volume.first.geometry
     return geometry is None or int(abs(geometry.normal).argmax()) == 2
 
 
@@ -336,7 +387,10 @@ def _is_best_timed(candidate: _Candidate, others: Sequence[_Candidate]) -> bool:
 
 _CHOICES: tuple[tuple[Callable[[_Candidate, Sequence[_Candidate]], bool], str], ...] = (
     (_is_stated, "the manifest states another series of this contrast phase"),
-    (_is_axial, "not axial; an axial series of this contrast phase is present"),
+    (
+        lambda candidate, _: _is_axial(candidate.volume),
+        "not axial; an axial series of this contrast phase is present",
+    ),
     (_is_corrected, "not corrected for distortion; the corrected copy is present"),
     (_is_late, "early arterial; a late arterial series is present"),
     (
@@ -392,6 +446,7 @@ def _series_of(candidate: _Candidate, agent: Agent | None) -> Series:
     return Series(
         path=volume.first.path.parent,
         files=tuple(volume.slices[index].path for index in order),
+        frames=tuple(frame for index in order if (frame := volume.slices[index].frame) is not None),
         contrast_phase=candidate.contrast_phase,
         phase_reason=candidate.reason,
         series_number=volume.first.series_number,

@@ -8,13 +8,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mrresponse.domain import Grid, Image
 from mrresponse.errors import DataError
+from mrresponse.ingest.elements import frame_groups, frame_item, numbers, whole
+from mrresponse.ingest.pixels import intensities, opened
 from mrresponse.nifti import check_shape, grid_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ _GAP_TOLERANCE = 0.05
 _OFFSET_TOLERANCE_MM = 0.5
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
-GEOMETRY_TAGS = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
+# Where each of spacing, orientation and position stands in a multi-frame file (PS3.3 C.7.6.16.2).
+_PLACE_TAGS = (
+    ("PixelMeasuresSequence", "PixelSpacing", 2),
+    ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+    ("PlanePositionSequence", "ImagePositionPatient", 3),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,11 @@ class SliceGeometry:
     position_mm: tuple[float, ...]
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.columns
+
+    @property
     def normal(self) -> npt.NDArray[np.float64]:
         """Direction across the slices."""
         return np.cross(self.orientation[:3], self.orientation[3:])
@@ -53,16 +65,19 @@ class SliceGeometry:
         return float(np.dot(self.normal, self.position_mm))
 
 
-def slice_geometry(header: "Dataset") -> SliceGeometry | None:
-    """Return where a slice lies, ``None`` where the header does not say it."""
-    try:
-        values = [header[name].value for name in GEOMETRY_TAGS]
-        rows, columns = int(values[0]), int(values[1])
-        spacing, orientation, position = (tuple(float(part) for part in value) for value in values[2:])
-    except (KeyError, TypeError, ValueError, AttributeError, NotImplementedError):
+def slice_geometry(header: "Dataset", *, frame: int | None = None) -> SliceGeometry | None:
+    """Return where a slice, or a frame of a multi-frame file, lies; ``None`` where the header does not say it."""
+    rows, columns = whole(header, "Rows"), whole(header, "Columns")
+    groups = None if frame is None else frame_groups(header, frame)
+    found: list[tuple[float, ...]] = []
+    for sequence, name, count in _PLACE_TAGS:
+        values = numbers(header if groups is None else frame_item(groups, sequence), name)
+        if values is None or len(values) != count or not np.isfinite(values).all():
+            return None
+        found.append(values)
+    if rows is None or columns is None:
         return None
-    if (len(spacing), len(orientation), len(position)) != (2, 6, 3):
-        return None
+    spacing, orientation, position = found
     return SliceGeometry(
         rows=rows,
         columns=columns,
@@ -104,24 +119,32 @@ def stack_order(slices: Sequence[SliceGeometry]) -> tuple[tuple[int, ...], Grid]
     return order, grid_of((first.columns, first.rows, len(ordered)), affine)
 
 
-def read_volume(files: Sequence[Path]) -> Image:
+def read_volume(files: Sequence[Path], frames: Sequence[int] = ()) -> Image:
     """Read the slices of one series as intensities.
+
+    Parameters
+    ----------
+    files
+        File of each slice.
+    frames
+        Frame of each slice, where the files are multi-frame; empty where each file is one slice.
 
     Raises
     ------
     DataError
-        The codes of `stack_order`; ``unreadable``, ``truncated``, ``bad_type``, ``not_finite``.
+        The codes of `stack_order`; ``unreadable``, ``truncated``, ``bad_type``, ``too_large``, ``not_finite``.
     """
-    headers = []
-    planes = []
-    for file in files:
-        header, plane = _read_slice(file)
-        headers.append(header)
-        planes.append(plane)
-    order, grid = stack_order(headers)
+    if frames:
+        wanted: dict[Path, list[int]] = {}
+        for file, frame in zip(files, frames, strict=True):
+            wanted.setdefault(file, []).append(frame)
+        slices = [item for file, members in wanted.items() for item in _read_frames(file, members)]
+    else:
+        slices = [_read_slice(file) for file in files]
+    order, grid = stack_order([geometry for geometry, _ in slices])
     voxels = np.empty(grid.shape, dtype=np.float32)
     for k, index in enumerate(order):
-        voxels[:, :, k] = planes[index].T
+        voxels[:, :, k] = slices[index][1].T
     bad = int(voxels.size - np.isfinite(voxels).sum())
     if bad:
         raise DataError(
@@ -131,45 +154,31 @@ def read_volume(files: Sequence[Path]) -> Image:
 
 
 def _read_slice(file: Path) -> tuple[SliceGeometry, npt.NDArray[np.float32]]:
-    from pydicom import dcmread
-
     with warnings.catch_warnings():
         # The warnings repeat values of the header.
         warnings.simplefilter("ignore")
-        try:
-            header = dcmread(file, force=True)
-        except Exception as error:
-            raise _damaged(error, file) from None
+        header = opened(file)
         geometry = slice_geometry(header)
         if geometry is None:
             raise DataError("a slice without position, orientation or spacing", code="no_geometry", path=file)
-        if int(header.get("SamplesPerPixel", 1)) != 1:
-            raise DataError(
-                "slices are colour images, expected one number per pixel", code="bad_type", path=file
-            )
-        try:
-            pixels: npt.NDArray[Any] = header.pixel_array
-        # Decoders of compressed pixels raise errors of their own kinds; all mean that this slice cannot be used.
-        except Exception as error:
-            raise _damaged(error, file) from None
-    if pixels.shape != (geometry.rows, geometry.columns):
-        raise DataError(
-            f"a slice holds {'x'.join(map(str, pixels.shape))} pixels, expected {geometry.rows}x{geometry.columns}",
-            code="truncated",
-            path=file,
-        )
-    slope = float(header.get("RescaleSlope", 1) or 1)
-    intercept = float(header.get("RescaleIntercept", 0) or 0)
-    return geometry, (pixels * slope + intercept).astype(np.float32)
+        return geometry, intensities(header, geometry.size, None, file)
 
 
-def _damaged(error: Exception, file: Path) -> DataError:
-    return DataError(
-        f"pixels of a slice are cut off, damaged or in an unknown encoding ({type(error).__name__}), expected a "
-        "complete DICOM image",
-        code="truncated",
-        path=file,
-    )
+def _read_frames(file: Path, frames: Sequence[int]) -> list[tuple[SliceGeometry, npt.NDArray[np.float32]]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = opened(file)
+        found = []
+        for frame in frames:
+            geometry = slice_geometry(header, frame=frame)
+            if geometry is None:
+                raise DataError(
+                    f"frame {frame + 1} without position, orientation or spacing",
+                    code="no_geometry",
+                    path=file,
+                )
+            found.append((geometry, intensities(header, geometry.size, frame, file)))
+        return found
 
 
 def _check_alike(slices: Sequence[SliceGeometry]) -> None:

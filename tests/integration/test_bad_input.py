@@ -123,7 +123,7 @@ def nothing_usable(data):
         (other_size, "mixed_size", "5x6 and 6x5 pixels"),
         (no_patient_id, "no_patient_id", "without a patient id"),
         (no_study_date, "no_study_date", "without a study date"),
-        (multiframe, "multiframe", "enhanced multi-frame MR"),
+        (multiframe, "multiframe", "multi-frame MR that does not say"),
         (two_arterial, "ambiguous_phase", "series 4, 8 all look like ART"),
         (nothing_usable, "no_usable_series", "expected a T1 contrast phase"),
     ],

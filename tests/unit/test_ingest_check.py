@@ -13,7 +13,7 @@ def test_each_series_has_its_reason_and_each_gap_its_consequence(tmp_path):
     write_series(tmp_path, SeriesPlan(number=9, description="t2_haste"))
     rows = [(row.status, row.series, row.why) for row in check_report(ingest(tmp_path, PLAIN))]
     assert rows == [
-        ("taken", "5", "series description has 'portal'"),
+        ("taken", "5", "series description has 'portal' (confidence 0.97)"),
         ("missing", "", "no arterial series: viability cannot be assessed"),
         ("missing", "", "no precontrast series: no subtraction, viability has lower confidence"),
         ("missing", "", "contrast agent not known"),

@@ -6,15 +6,15 @@ import pytest
 
 from mrresponse.domain import Agent, ContrastPhase
 from mrresponse.ingest.inputs import IngestSettings
-from mrresponse.ingest.phases import (
+from mrresponse.ingest.patterns import (
     SeriesFacts,
     agent_from_text,
-    decide,
     left_out_reason,
     names_agent,
     phase_from_text,
     phases_in_text,
 )
+from mrresponse.ingest.phases import decide
 
 PLAIN = IngestSettings()
 NOON = datetime(2024, 1, 5, 12, 0)
@@ -56,7 +56,7 @@ FOUR = ["PRE", "ART", "PVP", "DEL"]
     ],
 )
 def test_words_of_several_languages_and_vendors_are_understood(description, phase):
-    assert left_out_reason(SeriesFacts(description=description)) is None
+    assert left_out_reason(SeriesFacts(description=description), PLAIN) is None
     assert phase_from_text(description, None, PLAIN) == ContrastPhase(phase)
 
 
@@ -108,7 +108,7 @@ def test_a_sites_own_pattern_comes_first():
     ],
 )
 def test_what_is_no_dynamic_t1_image_is_left_out_with_the_reason(facts, reason):
-    assert left_out_reason(SeriesFacts(**facts)) == reason
+    assert left_out_reason(SeriesFacts(**facts), PLAIN) == reason
 
 
 def test_a_silent_description_with_the_times_of_another_sequence_is_left_out():
