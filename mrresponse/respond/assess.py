@@ -7,15 +7,25 @@ from datetime import date
 from mrresponse.domain import LesionRole, Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.findings import FindingsAtVisit, finding_name, findings_through, known_at_baseline
-from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
+from mrresponse.respond.immune import PLAIN_WORDS, ImmuneCall, ImmuneEvidence, ImmuneState, step
 from mrresponse.respond.newlesions import NewLesion, new_lesion_word, new_lesions_through
 from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets, with_entries
 from mrresponse.respond.roles import Role, select_roles
 from mrresponse.respond.rules import decide_non_target, overall_response
-from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.targets import TargetVisit, accept, begin, judge
+from mrresponse.respond.settings import ProbabilityMethod, RespondSettings
+from mrresponse.respond.targets import Judged, TargetVisit, accept, begin, judge
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import is_liver
+from mrresponse.respond.uncertainty import (
+    CATEGORIES,
+    Estimate,
+    Probabilities,
+    TargetErrors,
+    estimate,
+    target_probabilities,
+)
+from mrresponse.respond.values import LesionValue, is_liver
+
+PROGRESSIONS = frozenset({Response.IUPD, Response.ICPD})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +50,18 @@ class BasisVisit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """A treatment phase on one basis; ``baseline_burden`` is ``None`` without measurable disease."""
+    """A treatment phase on one basis; ``baseline_burden`` is ``None`` without measurable disease.
+
+    ``probabilities`` has one entry per visit where they were asked for: those of the response, by CR, PR, SD and PD
+    (iUPD and iCPD); ``None`` where nothing was measured.
+    """
 
     target_ids: tuple[str, ...]
     non_target_ids: tuple[str, ...]
     baseline_burden: float | None
     baseline_lesions: str
     visits: tuple[BasisVisit, ...]
+    probabilities: tuple[Mapping[Response, float] | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +172,9 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
     non_targets = assess_non_targets(disease.non_targets, seen.baseline, seen.follow_ups, criterion, settings)
     immune = ImmuneState() if criterion.progression_call is ProgressionCall.CONFIRMED else None
     doubtful: set[str] = set()
-    visits = []
+    visits: list[BasisVisit] = []
+    errors: list[TargetErrors] = []
+    has_probabilities = state and settings.probability is ProbabilityMethod.MEASUREMENT_ERROR
     for index, visit in enumerate(seen.follow_ups):
         judged = judge(state, disease.targets, visit, criterion, settings) if state else None
         target = judged.visit if judged else None
@@ -168,16 +185,72 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
             evidence = _immune_evidence(components, non_targets[index], seen, index, disease)
             call = step(immune, evidence, settings)
             components = _with_call(components, call)
-        if state and judged and not (call and call.is_void):
+        is_accepted = not (call and call.is_void)
+        if state and judged and is_accepted:
             accept(state, judged)
+        if judged and has_probabilities and not disease.liver_only:
+            errors.append(_errors(judged, visit, is_accepted=is_accepted, rules=(criterion, settings)))
         visits.append(components)
+    found: tuple[Probabilities | None, ...] = ()
+    if state and errors:
+        start = _estimates(state.start, seen.baseline, criterion, settings)
+        found = target_probabilities(start, errors, criterion)
     return Basis(
         target_ids=disease.targets,
         non_target_ids=disease.non_targets,
         baseline_burden=state.baseline if state else None,
         baseline_lesions=state.lesions if state else "",
         visits=tuple(visits),
+        probabilities=tuple(
+            response_probabilities(visit, target) if target else None
+            for visit, target in zip(visits, found, strict=False)
+        ),
     )
+
+
+def _errors(
+    judged: Judged, visit: Visit, *, is_accepted: bool, rules: tuple[Criterion, RespondSettings]
+) -> TargetErrors:
+    return TargetErrors(
+        estimates={} if visit.unread else _estimates(judged.values, visit, *rules),
+        evidence=judged.evidence,
+        response=judged.visit.decision.response,
+        enters_nadir=is_accepted and not judged.evidence.missing,
+    )
+
+
+def _estimates(
+    values: Mapping[str, LesionValue], visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> dict[str, Estimate]:
+    found = {
+        lesion_id: estimate(visit.measurements.get(lesion_id), value, criterion, settings)
+        for lesion_id, value in values.items()
+    }
+    return {lesion_id: one for lesion_id, one in found.items() if one is not None}
+
+
+def response_probabilities(components: BasisVisit, target: Probabilities) -> dict[Response, float]:
+    """Return the probabilities of a visit's response: those of the targets, the other components as they were called.
+
+    What progressed by a new lesion or a non-target has no number and no doubt; under iRECIST that is also what the
+    scans before it decide. ``Response.PD`` then stands for iUPD and iCPD.
+    """
+    found = dict.fromkeys(CATEGORIES, 0.0)
+    is_immune = components.response in PROGRESSIONS
+    if is_immune and components.target_response is not Response.IUPD:
+        found[Response.PD] = 1.0
+        return found
+    non_target = components.non_target
+    new = components.new_lesions
+    if components.target_response in PLAIN_WORDS and components.target_response not in CATEGORIES:
+        non_target, new = PLAIN_WORDS.get(non_target, non_target) if non_target else None, "none"
+    for category, share in target.as_mapping().items():
+        word = overall_response(category, non_target, new)
+        if components.response is Response.IPR and word is Response.CR:
+            word = Response.PR
+        if word in found:
+            found[word] += share
+    return found
 
 
 def _mine(seen: _Seen, index: int, disease: _Disease) -> tuple[NewLesion, ...]:

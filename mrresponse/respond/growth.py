@@ -1,15 +1,16 @@
 """How fast the targets of a treatment phase shrink or grow: early shrinkage, growth rates, hyperprogression."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
-from mrresponse.domain import Measurement, Response
-from mrresponse.respond.criteria import RECIST_1_1, Criterion, Quantity
+from mrresponse.domain import Response
+from mrresponse.respond.criteria import RECIST_1_1, VRECIST, Criterion, Quantity
 from mrresponse.respond.rules import falls_to, reaches
 from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.values import lesion_value
+from mrresponse.respond.timeline import Visit
+from mrresponse.respond.values import NO_MEASUREMENT
 
 DAYS_PER_MONTH = 30.4375
 PROGRESSIONS = frozenset({Response.PD, Response.IUPD, Response.ICPD})
@@ -72,12 +73,9 @@ def doubling_time(percent_per_month: float | None) -> float | None:
     return DAYS_PER_MONTH * math.log(2.0) / math.log1p(percent_per_month / 100.0)
 
 
-Sized = tuple[date, Mapping[str, Measurement]]
-
-
 def growth_of_targets(
     target_ids: Sequence[str],
-    visits: Sequence[Sized],
+    visits: Sequence[Visit],
     baseline: date,
     criterion: Criterion,
     settings: RespondSettings,
@@ -91,10 +89,13 @@ def growth_of_targets(
     if not target_ids:
         return Growth()
     is_volume = criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME)
-    whole = replace(criterion, quantity=Quantity.VOLUME) if is_volume else RECIST_1_1
+    whole = VRECIST if is_volume else RECIST_1_1
 
-    def burden(measurements: Mapping[str, Measurement]) -> float | None:
-        return _burden(target_ids, measurements, whole, settings)
+    def burden(visit: Visit) -> float | None:
+        values = visit.values(whole, settings)
+        sizes = [values.get(name, NO_MEASUREMENT).value for name in target_ids]
+        known = [size for size in sizes if size is not None]
+        return math.fsum(known) if len(known) == len(sizes) else None
 
     def rate(first: tuple[date, float | None], second: tuple[date, float | None]) -> float | None:
         if first[1] is None or second[1] is None:
@@ -102,9 +103,9 @@ def growth_of_targets(
         days = (second[0] - first[0]).days
         return growth_rate_percent_per_month(first[1], second[1], days, is_volume=is_volume)
 
-    at_baseline = next(((day, burden(seen)) for day, seen in visits if day == baseline), (baseline, None))
-    earlier = ((day, burden(seen)) for day, seen in reversed(visits) if day < baseline)
-    later = ((day, burden(seen)) for day, seen in visits if day > baseline)
+    at_baseline = next(((baseline, burden(v)) for v in visits if v.study_date == baseline), (baseline, None))
+    earlier = ((v.study_date, burden(v)) for v in reversed(visits) if v.study_date < baseline)
+    later = ((v.study_date, burden(v)) for v in visits if v.study_date > baseline)
     before = next((found for found in earlier if found[1] is not None), None)
     first = next((found for found in later if found[1] is not None), None)
     on_treatment = rate(at_baseline, first) if first else None
@@ -113,17 +114,3 @@ def growth_of_targets(
         on_treatment=on_treatment,
         doubling_time_days=doubling_time(on_treatment),
     )
-
-
-def _burden(
-    target_ids: Sequence[str],
-    measurements: Mapping[str, Measurement],
-    criterion: Criterion,
-    settings: RespondSettings,
-) -> float | None:
-    values = [
-        lesion_value(measurements.get(name), criterion, node_normal_mm=settings.node_normal_mm).value
-        for name in target_ids
-    ]
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if len(known) == len(values) else None

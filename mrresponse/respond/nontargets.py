@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import NonTargetEvidence, number, percent, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import is_stated, lesion_value
+from mrresponse.respond.values import NO_MEASUREMENT, is_stated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +21,7 @@ class NonTargetVisit:
     burden: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    burden: float | None
-    kind: str
+NOTHING = NonTargetVisit(evidence=NonTargetEvidence())
 
 
 def assess_non_targets(
@@ -38,35 +36,43 @@ def assess_non_targets(
     Under a viable criterion a lesion of the liver without arterial enhancement counts as gone. Growth beyond the
     guide of response-criteria section 2.5 (+20 % and 5 mm of the sum of diameters from its nadir) is reported.
     """
-    by_diameter = replace(
+    if not lesion_ids:
+        return (NOTHING,) * len(follow_ups)
+    by_diameter = _by_diameter(criterion)
+    _, nadir = _judge(lesion_ids, baseline, by_diameter, settings)
+    visits = []
+    for visit in follow_ups:
+        evidence, burden = _judge(lesion_ids, visit, by_diameter, settings)
+        growth = _growth(burden, nadir, settings)
+        visits.append(NonTargetVisit(evidence=evidence, growth=growth, burden=burden))
+        if burden is not None:
+            nadir = burden if nadir is None else min(nadir, burden)
+    return tuple(visits)
+
+
+@cache
+def _by_diameter(criterion: Criterion) -> Criterion:
+    return replace(
         criterion,
         quantity=Quantity.VIABLE_DIAMETER if criterion.is_viable else Quantity.DIAMETER,
         too_small=5.0,
     )
-    nadir = _judge(lesion_ids, baseline, by_diameter, settings).burden
-    visits = []
-    for visit in follow_ups:
-        judged = _judge(lesion_ids, visit, by_diameter, settings)
-        growth = _growth(judged.burden, nadir, settings)
-        visits.append(replace(judged, growth=growth))
-        if judged.burden is not None:
-            nadir = judged.burden if nadir is None else min(nadir, judged.burden)
-    return tuple(visits)
 
 
 def _judge(
     lesion_ids: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
-) -> NonTargetVisit:
+) -> tuple[NonTargetEvidence, float | None]:
+    """Return the evidence of one visit, and the sum of diameters where every lesion has one."""
     missing: list[str] = []
     present: list[str] = []
     gone: list[str] = []
     values: list[float] = []
     if visit.unread:
-        evidence = NonTargetEvidence(missing=(visit.unread,) if lesion_ids else ())
-        return NonTargetVisit(evidence=evidence)
+        return NonTargetEvidence(missing=(visit.unread,)), None
+    known = visit.values(criterion, settings)
     for lesion_id in lesion_ids:
         m = visit.measurements.get(lesion_id)
-        value = lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
+        value = known.get(lesion_id, NO_MEASUREMENT)
         if value.is_merged:
             continue
         if value.value is None and m is not None and is_stated(m, criterion):
@@ -78,11 +84,9 @@ def _judge(
         else:
             present.append(f"{lesion_id} {number(value.value)} mm")
             values.append(value.value)
-    complete = not missing and bool(lesion_ids) and len(values) == len(present)
-    return NonTargetVisit(
-        evidence=NonTargetEvidence(missing=tuple(missing), present=tuple(present), gone=tuple(gone)),
-        burden=round(math.fsum(values), 6) if complete else None,
-    )
+    complete = not missing and len(values) == len(present)
+    evidence = NonTargetEvidence(missing=tuple(missing), present=tuple(present), gone=tuple(gone))
+    return evidence, round(math.fsum(values), 6) if complete else None
 
 
 def _growth(burden: float | None, nadir: float | None, settings: RespondSettings) -> str:

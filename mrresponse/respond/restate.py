@@ -148,8 +148,11 @@ def _audit(row: Assessment, old: Assessment, override: Override) -> list[AuditRo
 
 def _basis(basis: Basis, overrides: Sequence[Override | None], criterion: Criterion) -> Basis:
     visits = zip(basis.visits, overrides, strict=True)
+    chances = zip(basis.probabilities, overrides, strict=False)
     return replace(
-        basis, visits=tuple(_visit(visit, row, criterion) if row else visit for visit, row in visits)
+        basis,
+        visits=tuple(_visit(visit, row, criterion) if row else visit for visit, row in visits),
+        probabilities=tuple(None if row else known for known, row in chances),
     )
 
 

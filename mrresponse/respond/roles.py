@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mrresponse.domain import LesionRole, Measurement
+from mrresponse.domain import LesionRole, Measurement, MeasurementState
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import exceeds, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
@@ -133,7 +133,7 @@ def _role_without_measurement(
 
 def lesion_is_gone(measurement: Measurement) -> bool:
     """Tell whether the lesion was looked for and shown to be gone."""
-    return measurement.state.value == "absent" or measurement.longest_diameter_mm == 0.0
+    return measurement.state is MeasurementState.ABSENT or measurement.longest_diameter_mm == 0.0
 
 
 def _exclusion(

@@ -1,6 +1,6 @@
 """Rows of ``assessments.csv``: what was decided at each visit and the sentence to redo it by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mrresponse.domain import (
@@ -15,12 +15,23 @@ from mrresponse.domain import (
 from mrresponse.respond.assess import BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.markers import MarkerSeries, discordance
-from mrresponse.respond.rules import number
+from mrresponse.respond.rules import is_below, number
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Baseline, Visit, early_flags, unvalued
 
 PROGRESSED = frozenset({Response.PD, Response.ICPD})
 COMPLETE = frozenset({Response.CR, Response.ICR})
+PLAIN_CATEGORIES = {
+    Response.CR: Response.CR,
+    Response.PR: Response.PR,
+    Response.SD: Response.SD,
+    Response.PD: Response.PD,
+    Response.ICR: Response.CR,
+    Response.IPR: Response.PR,
+    Response.ISD: Response.SD,
+    Response.IUPD: Response.PD,
+    Response.ICPD: Response.PD,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +64,7 @@ def assessment_rows(
         target = overall.target
         start, nadir = assessed.overall.baseline_burden, target.nadir if target else None
         current = target.burden if target else None
+        chances = assessed.overall.probabilities[index] if assessed.overall.probabilities else None
         rows.append(
             Assessment(
                 patient_id=context.patient.patient_id,
@@ -72,10 +84,15 @@ def assessment_rows(
                 liver_response=liver.response,
                 overall=overall.response,
                 reason=_reason(overall, liver),
+                p_cr=round(chances[Response.CR], 4) if chances else None,
+                p_pr=round(chances[Response.PR], 4) if chances else None,
+                p_sd=round(chances[Response.SD], 4) if chances else None,
+                p_pd=round(chances[Response.PD], 4) if chances else None,
                 dated_from=overall.dated_from,
                 after_progression=has_progressed,
                 flags=(
                     *_flags(overall, liver),
+                    *_near_threshold(overall.response, chances, context.settings),
                     *assessed.findings[index].flags,
                     *_technique(agent, visit),
                     *_marker_flags(context, phase, visit, overall),
@@ -229,6 +246,15 @@ def _marker_flags(
         return ()
     found = discordance(context.markers, phase, visit.study_date, overall.response, context.settings)
     return tuple(dict.fromkeys(flag for _, flag in found))
+
+
+def _near_threshold(
+    response: Response, chances: Mapping[Response, float] | None, settings: RespondSettings
+) -> tuple[str, ...]:
+    stated = PLAIN_CATEGORIES.get(response)
+    if chances is None or stated is None:
+        return ()
+    return ("near_threshold",) if is_below(chances[stated], settings.near_threshold_probability) else ()
 
 
 def _fraction(value: float | None, reference: float | None) -> float | None:

@@ -138,12 +138,14 @@ def _has_reappeared_viable(evidence: TargetEvidence, bound: float | None) -> boo
     return evidence.was_gone and bound is not None and reaches(evidence.reappeared, bound)
 
 
+@lru_cache(maxsize=16384)
 def number(value: float) -> str:
     """Return a stored value as it is read in a sentence: at least one decimal, no binary noise."""
     text = f"{value:.10g}"
     return text if "." in text or "e" in text else f"{text}.0"
 
 
+@lru_cache(maxsize=16384)
 def percent(value: float, reference: float | None, bound: float) -> str:
     """Return a relative change with as many decimals as it takes to see on which side of ``bound`` it lies."""
     if not reference:
@@ -452,6 +454,7 @@ FLAG_MESSAGES: Mapping[str, str] = {
     "benign_pattern": "a lesion with a benign pattern is not counted as disease",
     "marker_rises_images_respond": "a tumour marker rises while the images show a response",
     "marker_falls_images_progress": "a tumour marker fell as in a response while the images show progression",
+    "near_threshold": "another reading of the same images could give another category: see the probabilities",
     "late_confirmation": "confirmed later than 8 weeks after the first progression",
     "restated": "a reader restated this assessment; audit.csv says who, when and why",
     "early_scan_ignored": "less than 4 weeks after the first progression: the scan changes no state",

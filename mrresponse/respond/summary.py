@@ -174,11 +174,7 @@ def _sizes(
     followed = set(dates)
     growth = growth_of_targets(
         basis.target_ids,
-        [
-            (v.study_date, v.measurements)
-            for v in context.visits
-            if v.study_date <= baseline or v.study_date in followed
-        ],
+        [v for v in context.visits if v.study_date <= baseline or v.study_date in followed],
         baseline,
         criterion,
         settings,

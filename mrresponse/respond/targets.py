@@ -10,7 +10,7 @@ from mrresponse.respond.criteria import Criterion, ProgressionScope
 from mrresponse.respond.rules import TargetDecision, TargetEvidence, decide_target
 from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LesionValue, describe_value, is_viable_part, lesion_value
+from mrresponse.respond.values import NO_MEASUREMENT, LesionValue, describe_value, is_viable_part
 
 _PARENT = re.compile(r"merged into (\w+)")
 
@@ -34,6 +34,7 @@ class TargetState:
     lesions: str
     nadir: float
     lesion_nadirs: dict[str, float]
+    start: dict[str, LesionValue]
     was_gone: bool = False
     previous: Response | None = None
     had_response: bool = False
@@ -59,6 +60,7 @@ def begin(
         lesions=_described(values, criterion),
         nadir=start,
         lesion_nadirs={lesion_id: v.value for lesion_id, v in values.items() if v.value is not None},
+        start=values,
     )
 
 
@@ -105,12 +107,12 @@ def target_values(
     if visit.unread:
         unread = LesionValue(None, visit.unread)
         return dict.fromkeys(targets, unread)
+    known = visit.values(criterion, settings)
     values = {}
     for lesion_id in targets:
-        measurement = visit.measurements.get(lesion_id)
-        value = lesion_value(measurement, criterion, node_normal_mm=settings.node_normal_mm)
-        if value.is_merged and measurement is not None:
-            value = _merged_value(value, measurement, targets)
+        value = known.get(lesion_id, NO_MEASUREMENT)
+        if value.is_merged:
+            value = _merged_value(value, visit.measurements[lesion_id], targets)
         values[lesion_id] = value
     return values
 

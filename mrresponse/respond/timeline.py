@@ -16,10 +16,10 @@ from mrresponse.domain import (
     TreatmentPhase,
 )
 from mrresponse.errors import DataError
-from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.roles import lesion_is_gone
 from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.values import is_stated, lesion_value
+from mrresponse.respond.values import LesionValue, is_stated, lesion_value
 
 COURSE = "course"
 # What segments every study it is given: a study without a row of its lesions was looked at.
@@ -39,6 +39,21 @@ class Visit:
     findings: tuple[Finding, ...] = ()
     is_imaged: bool = True
     unread: str = ""
+    _values: dict[tuple[Quantity, float, float], dict[str, LesionValue]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def values(self, criterion: Criterion, settings: RespondSettings) -> Mapping[str, LesionValue]:
+        """Return what every measured lesion contributes; worked out once for all criteria that read the same."""
+        key = (criterion.quantity, criterion.too_small, settings.node_normal_mm)
+        found = self._values.get(key)
+        if found is None:
+            found = {
+                lesion_id: lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
+                for lesion_id, m in self.measurements.items()
+            }
+            self._values[key] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,22 +185,20 @@ def is_evaluable(visit: Visit, criterion: Criterion, settings: RespondSettings) 
     """Tell whether a visit can be a baseline: read, and not every lesion beyond judgement under the criterion."""
     if visit.unread or not visit.is_imaged:
         return False
-    lesions = [m for m in visit.measurements.values() if not lesion_is_gone(m)]
-    if not lesions:
-        return True
-    return any(
-        is_stated(m, criterion)
-        or lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm).value is not None
-        for m in lesions
-    )
+    values = visit.values(criterion, settings)
+    has_lesion = False
+    for lesion_id, m in visit.measurements.items():
+        if lesion_is_gone(m):
+            continue
+        if values[lesion_id].value is not None or is_stated(m, criterion):
+            return True
+        has_lesion = True
+    return not has_lesion
 
 
 def unvalued(visit: Visit, criterion: Criterion, settings: RespondSettings) -> str:
     """Return which lesions have no value under a criterion, and why."""
-    values = {
-        lesion_id: lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
-        for lesion_id, m in visit.measurements.items()
-    }
+    values = visit.values(criterion, settings)
     return ", ".join(
         f"{lesion_id} {value.note}" for lesion_id, value in values.items() if value.value is None
     )
@@ -244,7 +257,9 @@ def early_flags(
     patient: Patient, day: date, *, is_cr_or_pd: bool, settings: RespondSettings
 ) -> tuple[str, ...]:
     """Return the flags of a read that comes early after local therapy (response-criteria section 9)."""
-    flags = []
+    flags: list[str] = []
+    if not patient.treatments:
+        return ()
     for kind, days, applies, flag in (
         (TreatmentKind.LOCOREGIONAL, settings.locoregional_early_days, True, "early_after_locoregional"),
         (

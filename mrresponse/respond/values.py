@@ -27,6 +27,9 @@ class LesionValue:
     is_merged: bool = False
 
 
+NO_MEASUREMENT = LesionValue(None, "no measurement")
+
+
 def lesion_value(
     measurement: Measurement | None, criterion: Criterion, *, node_normal_mm: float
 ) -> LesionValue:
@@ -36,7 +39,7 @@ def lesion_value(
     others whole. Absent is 0, too small is the criterion's default, not found and not assessed are missing.
     """
     if measurement is None:
-        return LesionValue(None, "no measurement")
+        return NO_MEASUREMENT
     state = measurement.state
     if state is MeasurementState.ABSENT:
         return LesionValue(0.0, "absent", is_gone=True)
