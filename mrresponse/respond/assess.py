@@ -1,13 +1,14 @@
 """One treatment phase under one criterion for one reader: roles, components and responses at every visit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from mrresponse.domain import LesionRole, Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.findings import FindingsAtVisit, finding_name, findings_through, known_at_baseline
-from mrresponse.respond.immune import PLAIN_WORDS, ImmuneCall, ImmuneEvidence, ImmuneState, step
+from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
 from mrresponse.respond.newlesions import NewLesion, new_lesion_word, new_lesions_through
 from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets, with_entries
 from mrresponse.respond.roles import Role, select_roles
@@ -16,20 +17,18 @@ from mrresponse.respond.settings import ProbabilityMethod, RespondSettings
 from mrresponse.respond.targets import Judged, TargetVisit, accept, begin, judge
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
-    CATEGORIES,
     Estimate,
     Probabilities,
     TargetErrors,
     estimate,
+    immune_probabilities,
+    response_probabilities,
     target_probabilities,
 )
 from mrresponse.respond.values import LesionValue, is_liver
 
-PROGRESSIONS = frozenset({Response.IUPD, Response.ICPD})
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BasisVisit:
+class BasisVisit(NamedTuple):
     """The components of one visit on one basis, the liver alone or everything.
 
     ``dated_from`` is the first appearance of a new lesion that this visit establishes and that an
@@ -108,7 +107,7 @@ def assess_phase(
     """Assess every follow-up visit against the last of the visits up to the baseline."""
     baseline = up_to_baseline[-1]
     histories = _histories(up_to_baseline)
-    roles = select_roles(histories, baseline.study_date, criterion, settings)
+    roles = select_roles(histories, baseline, criterion, settings)
     known_findings = known_at_baseline(up_to_baseline, criterion, settings)
     known = {role.lesion_id for role in roles if not role.may_be_new}
     seen = _Seen(
@@ -202,7 +201,7 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
         baseline_lesions=state.lesions if state else "",
         visits=tuple(visits),
         probabilities=tuple(
-            response_probabilities(visit, target) if target else None
+            _response_probabilities(visit, target, criterion)
             for visit, target in zip(visits, found, strict=False)
         ),
     )
@@ -229,32 +228,22 @@ def _estimates(
     return {lesion_id: one for lesion_id, one in found.items() if one is not None}
 
 
-def response_probabilities(components: BasisVisit, target: Probabilities) -> dict[Response, float]:
-    """Return the probabilities of a visit's response: those of the targets, the other components as they were called.
-
-    What progressed by a new lesion or a non-target has no number and no doubt; under iRECIST that is also what the
-    scans before it decide. ``Response.PD`` then stands for iUPD and iCPD.
-    """
-    found = dict.fromkeys(CATEGORIES, 0.0)
-    is_immune = components.response in PROGRESSIONS
-    if is_immune and components.target_response is not Response.IUPD:
-        found[Response.PD] = 1.0
-        return found
-    non_target = components.non_target
-    new = components.new_lesions
-    if components.target_response in PLAIN_WORDS and components.target_response not in CATEGORIES:
-        non_target, new = PLAIN_WORDS.get(non_target, non_target) if non_target else None, "none"
-    for category, share in target.as_mapping().items():
-        word = overall_response(category, non_target, new)
-        if components.response is Response.IPR and word is Response.CR:
-            word = Response.PR
-        if word in found:
-            found[word] += share
-    return found
+def _response_probabilities(
+    components: BasisVisit, target: Probabilities | None, criterion: Criterion
+) -> Mapping[Response, float] | None:
+    if target is None:
+        return None
+    if criterion.progression_call is ProgressionCall.CONFIRMED:
+        return immune_probabilities(
+            target, components.response, components.target_response, components.non_target
+        )
+    return response_probabilities(target, components.non_target, components.new_lesions)
 
 
 def _mine(seen: _Seen, index: int, disease: _Disease) -> tuple[NewLesion, ...]:
-    return tuple(lesion for lesion in seen.new[index] if lesion.is_liver or not disease.liver_only)
+    if not disease.liver_only:
+        return seen.new[index]
+    return tuple(lesion for lesion in seen.new[index] if lesion.is_liver)
 
 
 def _components(
@@ -263,14 +252,7 @@ def _components(
     said, visit = seen.findings[index], seen.follow_ups[index]
     mine = _mine(seen, index, disease) if seen.new[index] else ()
     non_target, reason, flags = _non_target(target, lesions, said, disease)
-    stated = {
-        "definite": said.texts("new", liver_only=disease.liver_only),
-        "equivocal": said.texts("equivocal", liver_only=disease.liver_only),
-    }
-    statuses = [lesion.status for lesion in mine] + [word for word, texts in stated.items() if texts]
-    word = new_lesion_word(statuses, is_read=not visit.unread)
-    shown = [lesion.text for lesion in mine if lesion.status == word and word != "none"]
-    shown += stated.get(word, ())
+    word, shown = _new(mine, said, visit, disease)
     if word in ("equivocal", "candidate"):
         flags.append(f"new_lesion_{word}")
     response = target.decision.response if target else None
@@ -280,10 +262,26 @@ def _components(
         non_target=non_target,
         non_target_reason=reason,
         new_lesions=word,
-        new_reason="; ".join(shown),
+        new_reason=shown,
         response=overall_response(response, non_target, word),
         flags=tuple(flags),
     )
+
+
+def _new(
+    mine: Sequence[NewLesion], said: FindingsAtVisit, visit: Visit, disease: _Disease
+) -> tuple[str, str]:
+    """Return the word of a visit's new lesions, measured or reported, and those that give it."""
+    if not mine and not said.entries:
+        return new_lesion_word((), is_read=not visit.unread), ""
+    stated = {
+        "definite": said.texts("new", liver_only=disease.liver_only),
+        "equivocal": said.texts("equivocal", liver_only=disease.liver_only),
+    }
+    statuses = [lesion.status for lesion in mine] + [word for word, texts in stated.items() if texts]
+    word = new_lesion_word(statuses, is_read=not visit.unread)
+    shown = [lesion.text for lesion in mine if lesion.status == word and word != "none"]
+    return word, "; ".join((*shown, *stated.get(word, ())))
 
 
 def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]) -> BasisVisit:
@@ -296,7 +294,7 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]
     if not dates:
         return components
     flags = (*components.flags, "progression_dated_earlier")
-    return replace(components, dated_from=min(dates), flags=flags)
+    return components._replace(dated_from=min(dates), flags=flags)
 
 
 def _non_target(
@@ -335,8 +333,7 @@ def _immune_evidence(
 
 
 def _with_call(components: BasisVisit, call: ImmuneCall) -> BasisVisit:
-    return replace(
-        components,
+    return components._replace(
         target_response=call.target,
         non_target=call.non_target,
         response=call.response,

@@ -7,6 +7,7 @@ areas mm2, volumes mL.
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 
 class Quantity(StrEnum):
@@ -68,7 +69,7 @@ SUM_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One response criterion.
 
@@ -118,25 +119,36 @@ class Criterion:
     reappearance_review: float | None = None
     new_lesion_rule: NewLesionRule = NewLesionRule.UNEQUIVOCAL
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """Unit of the burden."""
         return UNITS[self.quantity]
 
-    @property
+    @cached_property
     def sum_name(self) -> str:
         """What the burden is called in a sentence."""
         return SUM_NAMES[self.quantity]
 
-    @property
+    @cached_property
     def is_viable(self) -> bool:
         """Whether only enhancing tumour of the liver is measured."""
         return self.quantity in VIABLE_QUANTITIES
 
-    @property
+    @cached_property
     def is_length(self) -> bool:
         """Whether the burden is a sum of diameters."""
         return self.quantity in LENGTHS
+
+    @cached_property
+    def response_bound(self) -> str:
+        """Threshold of a response as it is read in a sentence."""
+        return f"<= -{100.0 * self.response_decrease:.10g} %"
+
+    @cached_property
+    def progression_bound(self) -> str:
+        """Relative threshold of a progression as it is read in a sentence."""
+        sign = ">" if self.progression_boundary is ProgressionBoundary.STRICT else ">="
+        return f"{sign} +{100.0 * self.progression_increase:.10g} %"
 
     def floor_from(self, nadir: float) -> float:
         """Return the least absolute increase over ``nadir`` that can be a progression."""

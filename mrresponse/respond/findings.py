@@ -35,16 +35,21 @@ class FindingsAtVisit:
 
     def texts(self, component: str, *, liver_only: bool) -> tuple[str, ...]:
         """Return the texts of one component."""
+        if not self.entries:
+            return ()
         return tuple(e.text for e in self._of(component, liver_only=liver_only))
 
     def names(self, component: str, *, liver_only: bool) -> tuple[str, ...]:
         """Return the names of the findings of one component."""
+        if not self.entries:
+            return ()
         return tuple(e.name for e in self._of(component, liver_only=liver_only))
 
     def _of(self, component: str, *, liver_only: bool) -> tuple[FindingEntry, ...]:
-        if not self.entries:
-            return ()
         return tuple(e for e in self.entries if e.component == component and (e.is_liver or not liver_only))
+
+
+NO_FINDINGS = FindingsAtVisit(entries=())
 
 
 def key_of(finding: Finding) -> Key:
@@ -93,29 +98,39 @@ def findings_through(
     Known disease that a visit does not report is missing there. New disease stays new until it is reported gone,
     at every visit whose images were read.
     """
+    if not known and not any(visit.findings for visit in visits):
+        return (NO_FINDINGS,) * len(visits)
     new: dict[Key, Finding] = {}
-    result = []
-    for visit in visits:
-        reported = {key_of(finding) for finding in visit.findings}
-        entries: list[FindingEntry] = []
-        flags: list[str] = []
-        for finding in visit.findings:
-            entry, flag = _entry(finding, known, new, criterion, settings)
-            entries += [entry] if entry else []
-            flags += [flag] if flag else []
-            if entry and entry.component == "new":
-                new[key_of(finding)] = finding
-            elif finding.status is FindingStatus.GONE:
-                new.pop(key_of(finding), None)
-        for key, finding in known.items():
+    return tuple(_at_visit(visit, known, new, criterion, settings) for visit in visits)
+
+
+def _at_visit(
+    visit: Visit,
+    known: dict[Key, Finding],
+    new: dict[Key, Finding],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> FindingsAtVisit:
+    """Return what one visit says, and keep in ``new`` what is new from it on."""
+    reported = {key_of(finding) for finding in visit.findings}
+    entries: list[FindingEntry] = []
+    flags: list[str] = []
+    for finding in visit.findings:
+        entry, flag = _entry(finding, known, new, criterion, settings)
+        entries += [entry] if entry else []
+        flags += [flag] if flag else []
+        if entry and entry.component == "new":
+            new[key_of(finding)] = finding
+        elif finding.status is FindingStatus.GONE:
+            new.pop(key_of(finding), None)
+    for key, finding in known.items():
+        if key not in reported:
+            entries.append(_carried(finding, "missing", "not reported at this visit"))
+    if not visit.unread:
+        for key, finding in new.items():
             if key not in reported:
-                entries.append(_carried(finding, "missing", "not reported at this visit"))
-        if not visit.unread:
-            for key, finding in new.items():
-                if key not in reported:
-                    entries.append(_carried(finding, "new", f"first reported {finding.date.isoformat()}"))
-        result.append(FindingsAtVisit(entries=tuple(entries), flags=tuple(flags)))
-    return tuple(result)
+                entries.append(_carried(finding, "new", f"first reported {finding.date.isoformat()}"))
+    return FindingsAtVisit(entries=tuple(entries), flags=tuple(flags))
 
 
 def _entry(

@@ -6,11 +6,11 @@ from datetime import date
 
 from mrresponse.domain import Measurement, MeasurementSource, NewLesionStatus
 from mrresponse.respond.criteria import Criterion, NewLesionRule
-from mrresponse.respond.roles import is_malignant_node, lesion_is_gone
+from mrresponse.respond.roles import is_malignant_node
 from mrresponse.respond.rules import is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LIVER, is_benign, is_liver, is_seen, short_axis_mm
+from mrresponse.respond.values import LIVER, is_benign, is_liver, is_seen, lesion_is_gone, short_axis_mm
 
 NEW_ORDER = ("none", "candidate", "equivocal", "definite")
 

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import NonTargetEvidence, number, percent, reaches
@@ -12,8 +13,7 @@ from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import NO_MEASUREMENT, is_stated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NonTargetVisit:
+class NonTargetVisit(NamedTuple):
     """Non-target lesions at one visit: the evidence, and how the whole of them grew where that is beyond the guide."""
 
     evidence: NonTargetEvidence

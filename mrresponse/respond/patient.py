@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 
 from mrresponse.domain import (
     Assessment,
@@ -164,23 +163,21 @@ def _reader_results(
     results: list[_PhaseResult] = []
     for phase in phases:
         for criterion in criteria_of(context.settings, phase.name, source=context.source):
-            baseline = select_baseline(phase, _evaluable_dates(context, criterion), context.settings)
+            baseline = _baseline(context, phase, criterion)
             results += _phase_results(context, phase, criterion, baseline, overrides)
     if any(phase.name == COURSE for phase in phases):
         return results
     course = course_phase(context.patient, phases)
     for criterion in criteria_of(context.settings, COURSE, source=context.source):
-        dates = _evaluable_dates(context, criterion)
-        found = [select_baseline(phase, dates, context.settings) for phase in phases or [course]]
+        found = [_baseline(context, phase, criterion) for phase in phases or [course]]
         first = next((baseline for baseline in found if baseline.study_date is not None), found[0])
         results += _phase_results(context, course, criterion, first, overrides)
     return results
 
 
-def _evaluable_dates(context: Context, criterion: Criterion) -> tuple[date, ...]:
-    return tuple(
-        visit.study_date for visit in context.visits if is_evaluable(visit, criterion, context.settings)
-    )
+def _baseline(context: Context, phase: TreatmentPhase, criterion: Criterion) -> Baseline:
+    dates = (v.study_date for v in context.visits if is_evaluable(v, criterion, context.settings))
+    return select_baseline(phase, dates, context.settings)
 
 
 def _phase_results(
@@ -201,14 +198,14 @@ def _phase_results(
     assessed = assess_phase(up_to_baseline, follow_ups, criterion, context.settings)
     group = (phase.name, criterion.name, context.reader)
     first = _assessed_result(context, phase, criterion, baseline, assessed)
-    results = [replace(first, group=group)]
+    results = [first]
     if group in overrides:
         restated = restate(assessed, overrides[group], criterion)
         adjudicated = _assessed_result(
             replace(context, reader=ADJUDICATED), phase, criterion, baseline, restated
         )
         rows, audit = restated_rows(adjudicated.assessments, first.assessments, overrides[group])
-        results.append(replace(adjudicated, assessments=rows, audit=audit))
+        results.append(replace(adjudicated, assessments=rows, audit=audit, group=None))
     return results
 
 
@@ -224,6 +221,7 @@ def _assessed_result(
         roles=_role_records(context, phase, criterion, assessed),
         assessments=rows,
         summaries=summarise_phase(context, phase, criterion, rows, assessed),
+        group=(phase.name, criterion.name, context.reader),
     )
 
 

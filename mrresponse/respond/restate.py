@@ -165,8 +165,7 @@ def _visit(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit
         if criterion.progression_call is ProgressionCall.CONFIRMED:
             raise _refused(row, f"column overall: found nothing, expected the response by {criterion.name}")
         response = overall_response(target, non_target, new_lesions)
-    return replace(
-        visit,
+    return visit._replace(
         target_response=target,
         non_target=non_target,
         new_lesions=new_lesions,
@@ -186,7 +185,7 @@ def _liver(liver: Basis, same: Basis | None, overrides: Sequence[Override | None
         if same is not None:
             visit = same.visits[index]
         if row is not None and row.liver_response is not None:
-            visit = replace(visit, response=row.liver_response)
+            visit = visit._replace(response=row.liver_response)
         visits.append(visit)
     return replace(liver, visits=tuple(visits))
 

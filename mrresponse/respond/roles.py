@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mrresponse.domain import LesionRole, Measurement, MeasurementState
+from mrresponse.domain import LesionRole, Measurement
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import exceeds, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
+from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import (
+    LesionValue,
     is_benign,
     is_infiltrative,
     is_merged_away,
@@ -15,6 +17,7 @@ from mrresponse.respond.values import (
     is_seen,
     is_thrombus,
     is_viable_part,
+    lesion_is_gone,
     lesion_value,
     organ_of,
     short_axis_mm,
@@ -45,43 +48,50 @@ class _Candidate:
 
 def select_roles(
     histories: Mapping[str, Sequence[Measurement]],
-    baseline: object,
+    baseline: Visit,
     criterion: Criterion,
     settings: RespondSettings,
 ) -> tuple[Role, ...]:
     """Choose targets and non-targets among the lesions known at a baseline study.
 
-    ``histories`` holds each lesion's measurements up to and including the baseline date, by date. The largest
+    ``histories`` holds each lesion's measurements up to and including the baseline, by date. The largest
     eligible lesions become targets within the criterion's limits; every other lesion is a non-target with the
     reason; lesions that are gone, normal nodes and benign lesions are no disease. Sources: response-criteria
     sections 2.1 and 4.1.
     """
     roles: list[Role] = []
     candidates: list[_Candidate] = []
+    values = baseline.values(criterion, settings)
     for lesion_id in sorted(histories):
         history = histories[lesion_id]
         last = history[-1]
-        current = last if last.study_date == baseline else None
+        current = last if last.study_date == baseline.study_date else None
         role = _role_without_measurement(lesion_id, history, current, settings)
         if role is None and current is not None:
             role = _exclusion(lesion_id, history, criterion, settings)
         if role is None and current is not None:
-            reason = ineligibility(history, criterion, settings)
+            reason = _ineligibility(history, values[lesion_id], criterion, settings)
             if reason:
                 role = Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=reason)
         if role is not None:
             roles.append(role)
         elif current is not None:
-            candidates.append(_candidate(lesion_id, current, criterion, settings))
+            candidates.append(_candidate(current, values[lesion_id], criterion))
     return tuple(sorted([*roles, *_choose(candidates, criterion)], key=lambda role: role.lesion_id))
 
 
 def ineligibility(history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings) -> str:
     """Return why the lesion last measured in ``history`` may not be a target, or nothing where it may."""
+    value = lesion_value(history[-1], criterion, node_normal_mm=settings.node_normal_mm)
+    return _ineligibility(history, value, criterion, settings)
+
+
+def _ineligibility(
+    history: Sequence[Measurement], value: LesionValue, criterion: Criterion, settings: RespondSettings
+) -> str:
     m = history[-1]
     if is_thrombus(m):
         return "tumour in a vein is not measurable"
-    value = lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
     if value.value is None:
         return value.note
     if m.is_node:
@@ -129,11 +139,6 @@ def _role_without_measurement(
         )
     why = current.reason or current.state.value.replace("_", " ")
     return Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=f"not measured at baseline: {why}")
-
-
-def lesion_is_gone(measurement: Measurement) -> bool:
-    """Tell whether the lesion was looked for and shown to be gone."""
-    return measurement.state is MeasurementState.ABSENT or measurement.longest_diameter_mm == 0.0
 
 
 def _exclusion(
@@ -193,12 +198,12 @@ def _is_growing(history: Sequence[Measurement], settings: RespondSettings) -> bo
     return reaches(last, growth) and reaches(last - least, settings.non_target_guide_floor_mm)
 
 
-def _candidate(lesion_id: str, m: Measurement, criterion: Criterion, settings: RespondSettings) -> _Candidate:
-    value = lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm).value or 0.0
+def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Candidate:
+    value = worth.value or 0.0
     name = "short axis" if m.is_node and criterion.is_length else criterion.quantity.value
     least = criterion.min_target_node_mm if m.is_node else criterion.min_target_mm
     bound = f" >= {number(least)} mm" if criterion.is_length else ""
-    return _Candidate(lesion_id, organ_of(m), value, f"{name} {number(value)} {criterion.unit}{bound}")
+    return _Candidate(m.lesion_id, organ_of(m), value, f"{name} {number(value)} {criterion.unit}{bound}")
 
 
 def _choose(candidates: Sequence[_Candidate], criterion: Criterion) -> list[Role]:

@@ -223,6 +223,8 @@ def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
 
 def _flags(overall: BasisVisit, liver: BasisVisit) -> tuple[str, ...]:
     own = overall.target.flags if overall.target else ()
+    if liver is overall:
+        return (*own, *overall.flags)
     alone = liver.target.flags if liver.target else ()
     return tuple(dict.fromkeys((*own, *alone, *overall.flags, *liver.flags)))
 

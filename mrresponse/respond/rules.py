@@ -8,6 +8,7 @@ values, relative tolerance 1e-9, the boundary counts as reached (contracts, sect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion, ProgressionBoundary, ProgressionScope
@@ -39,8 +40,7 @@ def _is_same(value: float, bound: float) -> bool:
     return abs(value - bound) <= TOLERANCE * max(abs(value), abs(bound))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetEvidence:
+class TargetEvidence(NamedTuple):
     """All that decides the target response of one visit.
 
     Parameters
@@ -93,8 +93,7 @@ class TargetRule:
     flag: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetDecision:
+class TargetDecision(NamedTuple):
     """Target response with the sentence of the rule that fired and its flag."""
 
     response: Response
@@ -176,10 +175,8 @@ def _from_nadir(e: TargetEvidence, c: Criterion) -> str:
 
 
 def _progression_threshold(e: TargetEvidence, c: Criterion) -> str:
-    sign = ">" if c.progression_boundary is ProgressionBoundary.STRICT else ">="
-    text = f"{sign} +{100.0 * c.progression_increase:.10g} %"
     floor = c.floor_from(e.nadir or 0.0)
-    return f"{text} and >= +{floor:.4g} {c.unit}" if floor > 0.0 else text
+    return f"{c.progression_bound} and >= +{floor:.4g} {c.unit}" if floor > 0.0 else c.progression_bound
 
 
 def _progressed(e: TargetEvidence, c: Criterion) -> str:
@@ -194,7 +191,7 @@ def _missing(e: TargetEvidence) -> str:
 
 def _neither(e: TargetEvidence, c: Criterion) -> str:
     return (
-        f"{_from_baseline(e, c)} (not <= -{100.0 * c.response_decrease:.10g} %) and "
+        f"{_from_baseline(e, c)} (not {c.response_bound}) and "
         f"{_nadir_change(e, c)} (not {_progression_threshold(e, c)})"
     )
 
@@ -294,7 +291,7 @@ TARGET_RULES: tuple[TargetRule, ...] = (
     TargetRule(
         holds=lambda e, c: falls_to(e.current or 0.0, (e.baseline or 0.0) * (1.0 - c.response_decrease)),
         category=Response.PR,
-        sentence=lambda e, c: f"{_from_baseline(e, c)} (<= -{100.0 * c.response_decrease:.10g} %)",
+        sentence=lambda e, c: f"{_from_baseline(e, c)} ({c.response_bound})",
     ),
     TargetRule(
         holds=lambda e, c: e.is_sustained,
@@ -309,9 +306,16 @@ TARGET_RULES: tuple[TargetRule, ...] = (
 )
 
 
+# The rules of a visit without a missing target: the others ask for one.
+COMPLETE_RULES = tuple(rule for rule in TARGET_RULES if rule.flag != "target_missing")
+
+
 def decide_target(evidence: TargetEvidence, criterion: Criterion) -> TargetDecision:
     """Return the target response by the first rule that holds."""
-    rule = next(rule for rule in TARGET_RULES if rule.holds(evidence, criterion))
+    rules = TARGET_RULES if evidence.missing or evidence.current is None else COMPLETE_RULES
+    for rule in rules:
+        if rule.holds(evidence, criterion):
+            break
     return TargetDecision(
         response=rule.category or evidence.previous or Response.CR,
         sentence=rule.sentence(evidence, criterion),
@@ -338,8 +342,7 @@ def target_response(
     return decide_target(evidence, criterion).response
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NonTargetEvidence:
+class NonTargetEvidence(NamedTuple):
     """What is known of the non-target disease at one visit; each entry names a lesion or finding and why."""
 
     progressing: tuple[str, ...] = ()

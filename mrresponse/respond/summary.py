@@ -1,7 +1,7 @@
 """Rows of ``phases.csv``: a treatment phase on the liver's and on the overall response."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -55,14 +55,14 @@ def summarise_phase(
     if assessed is None:
         return tuple(_without_baseline(context, phase, criterion, rows, index) for index in range(len(BASES)))
     dates = [visit.study_date for visit in assessed.follow_ups]
-    liver = _summary(context, phase, criterion, dates, assessed.liver)
+    liver = _columns(context, phase, criterion, dates, assessed.liver)
     overall = liver
     if assessed.overall is not assessed.liver:
-        overall = _summary(context, phase, criterion, dates, assessed.overall)
+        overall = _columns(context, phase, criterion, dates, assessed.overall)
     markers = _markers(context, phase, rows)
     return (
-        replace(liver, basis=BASES[0], **_marker_columns(markers, 0)),
-        replace(overall, basis=BASES[1], **_marker_columns(markers, 1)),
+        PhaseSummary(basis=BASES[0], **liver, **_marker_columns(markers, 0)),
+        PhaseSummary(basis=BASES[1], **overall, **_marker_columns(markers, 1)),
     )
 
 
@@ -86,10 +86,10 @@ def _without_baseline(
     )
 
 
-def _summary(
+def _columns(
     context: Context, phase: TreatmentPhase, criterion: Criterion, dates: Sequence[date], basis: Basis
-) -> PhaseSummary:
-    """Return the row of one basis, its name and the markers left open."""
+) -> dict[str, Any]:
+    """Return the columns of one basis, its name and the markers left open."""
     settings = context.settings
     start = phase.start_date or phase.baseline_date or date.min
     if criterion.progression_call is ProgressionCall.CONFIRMED:
@@ -101,28 +101,27 @@ def _summary(
     death = context.patient.death_date
     to_progression = time_to_progression(visits, start, phase_end=phase.end_date, death=death)
     free = progression_free(visits, start, phase_end=phase.end_date, death=death, settings=settings)
-    return PhaseSummary(
-        patient_id=context.patient.patient_id,
-        treatment_phase=phase.name,
-        criterion=criterion.name,
-        basis="",
-        reader=context.reader,
-        start_date=start,
-        end_date=phase.end_date,
-        baseline_date=phase.baseline_date,
-        best_overall_response=Response(best) if best else None,
-        confirmed_best_overall_response=Response(confirmed) if confirmed else None,
-        time_to_progression_days=days_between(start, to_progression.end, settings.day_count),
-        progression_date=to_progression.end if to_progression.is_event else None,
-        progression_free_days=days_between(start, free.end, settings.day_count),
-        progression_free_event=free.is_event,
-        event=_event(to_progression, free),
-        clinical_benefit=has_clinical_benefit(best, to_progression, start, settings),
-        settings_id=context.settings_id,
+    return {
+        "patient_id": context.patient.patient_id,
+        "treatment_phase": phase.name,
+        "criterion": criterion.name,
+        "reader": context.reader,
+        "start_date": start,
+        "end_date": phase.end_date,
+        "baseline_date": phase.baseline_date,
+        "best_overall_response": Response(best) if best else None,
+        "confirmed_best_overall_response": Response(confirmed) if confirmed else None,
+        "time_to_progression_days": days_between(start, to_progression.end, settings.day_count),
+        "progression_date": to_progression.end if to_progression.is_event else None,
+        "progression_free_days": days_between(start, free.end, settings.day_count),
+        "progression_free_event": free.is_event,
+        "event": _event(to_progression, free),
+        "clinical_benefit": has_clinical_benefit(best, to_progression, start, settings),
+        "settings_id": context.settings_id,
         **_durations(context, visits, best, start, to_progression),
         **_survival(context, start),
         **_sizes(context, phase, criterion, (dates, visits), basis),
-    )
+    }
 
 
 def _durations(

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import NamedTuple
 
 from mrresponse.domain import Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionScope
@@ -15,8 +17,7 @@ from mrresponse.respond.values import NO_MEASUREMENT, LesionValue, describe_valu
 _PARENT = re.compile(r"merged into (\w+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetVisit:
+class TargetVisit(NamedTuple):
     """Target disease at one visit; ``burden`` is ``None`` where a target is missing."""
 
     decision: TargetDecision
@@ -40,8 +41,7 @@ class TargetState:
     had_response: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """A visit judged against a state, which it has not changed yet."""
 
     visit: TargetVisit
@@ -71,7 +71,7 @@ def judge(
     values = target_values(targets, visit, criterion, settings)
     evidence = _evidence(values, visit, state, criterion)
     if state.had_response and settings.partial_response is PartialResponse.SUSTAINED:
-        evidence = replace(evidence, is_sustained=True)
+        evidence = evidence._replace(is_sustained=True)
     decision = decide_target(evidence, criterion)
     judged = TargetVisit(
         decision=decision,
@@ -85,10 +85,12 @@ def judge(
 
 def accept(state: TargetState, judged: Judged) -> None:
     """Carry a judged visit into the state: its nadir, complete response and category."""
-    for lesion_id, value in judged.values.items():
-        if value.value is not None and not value.is_merged:
-            state.lesion_nadirs[lesion_id] = min(value.value, state.lesion_nadirs.get(lesion_id, value.value))
     response, evidence = judged.visit.decision.response, judged.evidence
+    if evidence.lesion_growth is not None:
+        for lesion_id, value in judged.values.items():
+            if value.value is not None and not value.is_merged:
+                least = state.lesion_nadirs.get(lesion_id, value.value)
+                state.lesion_nadirs[lesion_id] = min(value.value, least)
     if response is Response.PD:
         state.had_response = False
     elif response in (Response.PR, Response.CR):
@@ -128,15 +130,17 @@ def _merged_value(value: LesionValue, measurement: Measurement, targets: Sequenc
 
 
 def _sum(values: dict[str, LesionValue]) -> float:
-    return round(math.fsum(v.value for v in values.values() if v.value is not None), 6)
+    return round(math.fsum([v.value for v in values.values() if v.value is not None]), 6)
 
 
 def _evidence(
     values: dict[str, LesionValue], visit: Visit, state: TargetState, criterion: Criterion
 ) -> TargetEvidence:
-    missing = tuple(f"{lesion_id} {v.note}" for lesion_id, v in values.items() if v.value is None)
+    missing: tuple[str, ...] = ()
     if visit.unread:
         missing = (visit.unread,)
+    elif any(v.value is None for v in values.values()):
+        missing = tuple(f"{lesion_id} {v.note}" for lesion_id, v in values.items() if v.value is None)
     whole, viable = 0.0, []
     if state.was_gone:
         for lesion_id, value in values.items():
@@ -187,7 +191,7 @@ def _flags(
         flags.append("reappeared_small")
     if any(v.is_merged for v in values.values()):
         flags.append("merged")
-    if not visit.unread and any(v.note.startswith("not found") for v in values.values()):
+    if evidence.missing and not visit.unread and any(v.note.startswith("not found") for v in values.values()):
         flags.append("not_found")
     if evidence.previous is Response.CR and decision.response is Response.PR:
         flags.append("pr_after_cr")
@@ -208,9 +212,15 @@ def _differs_with_floor(
         return False
     if criterion.progression_floor >= floor:
         return False
-    variant = decide_target(evidence, replace(criterion, progression_floor=floor))
+    variant = decide_target(evidence, _with_floor(criterion, floor))
     return variant.response is not decision.response
 
 
+@cache
+def _with_floor(criterion: Criterion, floor: float) -> Criterion:
+    return replace(criterion, progression_floor=floor)
+
+
 def _described(values: dict[str, LesionValue], criterion: Criterion) -> str:
-    return ", ".join(describe_value(lesion_id, value, criterion.unit) for lesion_id, value in values.items())
+    unit = criterion.unit
+    return ", ".join([describe_value(lesion_id, value, unit) for lesion_id, value in values.items()])

@@ -1,9 +1,10 @@
 """Treatment phases, visits of one reader, and the study that is the baseline of a phase."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import takewhile
 
 from mrresponse.domain import (
     Finding,
@@ -17,9 +18,8 @@ from mrresponse.domain import (
 )
 from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion, Quantity
-from mrresponse.respond.roles import lesion_is_gone
 from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.values import LesionValue, is_stated, lesion_value
+from mrresponse.respond.values import LesionValue, is_stated, lesion_is_gone, lesion_value
 
 COURSE = "course"
 # What segments every study it is given: a study without a row of its lesions was looked at.
@@ -204,16 +204,21 @@ def unvalued(visit: Visit, criterion: Criterion, settings: RespondSettings) -> s
     )
 
 
-def select_baseline(phase: TreatmentPhase, evaluable: Sequence[date], settings: RespondSettings) -> Baseline:
-    """Choose the baseline of a treatment phase among the evaluable study dates (response-criteria section 9)."""
+def select_baseline(phase: TreatmentPhase, dates: Iterable[date], settings: RespondSettings) -> Baseline:
+    """Choose the baseline of a treatment phase among the evaluable study dates (response-criteria section 9).
+
+    ``dates`` are taken in order and no further than the choice needs.
+    """
     start = phase.start_date
     if start is None:
-        if not evaluable:
+        first = next(iter(dates), None)
+        if first is None:
             return Baseline(study_date=None, reason="no evaluable study", flag="no_baseline")
-        return Baseline(study_date=evaluable[0], reason="first evaluable study; no treatment table")
+        return Baseline(study_date=first, reason="first evaluable study; no treatment table")
     window = start - timedelta(days=settings.baseline_window_days)
     before = start - timedelta(days=settings.baseline_fallback_before_days)
     after = start + timedelta(days=settings.baseline_fallback_after_days)
+    evaluable = list(takewhile(lambda day: day <= after, dates))
     regular = [day for day in evaluable if window <= day <= start]
     if regular:
         days = (start - regular[-1]).days

@@ -16,30 +16,30 @@ A measured lesion is gone with the probability that its true size is 0 or less.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mrresponse.domain import Measurement, MeasurementState, Response
 from mrresponse.respond.criteria import Criterion, ProgressionScope, Quantity
-from mrresponse.respond.rules import TOLERANCE, TargetEvidence
+from mrresponse.respond.immune import PLAIN_WORDS
+from mrresponse.respond.rules import TOLERANCE, TargetEvidence, overall_response
 from mrresponse.respond.settings import MeasurementError, RespondSettings
 from mrresponse.respond.values import LesionValue, is_viable_part
 
 Floats = npt.NDArray[np.float64]
 CATEGORIES = (Response.CR, Response.PR, Response.SD, Response.PD)
 
-# The trapezoidal rule on a normal density; 33 nodes over 4 standard deviations are exact to 1e-4 unless an
+# The trapezoidal rule on a normal density; 25 nodes over 4 standard deviations are exact to 1e-4 unless an
 # earlier sum has an error ten times smaller than the current one.
 LEAST_SD = 1e-12  # keeps a comparison with a sum that has no error defined
-NODES = 33
+NODES = 25
 REACH = 4.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A measured value and the standard deviation of its error; a lesion that is ``gone_below`` a size is gone."""
 
     value: float
@@ -62,8 +62,7 @@ class Estimate:
         return self.chance_below(self.gone_below)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probabilities:
+class Probabilities(NamedTuple):
     """Probability of each target category; what is missing to 1 is not evaluable."""
 
     cr: float
@@ -71,13 +70,8 @@ class Probabilities:
     sd: float
     pd: float
 
-    def as_mapping(self) -> dict[Response, float]:
-        """Return the probabilities by category."""
-        return dict(zip(CATEGORIES, (self.cr, self.pr, self.sd, self.pd), strict=True))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetErrors:
+class TargetErrors(NamedTuple):
     """One visit for the probabilities.
 
     Parameters
@@ -148,9 +142,49 @@ def target_probabilities(
             _sum(baseline), [_sum(v.estimates) for v in visits], _usable(visits), criterion, largest_nadir
         )
     return tuple(
-        _probabilities(visit, float(pd[index]), float(pr[index]), criterion)
-        for index, visit in enumerate(visits)
+        _probabilities(visit, of_pd, of_pr, criterion)
+        for visit, of_pd, of_pr in zip(visits, pd.tolist(), pr.tolist(), strict=True)
     )
+
+
+def response_probabilities(
+    target: Probabilities, non_target: Response | None, new_lesions: str
+) -> dict[Response, float]:
+    """Return the probabilities of the response of a visit, the other components as they were called."""
+    found = dict.fromkeys(CATEGORIES, 0.0)
+    words = _overall(non_target, new_lesions)
+    if set(words) == {Response.PD}:
+        return {**found, Response.PD: 1.0}
+    for word, share in zip(words, target, strict=True):
+        if word in found:
+            found[word] += share
+    return found
+
+
+def immune_probabilities(
+    target: Probabilities,
+    response: Response,
+    target_response: Response | None,
+    non_target: Response | None,
+) -> dict[Response, float]:
+    """Return the same under iRECIST, iUPD and iCPD as PD.
+
+    A progression that is not that of the targets is decided by the other components and the scans before, without
+    doubt; one that is stands or falls with the targets.
+    """
+    if response in (Response.IUPD, Response.ICPD) and target_response is not Response.IUPD:
+        return response_probabilities(target, Response.PD, "none")
+    found = response_probabilities(target, PLAIN_WORDS[non_target] if non_target else None, "none")
+    if response is Response.IPR and target_response is Response.ICR:
+        # a new lesion that is still there blocks the complete response
+        found[Response.PR] += found[Response.CR]
+        found[Response.CR] = 0.0
+    return found
+
+
+@cache
+def _overall(non_target: Response | None, new_lesions: str) -> tuple[Response, ...]:
+    return tuple(overall_response(category, non_target, new_lesions) for category in CATEGORIES)
 
 
 def _probabilities(visit: TargetErrors, pd: float, pr: float, criterion: Criterion) -> Probabilities | None:
@@ -265,11 +299,11 @@ def _integrated(
     survives = ndtr((reference[:, None] - bound[:, None, :]) / reference_sd[:, None])
     later = np.flatnonzero(earlier)[None, :] > np.arange(len(visits))[:, None]
     survives[later] = 1.0
-    others = survives[:, 1:, :].prod(axis=1)
+    others = np.multiply.reduce(survives[:, 1:, :], axis=1)
     least_baseline = current * ((1.0 - TOLERANCE) / (1.0 - criterion.response_decrease))
     responds = ndtr((reference[0] - least_baseline) / reference_sd[0])
     pd = 1.0 - (survives[:, 0, :] * others) @ weights
-    return pd.clip(0.0, 1.0), (responds * others) @ weights
+    return np.maximum(pd, 0.0), (responds * others) @ weights
 
 
 @cache

@@ -1,6 +1,6 @@
 """What one measurement contributes under one criterion, and whether it shows disease at all."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mrresponse.domain import Measurement, MeasurementState, Response
 from mrresponse.respond.criteria import Criterion, Quantity
@@ -17,8 +17,7 @@ THROMBUS_WORDS = ("thrombus", "vein")
 INFILTRATIVE = "infiltrative"
 
 
-@dataclass(frozen=True, slots=True)
-class LesionValue:
+class LesionValue(NamedTuple):
     """A lesion's contribution to the burden; ``value`` ``None`` is missing and ``note`` says why."""
 
     value: float | None
@@ -45,9 +44,9 @@ def lesion_value(
         return LesionValue(0.0, "absent", is_gone=True)
     if state in MISSING_STATES:
         return LesionValue(None, _why(state, measurement.reason))
-    if is_merged_away(measurement):
+    if state is MeasurementState.MERGED and is_merged_away(measurement):
         return LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
-    if is_viable_part(measurement, criterion):
+    if criterion.is_viable and is_viable_part(measurement, criterion):
         return _viable_value(measurement, criterion)
     if state is MeasurementState.TOO_SMALL:
         return LesionValue(criterion.too_small, "too small to measure", is_gone=measurement.is_node)
@@ -72,6 +71,11 @@ def is_merged_away(measurement: Measurement) -> bool:
 def is_seen(measurement: Measurement) -> bool:
     """Tell whether the lesion is there at this visit, whatever its viability."""
     return measurement.state in SEEN_STATES and measurement.longest_diameter_mm != 0.0
+
+
+def lesion_is_gone(measurement: Measurement) -> bool:
+    """Tell whether the lesion was looked for and shown to be gone."""
+    return measurement.state is MeasurementState.ABSENT or measurement.longest_diameter_mm == 0.0
 
 
 def is_stated(measurement: Measurement, criterion: Criterion) -> bool:

@@ -97,7 +97,9 @@ def test_dates_and_best_response_of_the_restated_read_follow() -> None:
 
 
 def test_a_restated_row_says_who_and_why_and_what_it_was() -> None:
-    (row,) = [row for row in rows(read(restated(overall=Response.SD)), "adjudicated") if "restated" in row.flags]
+    (row,) = [
+        row for row in rows(read(restated(overall=Response.SD)), "adjudicated") if "restated" in row.flags
+    ]
     assert row.study_date == THIRD
     assert row.reason.startswith("SD: restated by Dr C, measured across a vessel; A had PD: ")
     assert row.flags == ("restated",)
