@@ -668,7 +668,8 @@ class Contribution:
     """What one lesion gives to one assessment: a row of the tidy lesion table.
 
     ``value`` is what the criterion reads, in ``unit``; a missing one is ``None`` and ``note`` says why. ``is_normal``
-    is a lesion that is gone, or a node of normal size.
+    is a lesion that is gone, or a node of normal size. ``new_lesion_status`` is what the rules made of a new lesion
+    at this visit: definite, equivocal, candidate or none.
     """
 
     patient_id: str
@@ -688,7 +689,7 @@ class Contribution:
     is_normal: bool = False
     is_viable_part: bool = False
     state: MeasurementState | None = None
-    new_lesion_status: NewLesionStatus | None = None
+    new_lesion_status: str = ""
     source: MeasurementSource | None = None
 
 

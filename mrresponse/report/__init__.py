@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from mrresponse.report.cdisc import export_adam, export_sdtm
 from mrresponse.report.html import PatientSummary, patient_page, summarise, write_index, write_report
 from mrresponse.report.lesion_table import LesionTableRow, lesion_table, write_lesion_table
 from mrresponse.report.response_table import response_table
@@ -43,6 +44,8 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
         "parquet": export_parquet,
         "xlsx": export_workbook,
         "html": _export_html,
+        "sdtm": export_sdtm,
+        "adam": export_adam,
     }
 )
 """Formats by name; each writes a finished run into a folder of its own. A new format is one more entry."""

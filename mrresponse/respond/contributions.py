@@ -5,18 +5,19 @@ wherever that is evaluable.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mrresponse.domain import (
     Assessment,
     Contribution,
     LesionRole,
     Measurement,
-    MeasurementSource,
     Patient,
     ResponseResult,
     StudyRecord,
 )
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.newlesions import new_lesions_through
 from mrresponse.respond.restate import ADJUDICATED, overrides_by_group
 from mrresponse.respond.settings import RespondSettings, criteria_of
 from mrresponse.respond.targets import target_values
@@ -60,10 +61,20 @@ def contributions(
             continue
         source = source_of(measurements, measured_by)
         criterion = next(one for one in criteria_of(settings, phase, source=source) if one.name == name)
-        for row in rows:
-            visit = visits[measured_by].get(row.study_date)
-            if visit is not None:
-                found += _at_visit(row, visit, roles, criterion, settings, source)
+        dated = [(row, visits[measured_by][row.study_date]) for row in rows]
+        known = {lesion_id for lesion_id, role in roles.items() if role is not LesionRole.NEW}
+        later = [visit for row, visit in dated if not row.is_baseline]
+        statuses = {
+            (visit.study_date, lesion.lesion_id): lesion.status
+            for visit, lesions in zip(
+                later, new_lesions_through(known, later, criterion, settings), strict=True
+            )
+            for lesion in lesions
+        }
+        for row, visit in dated:
+            for one in _at_visit(row, visit, roles, criterion, settings):
+                status = statuses.get((one.study_date, one.lesion_id), "")
+                found.append(replace(one, new_lesion_status=status, source=source))
     return tuple(found)
 
 
@@ -80,7 +91,6 @@ def _at_visit(
     roles: Mapping[str, LesionRole],
     criterion: Criterion,
     settings: RespondSettings,
-    source: MeasurementSource,
 ) -> list[Contribution]:
     targets = [lesion_id for lesion_id, role in roles.items() if role is LesionRole.TARGET]
     values: dict[str, LesionValue] = target_values(targets, visit, criterion, settings)
@@ -109,8 +119,6 @@ def _at_visit(
                 is_normal=value.is_gone,
                 is_viable_part=m is not None and is_viable_part(m, criterion),
                 state=m.state if m else None,
-                new_lesion_status=m.new_lesion_status if m else None,
-                source=source,
             )
         )
     return found

@@ -235,10 +235,15 @@ def _role_records(
     }
     for lesions in assessed.new:
         for lesion in lesions:
-            said.setdefault(
-                lesion.lesion_id,
-                (LesionRole.NEW, f"first seen {lesion.first_seen.isoformat()}, not there at baseline"),
-            )
+            if lesion.status != "none":
+                said.setdefault(
+                    lesion.lesion_id,
+                    (LesionRole.NEW, f"first seen {lesion.first_seen.isoformat()}, not there at baseline"),
+                )
+    # what was never new disease: a normal node, a benign or a rejected finding
+    for lesions in assessed.new:
+        for lesion in lesions:
+            said.setdefault(lesion.lesion_id, (LesionRole.EXCLUDED, lesion.why))
     return tuple(
         RoleRecord(
             patient_id=context.patient.patient_id,
