@@ -332,7 +332,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
     run_folder = RunFolder.open(folder)
     results, failures = run_folder.read()
-    run_folder.write_pages(results)
+    run_folder.write_pages(results, run_folder.info())
     _print(f"Pages in {run_folder.pages}")
     _finish(failures, show_paths=False)
 

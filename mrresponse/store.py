@@ -53,8 +53,12 @@ from mrresponse.resume import ResumeFolder, StoredResults
 from mrresponse.tables import Table, format_rows, read_rows, write_rows
 
 if TYPE_CHECKING:
+    from mrresponse.cohort import CohortFigure
     from mrresponse.report import PatientSummary
     from mrresponse.respond import RespondSettings
+
+# Each is a choice on the cohort's page and adds to its size.
+_MOST_GROUPS = 12
 
 
 class _OfPatient(Protocol):
@@ -276,7 +280,7 @@ class RunFolder:
         summaries, seconds = self._write_tables(
             results, (*_TABLES_OF_IMAGES, *_TABLES_OF_RESPONSES), info.settings.respond
         )
-        self._write_lists(results, summaries)
+        self._write_lists(results, summaries, info)
         self._write_json("run.json", _run_record(replace(info, seconds=seconds)))
         return results
 
@@ -301,16 +305,16 @@ class RunFolder:
         summaries, _ = self._write_tables(results, _TABLES_OF_RESPONSES, info.settings.respond)
         for result in results:
             self.keep_page(result)
-        self._write_lists(results, summaries)
+        self._write_lists(results, summaries, info)
         self._write_json("run.json", _run_record(info))
 
-    def write_pages(self, results: Sequence[PatientResult]) -> None:
+    def write_pages(self, results: Sequence[PatientResult], info: RunInfo) -> None:
         """Write the lesion table and the pages; the index also names the patients that failed."""
         from mrresponse.report import summarise
 
         for result in results:
             self.keep_page(result)
-        self._write_lists(results, [summarise(result) for result in results])
+        self._write_lists(results, [summarise(result) for result in results], info)
 
     def note(self, outcome: Outcome, entries: Sequence[Entry], log: Path) -> None:
         """Add to the log of the run what a patient gave; a failed patient gets a log of its own too."""
@@ -457,14 +461,17 @@ class RunFolder:
         self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
         return lines, dict(seconds)
 
-    def _write_lists(self, results: Iterable[PatientResult], lines: Sequence["PatientSummary"]) -> None:
-        """Write the lesion table and the list of patients."""
+    def _write_lists(
+        self, results: Iterable[PatientResult], lines: Sequence["PatientSummary"], info: RunInfo
+    ) -> None:
+        """Write the lesion table and the cohort's page."""
         from mrresponse.report import lesion_table, write_index, write_lesion_table
 
         rows = (row for result in results for row in lesion_table([result]))
         write_lesion_table(self.path / "lesion_table.csv", rows)
         failures = [_failure(row) for row in self._read_rows("failures.csv", FailureRow)]
-        write_index(lines, self.pages, failures=failures)
+        figures = figures_of(lines, level=info.settings.respond.interval_level)
+        write_index(lines, self.pages, failures=failures, figures=figures)
 
     def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
         write_rows(self.path / name, rows, row_type)
@@ -494,6 +501,15 @@ def table_types() -> Mapping[str, type]:
         "failures.csv": FailureRow,
         "audit.csv": AuditRow,
     }
+
+
+def figures_of(lines: Sequence["PatientSummary"], *, level: float) -> "tuple[CohortFigure, ...]":
+    """Return what the figures of a cohort show, for its largest groups."""
+    from mrresponse.respond import cohort_figures
+
+    summaries = [row for line in lines for row in line.phases]
+    assessments = [row for line in lines for row in line.assessments]
+    return cohort_figures(summaries, assessments, most=_MOST_GROUPS, level=level)
 
 
 def run_info(settings: Settings, masks: Path | None) -> RunInfo:

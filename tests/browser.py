@@ -87,10 +87,54 @@ class Chromium:
         """Evaluate a JavaScript expression in the page."""
         return self.send("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
-    def picture(self) -> bytes:
-        """Photograph the whole page as PNG."""
-        answer = self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        return base64.b64decode(answer["data"])
+    def hover(self, selector: str) -> None:
+        """Move the mouse over the middle of an element, which is scrolled into view first."""
+        self._mouse(selector, "mouseMoved")
+
+    def click(self, selector: str) -> None:
+        """Press and release the mouse over the middle of an element."""
+        self._mouse(selector, "mouseMoved", "mousePressed", "mouseReleased")
+
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key; ``code`` is its Windows virtual key code."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def type(self, text: str) -> None:
+        """Type into the focused element."""
+        self.send("Input.insertText", text=text)
+
+    def pdf(self) -> bytes:
+        """Print the page."""
+        return base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True)["data"])
+
+    def faults(self, axe: str) -> list[str]:
+        """Name the serious faults that the accessibility checker ``axe`` (its source) finds in the page."""
+        self.value(axe)
+        answer = self.send(
+            "Runtime.evaluate",
+            expression="axe.run().then(found => JSON.stringify(found.violations"
+            ".filter(one => ['serious', 'critical'].includes(one.impact))"
+            ".map(one => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`)))",
+            awaitPromise=True,
+            returnByValue=True,
+        )
+        return list(json.loads(answer["result"]["value"]))
+
+    def _mouse(self, selector: str, *kinds: str) -> None:
+        one = f"document.querySelector({json.dumps(selector)})"
+        self.value(f"{one}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        # what comes into view may be laid out only now
+        frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.send("Runtime.evaluate", expression=frame, awaitPromise=True)
+        place = self.value(
+            f"(() => {{ const one = {one}; one.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            "const box = one.getBoundingClientRect();"
+            "return [box.left + box.width / 2, box.top + box.height / 2] })()"
+        )
+        for kind in kinds:
+            pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], **pressed)
 
     def close(self) -> None:
         """End the browser."""

@@ -1,5 +1,6 @@
 """Options and fixtures of the whole suite."""
 
+import importlib.resources
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def browser(request: pytest.FixtureRequest) -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return found
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """Source of the accessibility checker axe-core: of ``node_modules`` where that is there, else of its package."""
+    newest = CHECKOUT / "node_modules" / "axe-core" / "axe.min.js"
+    packaged = importlib.resources.files("axe_core_python") / "axe.min.js"
+    return (newest if newest.is_file() else packaged).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def _frame(
     return _Frame(
         pixels=round(side / pixel_mm),
         pixel_mm=pixel_mm,
-        step_mm=max(thickest, 0.5 * longest / max(reach, 1)),
+        step_mm=thickest * max(1, math.ceil(0.5 * longest / max(reach, 1) / thickest - 0.5)),
         steps=range(-reach, reach + 1),
     )
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mrresponse.report.cdisc import export_adam, export_sdtm
-from mrresponse.report.html import PatientSummary, patient_page, summarise, write_index, write_report
+from mrresponse.report.html import patient_page, write_index, write_report
 from mrresponse.report.lesion_table import LesionTableRow, lesion_table, write_lesion_table
 from mrresponse.report.response_table import response_table
 from mrresponse.report.run import Exporter, FinishedRun
 from mrresponse.report.snapshots import read_snapshots, write_snapshot
+from mrresponse.report.summary import PatientSummary, summarise
 from mrresponse.report.tidy import export_csv, export_parquet
 from mrresponse.report.workbook import export_workbook
 

@@ -4,67 +4,33 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mrresponse import __version__
-from mrresponse.domain import Assessment, Failure, Marker, PatientResult, Response
+from mrresponse.cohort import CohortFigure
+from mrresponse.domain import Failure, Marker, PatientResult
 from mrresponse.files import write_atomically
+from mrresponse.report.cohort_page import doubt_counts, figure_data, group_name, sort_rank
+from mrresponse.report.events import finding_words
 from mrresponse.report.names import file_stem
 from mrresponse.report.page_lesions import lesion_parts
 from mrresponse.report.page_parts import (
-    Category,
-    category,
     course_note,
     flag_parts,
     headlines,
     not_assessed,
-    phase_names,
     phase_parts,
 )
-from mrresponse.report.timeline import finding_words, leading_assessments, numbered_phases, timeline
+from mrresponse.report.summary import PatientSummary
+from mrresponse.report.timeline import numbered_phases, timeline
 from mrresponse.report.wording import plain
 
 _WIDE, _NARROW = 1040.0, 350.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatientSummary:
-    """One line of the list of patients: the latest answer and how much of it is in doubt."""
-
-    patient_id: str
-    studies: int
-    first_study: date | None
-    last_study: date | None
-    criterion: str = ""
-    treatment_phase: str = ""
-    assessed_on: date | None = None
-    liver_response: Response | None = None
-    overall: Response | None = None
-    reason: str = ""
-    flags: int = 0
-    not_assessed: int = 0
-
-    @property
-    def liver(self) -> Category:
-        """The liver's response with its colour."""
-        return category(self.liver_response)
-
-    @property
-    def whole(self) -> Category:
-        """The overall response with its colour."""
-        return category(self.overall)
-
-    @property
-    def link(self) -> str:
-        """Address of the patient's page beside the list."""
-        return quote(f"{file_stem(self.patient_id)}.html")
 
 
 def patient_page(result: PatientResult) -> str:
@@ -93,7 +59,7 @@ def patient_page(result: PatientResult) -> str:
             models=sorted({row.model for row in result.studies if row.model}),
             settings_ids=sorted({row.settings_id for row in result.response.assessments if row.settings_id}),
             version=__version__,
-            script=_script("patient.js"),
+            script=_script("tip.js", "patient.js"),
         )
     )
 
@@ -105,50 +71,29 @@ def write_report(result: PatientResult, folder: Path) -> Path:
     return path
 
 
-def summarise(result: PatientResult) -> PatientSummary:
-    """Reduce a patient to one line of the list, so that no cohort needs to be held in memory."""
-    patient_id = result.patient.patient_id
-    dates = sorted(
-        {row.study_date for row in result.studies} | {s.study_date for s in result.patient.studies}
-    )
-    latest = _latest(leading_assessments(result))
-    names = phase_names(result)
-    summary = PatientSummary(
-        patient_id=patient_id,
-        studies=len(dates),
-        first_study=dates[0] if dates else None,
-        last_study=dates[-1] if dates else None,
-        flags=len(flag_parts(result)),
-        not_assessed=len(not_assessed(result)),
-        criterion=latest.criterion if latest else "",
-        treatment_phase=names.get(latest.treatment_phase, latest.treatment_phase) if latest else "",
-        assessed_on=latest.study_date if latest else None,
-        liver_response=latest.liver_response if latest else None,
-        overall=latest.overall if latest else None,
-        reason=latest.reason if latest else "no follow-up has been assessed",
-    )
-    return summary
-
-
-def _latest(rows: Sequence[Assessment]) -> Assessment | None:
-    return max((row for row in rows if not row.is_baseline), key=lambda row: row.study_date, default=None)
-
-
 def write_index(
-    summaries: Sequence[PatientSummary], folder: Path, *, failures: Sequence[Failure] = ()
+    summaries: Sequence[PatientSummary],
+    folder: Path,
+    *,
+    failures: Sequence[Failure] = (),
+    figures: Sequence[CohortFigure] = (),
 ) -> Path:
-    """Write ``index.html`` beside the patients' pages: failures, then patients, the most doubtful first."""
+    """Write ``index.html`` beside the patients' pages: who needs review, the figures, and all patients."""
     path = folder / "index.html"
-    ordered = sorted(summaries, key=lambda s: (-(s.flags + s.not_assessed), s.patient_id))
+    ordered = sorted(summaries, key=lambda summary: (-summary.urgency, summary.patient_id))
     page = (
         _environment()
-        .get_template("index.html.j2")
+        .get_template("cohort.html.j2")
         .render(
             patients=ordered,
             failures=failures,
-            in_doubt=sum(1 for s in summaries if s.flags or s.not_assessed),
+            doubtful=[summary for summary in ordered if summary.urgency],
+            doubt_counts=doubt_counts(ordered),
+            groups=[group_name(figure) for figure in figures],
+            data=figure_data(figures, ordered),
+            sort_rank=sort_rank,
             version=__version__,
-            script=_script("cohort.js"),
+            script=_script("tip.js", "cohort.js"),
         )
     )
     write_atomically(path, page.encode("utf-8", "replace"))
@@ -169,8 +114,9 @@ class _Script:
 
 
 @cache
-def _script(name: str) -> _Script:
-    text = resources.files("mrresponse.report").joinpath("templates", name).read_text(encoding="utf-8")
+def _script(*names: str) -> _Script:
+    templates = resources.files("mrresponse.report") / "templates"
+    text = "".join((templates / name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
     return _Script(text=Markup(text), hash=f"sha256-{digest}")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult
 from mrresponse.files import opened_atomically
 from mrresponse.report.wording import (
+    COURSE,
     ROLE_WORDS,
     decimal,
     percent,
@@ -72,6 +73,22 @@ def assessment_groups(result: PatientResult) -> tuple[tuple[Assessment, ...], ..
     order = phases_in_order(result.response.phases, result.response.assessments)
     keys = sorted(groups, key=lambda key: order.index(key[0]))
     return tuple(tuple(sorted(groups[key], key=lambda row: row.study_date)) for key in keys)
+
+
+def leading_assessments(result: PatientResult) -> tuple[Assessment, ...]:
+    """Give the assessments that the marks show: the first criterion and reader, without the whole course."""
+    groups = [group for group in assessment_groups(result) if group[0].treatment_phase != COURSE]
+    groups = groups or list(assessment_groups(result))
+    if not groups:
+        return ()
+    rows = result.response.assessments
+    lead = next(row for row in rows if row.treatment_phase == groups[0][0].treatment_phase)
+    return tuple(
+        row
+        for group in groups
+        for row in group
+        if (row.criterion, row.reader) == (lead.criterion, lead.reader)
+    )
 
 
 def write_lesion_table(path: Path, rows: Iterable[LesionTableRow]) -> None:

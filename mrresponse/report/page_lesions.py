@@ -6,7 +6,14 @@ from datetime import date
 
 from markupsafe import Markup
 
-from mrresponse.domain import Measurement, MeasurementState, PatientResult, Snapshot, TrackEvent
+from mrresponse.domain import (
+    Measurement,
+    MeasurementState,
+    NewLesionStatus,
+    PatientResult,
+    Snapshot,
+    TrackEvent,
+)
 from mrresponse.report.page_parts import phase_names
 from mrresponse.report.picture import lesion_pictures, shown_first
 from mrresponse.report.timeline import numbered_phases
@@ -72,7 +79,12 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
     snapshots = {one.study_date: one for one in result.snapshots if one.lesion_id == lesion_id}
     first = min(measured, default=None)
     visits = [
-        _visit_part(first_reader_first(measured.get(day, [])), snapshots.get(day), day, f"{number}-{place}")
+        replace(
+            _visit_part(
+                first_reader_first(measured.get(day, [])), snapshots.get(day), day, f"{number}-{place}"
+            ),
+            badge=_badge(measured[day][0]) if day == first else "",
+        )
         for place, day in enumerate(sorted({*measured, *snapshots}))
     ]
     anyone = next((rows[0] for rows in measured.values()), None)
@@ -90,6 +102,13 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
         has_viable=any(one.viable_caliper for one in snapshots.values()),
         has_reference=any(one.reference_outlines for one in steps),
     )
+
+
+def _badge(row: Measurement) -> str:
+    status = row.new_lesion_status
+    if status is None:
+        return ""
+    return "new" if status is NewLesionStatus.DEFINITE else f"new: {status.value}"
 
 
 def _history(result: PatientResult, lesion_id: str) -> str:
@@ -141,7 +160,7 @@ def _visit_part(measured: Sequence[Measurement], snapshot: Snapshot | None, day:
     has_numbers = main is not None and main.state in _WITH_NUMBERS
     part = VisitPart(
         day=day,
-        badge="new" if main is not None and main.new_lesion_status is not None else "",
+        badge="",
         pictures=(),
         placeholder="" if has_numbers else word,
         sizes=sizes,
@@ -212,8 +231,6 @@ def _notes(measured: Sequence[Measurement]) -> tuple[str, ...]:
     notes = [_state_words(main)] if main.state is not MeasurementState.MEASURED else []
     if main.state is MeasurementState.MEASURED and main.reason:
         notes.append(main.reason)
-    if main.new_lesion_status:
-        notes.append(f"new lesion: {main.new_lesion_status.value}")
     seen = (("arterial hyperenhancement", main.aphe), ("washout", main.washout))
     features = [words for words, present in seen if present]
     if main.pattern or features:

@@ -13,8 +13,8 @@ from mrresponse.domain import (
     Response,
     TreatmentPhase,
 )
-from mrresponse.report.lesion_table import assessment_groups, burden
-from mrresponse.report.timeline import leading_assessments, numbered_phases, response_class
+from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments
+from mrresponse.report.timeline import numbered_phases, response_class
 from mrresponse.report.wording import (
     COURSE,
     STATE_WORDS,

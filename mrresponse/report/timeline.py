@@ -1,30 +1,19 @@
 """The patient's course on one axis: treatment phases, responses, findings, sums of targets and markers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 from markupsafe import Markup
 
-from mrresponse.domain import (
-    Assessment,
-    Finding,
-    LesionRole,
-    Marker,
-    Measurement,
-    MeasurementState,
-    PatientResult,
-    Response,
-    TreatmentPhase,
-)
+from mrresponse.domain import Assessment, PatientResult, Response, Treatment, TreatmentPhase
 from mrresponse.report import svg
-from mrresponse.report.charts import LETTER, MARGIN, Axis, Point, chart, from_zero, logarithmic, of_change
-from mrresponse.report.lesion_table import assessment_groups, burden
-from mrresponse.report.wording import COURSE, decimal, quantity_of, signed_percent, size_cell
+from mrresponse.report.charts import LETTER, MARGIN, Axis
+from mrresponse.report.curves import burden_panels, lesion_panels, marker_panels
+from mrresponse.report.events import event_panel
+from mrresponse.report.lesion_table import leading_assessments
+from mrresponse.report.wording import COURSE
 
-_LANE = 30.0
-_MOST_EVENTS = 10
-_LOG_FROM_RATIO = 20.0
+_MOST_TREATMENTS = 8
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
 _SHORT = {
     Response.NON_CR_NON_PD: "non",
@@ -40,9 +29,14 @@ def timeline(result: PatientResult, *, width: float) -> Markup:
     span = max((max(days) - min(days)).days, 28)
     pad = timedelta(days=max(span // 40, 3))
     axis = Axis(first=min(days) - pad, last=max(days) + pad, width=width)
-    panels = [_phase_panel(result, axis), _response_panel(result, axis), _event_panel(result, axis)]
-    panels += _burden_panels(result, axis) + _lesion_panels(result, axis)
-    panels += _marker_panels(result.patient.markers, axis)
+    panels = [
+        _phase_panel(result, axis),
+        _treatment_panel(result, axis),
+        _response_panel(result, axis),
+        event_panel(result, axis),
+    ]
+    panels += burden_panels(result, axis) + lesion_panels(result, axis)
+    panels += marker_panels(result.patient.markers, axis)
     y, drawn = 4.0, []
     for content, height in panels:
         if height:
@@ -129,6 +123,55 @@ def _phase_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
     return Markup("").join(parts), 54.0 if phases else 0.0
 
 
+def _treatment_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
+    """Draw a bar for each thing given, to its end or, where none is stated, to that of its phase."""
+    named: dict[str, list[Treatment]] = {}
+    for row in sorted(result.patient.treatments, key=lambda row: row.start_date):
+        named.setdefault(row.name, []).append(row)
+    parts, y = [], 2.0
+    for name, rows in list(named.items())[:_MOST_TREATMENTS]:
+        for row in rows:
+            parts.append(_treatment_bar(row, _treatment_end(result, row, axis), axis, y))
+        x = axis.x(rows[0].start_date)
+        near_end = axis.width - x < 130
+        text = svg.shortened(name, int((x if near_end else axis.width - x) / LETTER))
+        place, anchor = (x - 5, "end") if near_end else (x + 5, "start")
+        parts.append(svg.label(text, place, y + 11, class_="lane", text_anchor=anchor))
+        y += 17.0
+    if len(named) > _MOST_TREATMENTS:
+        words = f"and {len(named) - _MOST_TREATMENTS} more in the table of treatments"
+        parts.append(svg.label(words, MARGIN, y + 11, class_="tick"))
+        y += 17.0
+    return Markup("").join(parts), y + 8.0 if named else 0.0
+
+
+def _treatment_end(result: PatientResult, row: Treatment, axis: Axis) -> date:
+    if row.end_date is not None:
+        return row.end_date
+    phases = numbered_phases(result)
+    for number, phase in enumerate(phases):
+        if phase.name == row.treatment_phase:
+            following = phases[number + 1].start_date if number + 1 < len(phases) else None
+            return phase.end_date or following or axis.last
+    return axis.last
+
+
+def _treatment_bar(row: Treatment, end: date, axis: Axis, y: float) -> Markup:
+    x1, x2 = axis.x(row.start_date), axis.x(min(max(end, row.start_date), axis.last))
+    until = f"to {row.end_date}" if row.end_date else "no end stated"
+    words = f"{row.name}, from {row.start_date}, {until}{', ' + row.details if row.details else ''}"
+    bar = svg.element(
+        "rect",
+        x=x1,
+        y=y,
+        width=max(x2 - x1, 3.0),
+        height=14,
+        rx=2,
+        class_=f"given {'open' if row.end_date is None else ''}".strip(),
+    )
+    return svg.element("g", svg.title(words), bar, class_="tip")
+
+
 def _drugs(result: PatientResult, phase: TreatmentPhase) -> str:
     """List what was given in a phase, for its tooltip."""
     given = [
@@ -137,22 +180,6 @@ def _drugs(result: PatientResult, phase: TreatmentPhase) -> str:
         if row.treatment_phase == phase.name
     ]
     return f": {'; '.join(given)}" if given else ""
-
-
-def leading_assessments(result: PatientResult) -> tuple[Assessment, ...]:
-    """Give the assessments that the marks show: the first criterion and reader, without the whole course."""
-    groups = [group for group in assessment_groups(result) if group[0].treatment_phase != COURSE]
-    groups = groups or list(assessment_groups(result))
-    if not groups:
-        return ()
-    rows = result.response.assessments
-    lead = next(row for row in rows if row.treatment_phase == groups[0][0].treatment_phase)
-    return tuple(
-        row
-        for group in groups
-        for row in group
-        if (row.criterion, row.reader) == (lead.criterion, lead.reader)
-    )
 
 
 def _response_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
@@ -232,179 +259,3 @@ def spread(places: Sequence[float], gap: float, limits: tuple[float, float]) -> 
         bound = high if index == len(moved) - 1 else moved[index + 1] - gap
         moved[index] = min(moved[index], bound)
     return moved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Event:
-    """Something that appeared or was seen on a day; ``style`` names the colour of its mark."""
-
-    day: date
-    words: str
-    style: str
-
-
-def _event_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
-    """Name new lesions and what was seen elsewhere, each at its date, the progressive ones in colour."""
-    events = sorted([*_new_lesions(result), *_findings(result)], key=lambda event: (event.day, event.words))
-    if not events:
-        return Markup(""), 0.0
-    parts = [svg.label("New lesions, and findings elsewhere", 0, 12, class_="panel")]
-    y = 28.0
-    for event in events[:_MOST_EVENTS]:
-        parts.append(_event_mark(event, axis, y))
-        y += 17.0
-    if len(events) > _MOST_EVENTS:
-        words = f"and {len(events) - _MOST_EVENTS} more in the tables below"
-        parts.append(svg.label(words, MARGIN, y, class_="tick"))
-        y += 17.0
-    return Markup("").join(parts), y + 2.0
-
-
-def _new_lesions(result: PatientResult) -> Iterable[_Event]:
-    """Gather the lesions that a treatment phase counts as new, at the study where each was first seen."""
-    counted = {role.lesion_id for role in result.response.roles if role.role is LesionRole.NEW}
-    first: dict[str, Measurement] = {}
-    for row in sorted(result.measurements, key=lambda row: row.study_date):
-        if row.new_lesion_status is not None or row.lesion_id in counted:
-            first.setdefault(row.lesion_id, row)
-    together: dict[tuple[date, str, str], list[str]] = {}
-    for lesion_id, row in first.items():
-        status = row.new_lesion_status.value if row.new_lesion_status else "new"
-        together.setdefault((row.study_date, row.organ, status), []).append(lesion_id)
-    for (day, organ, status), lesion_ids in together.items():
-        noun = "lesion" if len(lesion_ids) == 1 else "lesions"
-        prefix = "new" if status == "new" else f"{status} new"
-        style = "new" if status in ("new", "definite") else "present"
-        yield _Event(day=day, words=f"{prefix} {noun} in the {organ}: {', '.join(lesion_ids)}", style=style)
-
-
-def _findings(result: PatientResult) -> Iterable[_Event]:
-    for finding in result.patient.findings:
-        yield _Event(day=finding.date, words=finding_words(finding), style=finding.status.value)
-
-
-def _event_mark(event: _Event, axis: Axis, y: float) -> Markup:
-    x = axis.x(event.day)
-    right, left = axis.width - x - 12, x - 12
-    anchor, start, room = ("start", x + 9, right) if right >= left else ("end", x - 9, left)
-    return svg.element(
-        "g",
-        svg.title(f"{event.day}: {event.words}"),
-        svg.element("path", d=f"M{x:.1f},{y - 10:.1f}l5,5l-5,5l-5,-5Z", class_=f"finding s-{event.style}"),
-        svg.label(
-            svg.shortened(event.words, int(room / 5.9)),
-            start,
-            y - 1,
-            class_=f"lane event-{event.style}",
-            text_anchor=anchor,
-        ),
-        class_="tip",
-    )
-
-
-def finding_words(finding: Finding) -> str:
-    """Say what was seen, in words."""
-    words = f"{finding.status.value}: {finding.kind.value.replace('_', ' ')}"
-    size = "" if finding.size_mm is None else f", {decimal(finding.size_mm)} mm"
-    return f"{words}{', ' + finding.site if finding.site else ''}{size}"
-
-
-def _burden_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float]]:
-    """Draw one chart per unit; a curve breaks between treatment phases, whose targets differ."""
-    curves: dict[str, dict[str, list[list[Point]]]] = {}
-    groups = assessment_groups(result)
-    own = [group for group in groups if group[0].treatment_phase != COURSE] or list(groups)
-    readers = {group[0].reader for group in own}
-    for group in own:
-        first = group[0]
-        name = first.criterion if len(readers) == 1 else f"{first.criterion} ({first.reader})"
-        points = [_burden_point(row) for row in group]
-        curves.setdefault(first.burden_unit, {}).setdefault(name, []).append(points)
-    panels = []
-    for unit, named in curves.items():
-        highest = max((value for pieces in named.values() for value in _values(pieces)), default=1.0)
-        heading = f"Sum of targets, {unit.replace('mm2', 'mm²')}"
-        panels.append(chart(heading, list(named.items()), axis, from_zero(highest)))
-    return panels
-
-
-def _values(pieces: Iterable[Sequence[Point]]) -> Iterable[float]:
-    return (point.value for piece in pieces for point in piece if point.value is not None)
-
-
-def _burden_point(row: Assessment) -> Point:
-    value = burden(row)
-    shown = "not evaluable" if value is None else f"{decimal(value, row.burden_unit)} {row.burden_unit}"
-    return Point(
-        day=row.study_date,
-        value=value,
-        words=f"{row.study_date}, {row.criterion}, {row.treatment_phase}: {shown}",
-    )
-
-
-def _lesion_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float]]:
-    """Draw the change of every lesion since it was first measured, by what the leading criterion reads."""
-    rows = leading_assessments(result)
-    if not rows:
-        return []
-    named = [
-        (lesion_id, [points])
-        for lesion_id in sorted({row.lesion_id for row in result.measurements})
-        if (points := _lesion_points(result, lesion_id, rows[0]))
-    ]
-    if not named:
-        return []
-    scale = of_change([value for _, pieces in named for value in _values(pieces)])
-    heading = "Every lesion, change since first measured"
-    return [chart(heading, named, axis, scale, named_at_end=True)]
-
-
-def _lesion_points(result: PatientResult, lesion_id: str, leading: Assessment) -> list[Point]:
-    own = sorted(
-        (row for row in result.measurements if row.lesion_id == lesion_id and row.reader == leading.reader),
-        key=lambda row: row.study_date,
-    )
-    points: list[Point] = []
-    first: float | None = None
-    for row in own:
-        quantity = quantity_of(leading.criterion, row)
-        value = 0.0 if row.state is MeasurementState.ABSENT else quantity.value(row)
-        first = first or value or None
-        change = None if first is None or value is None else 100.0 * (value / first - 1.0)
-        if first is not None:
-            size = size_cell(row, quantity)
-            shown = (
-                size
-                if value is None or row.state is not MeasurementState.MEASURED
-                else f"{size} {quantity.unit}"
-            )
-            share = "" if change is None else f" ({signed_percent(change / 100.0)})"
-            points.append(
-                Point(
-                    day=row.study_date, value=change, words=f"{row.study_date}, {lesion_id}: {shown}{share}"
-                )
-            )
-    return points
-
-
-def _marker_panels(markers: Sequence[Marker], axis: Axis) -> list[tuple[Markup, float]]:
-    named: dict[tuple[str, str], list[Marker]] = {}
-    for marker in sorted(markers, key=lambda row: row.date):
-        named.setdefault((marker.name, marker.unit), []).append(marker)
-    panels = []
-    for (name, unit), rows in list(named.items()):
-        values = [row.value for row in rows]
-        is_log = min(values) > 0 and max(values) / min(values) >= _LOG_FROM_RATIO
-        points = [
-            Point(
-                day=row.date,
-                value=row.value,
-                words=f"{row.date}, {name}: {row.qualifier}{row.value:g} {unit}",
-                is_bound=bool(row.qualifier),
-            )
-            for row in rows
-        ]
-        heading = f"{name}, {unit}{' (logarithmic)' if is_log else ''}"
-        scale = logarithmic(values) if is_log else from_zero(max(values))
-        panels.append(chart(heading, [(name, [points])], axis, scale))
-    return panels

@@ -3,18 +3,25 @@
 Only numbers and dates; no voxels, no files.
 """
 
-from mrresponse.respond.cohort import (
+from mrresponse.cohort import (
+    CohortFigure,
     CohortRow,
     Endpoint,
     Group,
+    SpiderLine,
     SurvivalCurve,
     SwimmerLane,
     SwimmerMark,
     WaterfallBar,
+)
+from mrresponse.respond.cohort import (
+    cohort_figure,
+    cohort_figures,
     cohort_rows,
     exact_interval,
     groups_of,
     kaplan_meier,
+    spider,
     swimmer,
     waterfall,
 )
@@ -51,17 +58,21 @@ __all__ = [
     "RECIST_1_1",
     "VRECIST",
     "WHO",
+    "CohortFigure",
     "CohortRow",
     "Criterion",
     "Endpoint",
     "Group",
     "RespondSettings",
+    "SpiderLine",
     "SurvivalCurve",
     "SwimmerLane",
     "SwimmerMark",
     "TypedMeasurement",
     "WaterfallBar",
     "best_overall_response",
+    "cohort_figure",
+    "cohort_figures",
     "cohort_rows",
     "confirmed_best_overall_response",
     "contributions",
@@ -75,6 +86,7 @@ __all__ = [
     "parse_measurement",
     "respond",
     "settings_id",
+    "spider",
     "swimmer",
     "target_response",
     "waterfall",

@@ -5,121 +5,26 @@ treatment phase under one criterion, on one basis, by one reader.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 
+from mrresponse.cohort import (
+    CohortFigure,
+    CohortRow,
+    Endpoint,
+    Group,
+    SpiderLine,
+    SurvivalCurve,
+    SwimmerLane,
+    SwimmerMark,
+    WaterfallBar,
+)
 from mrresponse.domain import Assessment, PhaseSummary, Response
+from mrresponse.respond.criteria import CRITERIA
+from mrresponse.respond.timeline import COURSE
 
 OBJECTIVE = frozenset({Response.CR, Response.PR, Response.ICR, Response.IPR})
 CONTROL = OBJECTIVE | {Response.SD, Response.NON_CR_NON_PD, Response.ISD, Response.NON_ICR_NON_IUPD}
 PROGRESSED = frozenset({Response.PD, Response.ICPD})
-
-
-class Endpoint(StrEnum):
-    """A time to an event."""
-
-    PROGRESSION_FREE_SURVIVAL = "progression_free_survival"
-    TIME_TO_PROGRESSION = "time_to_progression"
-    DURATION_OF_RESPONSE = "duration_of_response"
-    OVERALL_SURVIVAL = "overall_survival"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Group:
-    """What the patients of a figure have in common."""
-
-    treatment_phase: str
-    criterion: str
-    basis: str
-    reader: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CohortRow:
-    """One row of ``cohort.csv``: an endpoint over the patients of a treatment phase.
-
-    ``value`` of a time is the Kaplan-Meier median in days, ``None`` where it is not reached; ``n_events`` counts
-    responders of a rate, events of a time.
-    """
-
-    treatment_phase: str
-    criterion: str
-    basis: str
-    reader: str
-    endpoint: str
-    n: int
-    n_events: int | None = None
-    value: float | None
-    interval_low: float | None = None
-    interval_high: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaterfallBar:
-    """One patient of a waterfall plot; ``change`` is the depth of response, a fraction of the baseline."""
-
-    patient_id: str
-    change: float
-    best_overall_response: Response | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwimmerMark:
-    """A response at a study, days after the start of the phase."""
-
-    day: int
-    response: Response
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwimmerLane:
-    """One patient of a swimmer plot, in days from the start of the phase.
-
-    Parameters
-    ----------
-    end_day
-        Last day of the lane: the next therapy, death, or the last study or contact.
-    marks
-        The response at every follow-up study.
-    response_day, progression_day, death_day
-        ``None`` where there was none.
-    is_ongoing
-        No progression, next therapy or death was observed.
-    """
-
-    patient_id: str
-    end_day: int
-    best_overall_response: Response | None
-    marks: tuple[SwimmerMark, ...] = ()
-    response_day: int | None = None
-    progression_day: int | None = None
-    next_therapy_day: int | None = None
-    death_day: int | None = None
-    is_ongoing: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SurvivalCurve:
-    """A Kaplan-Meier curve: a step at each of ``days``, the first of them 0.
-
-    ``low`` and ``high`` are the pointwise log-log interval, ``at_risk`` the patients before each step and
-    ``censored_days`` the times of the censored ones. A median that is not reached is ``None``.
-    """
-
-    group: Group
-    endpoint: Endpoint
-    n: int
-    n_events: int
-    days: tuple[float, ...]
-    survival: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    at_risk: tuple[int, ...]
-    censored_days: tuple[float, ...]
-    median_days: float | None = None
-    median_low: float | None = None
-    median_high: float | None = None
 
 
 def groups_of(summaries: Iterable[PhaseSummary]) -> Mapping[Group, tuple[PhaseSummary, ...]]:
@@ -200,6 +105,75 @@ def exact_interval(hits: int, n: int, level: float) -> tuple[float, float]:
     low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
     high = 1.0 if hits == n else float(beta.ppf(1.0 - tail, hits + 1, n - hits))
     return low, high
+
+
+def cohort_figures(
+    summaries: Iterable[PhaseSummary], assessments: Iterable[Assessment], *, most: int, level: float = 0.95
+) -> tuple[CohortFigure, ...]:
+    """Return what the figures show, of the largest groups at most so many.
+
+    Of groups of one size the first to appear comes first, and treatment phases before the whole course.
+    """
+    by_group: dict[tuple[str, str, str], list[Assessment]] = {}
+    for row in assessments:
+        by_group.setdefault((row.treatment_phase, row.criterion, row.reader), []).append(row)
+    groups = sorted(
+        groups_of(summaries).items(), key=lambda item: (-len(item[1]), item[0].treatment_phase == COURSE)
+    )
+    return tuple(
+        cohort_figure(
+            group,
+            members,
+            by_group.get((group.treatment_phase, group.criterion, group.reader), ()),
+            level=level,
+        )
+        for group, members in groups[:most]
+    )
+
+
+def cohort_figure(
+    group: Group, members: Sequence[PhaseSummary], assessments: Sequence[Assessment], *, level: float = 0.95
+) -> CohortFigure:
+    """Return what the figures of one group show; ``assessments`` are those of its phase, criterion and reader."""
+    curves = (kaplan_meier(members, group, endpoint, level=level) for endpoint in Endpoint)
+    criterion = next((one for one in CRITERIA.values() if one.name == group.criterion), None)
+    return CohortFigure(
+        group=group,
+        response_change=None if criterion is None else -criterion.response_decrease,
+        progression_change=None if criterion is None else criterion.progression_increase,
+        n=len(members),
+        rates=cohort_rows(members, level=level),
+        bars=waterfall(members),
+        lines=spider(members, assessments),
+        lanes=swimmer(members, assessments),
+        curves=tuple(curve for curve in curves if curve is not None),
+    )
+
+
+def spider(members: Iterable[PhaseSummary], assessments: Iterable[Assessment]) -> tuple[SpiderLine, ...]:
+    """Return the changes from baseline of each patient of one group, from its baseline on.
+
+    A patient whose phase has no start, or no sum after the baseline, has no line.
+    """
+    by_patient: dict[str, list[Assessment]] = {}
+    for row in assessments:
+        if row.change_from_baseline is not None and not row.is_baseline:
+            by_patient.setdefault(row.patient_id, []).append(row)
+    lines = []
+    for summary in members:
+        rows = sorted(by_patient.get(summary.patient_id, ()), key=lambda row: row.study_date)
+        start = summary.start_date or summary.baseline_date
+        if start is None or not rows:
+            continue
+        first = min(0, (summary.baseline_date - start).days) if summary.baseline_date else 0
+        lines.append(
+            SpiderLine(
+                patient_id=summary.patient_id,
+                days=(first, *((row.study_date - start).days for row in rows)),
+                changes=(0.0, *(row.change_from_baseline or 0.0 for row in rows)),
+            )
+        )
+    return tuple(lines)
 
 
 def waterfall(members: Iterable[PhaseSummary]) -> tuple[WaterfallBar, ...]:

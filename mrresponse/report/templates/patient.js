@@ -1,28 +1,5 @@
-"use strict";
-// One tooltip for all marks of the figures: it takes the place of the browser's own, and opens on a tap too.
-const tip = document.getElementById("tip");
-for (const mark of document.querySelectorAll("g.tip")) {
-  const title = mark.querySelector(":scope > title");
-  mark.dataset.tip = title.textContent;
-  title.remove();
-}
-const showTip = (event) => {
-  const mark = event.target.closest("g.tip");
-  tip.hidden = !mark;
-  if (!mark) return;
-  tip.textContent = mark.dataset.tip;
-  const box = mark.getBoundingClientRect();
-  const left = Math.min(box.left + box.width / 2 - tip.offsetWidth / 2, innerWidth - tip.offsetWidth - 8);
-  tip.style.left = `${Math.max(8, left) + scrollX}px`;
-  const above = box.top - tip.offsetHeight - 6;
-  tip.style.top = `${(above > 0 ? above : box.bottom + 6) + scrollY}px`;
-};
-document.addEventListener("pointerover", showTip);
-document.addEventListener("click", showTip);
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
-
 // The strips: which slice of every visit is shown, and what is drawn on it.
-const signed = (mm) => Math.abs(mm) < 0.05 ? "in the plane" : `${Math.abs(mm).toFixed(0)} mm ${mm > 0 ? "above" : "below"}`;
+const signed = (mm) => Math.abs(mm) < 1 ? "in the plane" : `${Math.abs(mm).toFixed(0)} mm ${mm > 0 ? "above" : "below"}`;
 const showSlice = (visit, number) => {
   for (const picture of visit.querySelectorAll("svg.picture")) {
     picture.querySelector("image").setAttribute("y", -number * picture.dataset.height);
