@@ -101,7 +101,7 @@ def _contrast_phases(
     images = {}
     for index, phase in enumerate(plan.contrast_phases):
         means = state_means(plan.agent, phase, protocol, state)
-        motion = _phase_motion(plan, phase, seed=seed + index)
+        motion = phase_motion(plan, phase, seed=seed + index)
         signal, texture = body.look_up(grid, motion, means, texture_sd())
         for lesion in lesions:
             _add_lesion(signal, texture, lesion, means, motion=motion, grid=grid)
@@ -125,7 +125,7 @@ def _protocol(plan: StudyPlan, rng: np.random.Generator) -> Protocol:
     return replace(protocol, fat_density=_UNSUPPRESSED_FAT) if failed else protocol
 
 
-def _phase_motion(plan: StudyPlan, phase: ContrastPhase, *, seed: int) -> Motion:
+def phase_motion(plan: StudyPlan, phase: ContrastPhase, *, seed: int) -> Motion:
     if phase is plan.reference:
         return STILL
     if plan.defect is Defect.SHIFTED_ARTERIAL:

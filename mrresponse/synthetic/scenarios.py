@@ -94,7 +94,7 @@ def _write_patient(
     plan: PatientPlan, *, size: str, seed: int, image_format: ImageFormat, out: Path
 ) -> tuple[dict[str, Any], list[ManifestRow]]:
     """Write one patient's images and masks; return the entry of ``truth.json`` and the manifest rows."""
-    patient_seed = _seed_of(plan.patient_id, seed)
+    patient_seed = seed_of(plan.patient_id, seed)
     patient = place_patient(plan, seed=patient_seed)
 
     render = partial(render_study, patient, size=SIZES[size], seed=patient_seed)
@@ -121,7 +121,7 @@ def _one_thread_per_operation() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _seed_of(patient_id: str, seed: int) -> int:
+def seed_of(patient_id: str, seed: int) -> int:
     """Return a seed of its own for every patient, the same on every machine."""
     return int(np.random.SeedSequence([seed, zlib.crc32(patient_id.encode())]).generate_state(1)[0])
 
