@@ -210,7 +210,7 @@ def _assess(
 
     edits = read_edits(folder.path)
     _print_notes([*ingested.notes, *edits.notes])
-    patients, unedited = with_edits(ingested.patients, edits)
+    patients, unedited = with_edits(ingested.patients, edits, folder.earlier_tracks())
     failures = [*ingested.failures, *unedited]
     log = folder.begin(info)
     if part is not None:

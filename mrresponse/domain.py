@@ -322,10 +322,75 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementEdit:
+    """One row of ``edits/measurements.csv``: numbers of one lesion and study as `reader` measured them.
+
+    ``None`` leaves a number as it was. ``state`` and ``viable_state`` follow from what was typed and are ``None``
+    where nothing was typed of the whole lesion or of its viable part.
+    """
+
+    patient_id: str
+    lesion_id: str
+    study_date: date
+    reader: str
+    reason: str
+    longest_diameter_mm: float | None = None
+    perpendicular_diameter_mm: float | None = None
+    volume_ml: float | None = None
+    viable_longest_diameter_mm: float | None = None
+    viable_perpendicular_diameter_mm: float | None = None
+    viable_volume_ml: float | None = None
+    well_delineated: bool | None = None
+    previously_treated: bool | None = None
+    state: MeasurementState | None = None
+    viable_state: MeasurementState | None = None
+    when: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionEdit:
+    """One row of ``edits/lesions.csv``: what `reader` decided about one lesion.
+
+    ``role`` holds in ``treatment_phase``, or in every one where that is empty. ``same_as`` is the lesion that this
+    one is, seen at other studies or as a fragment.
+    """
+
+    patient_id: str
+    lesion_id: str
+    reader: str
+    reason: str
+    treatment_phase: str = ""
+    role: LesionRole | None = None
+    new_lesion_status: NewLesionStatus | None = None
+    same_as: str = ""
+    when: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskEdit:
+    """A corrected mask of one study, ``liver``, ``lesions`` or ``viable``, below ``edits/masks``."""
+
+    patient_id: str
+    study_date: date
+    mask: str
+    reader: str = ""
+    reason: str = ""
+    root: Path
+    when: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatientEdits:
-    """What readers corrected about one person; edits win over what the program found."""
+    """What readers corrected about one person; edits win over what the program found.
+
+    ``earlier_tracks`` are those of the run before, so that a lesion keeps the id that the edits call it by.
+    """
 
     overrides: tuple[Override, ...] = ()
+    measurements: tuple[MeasurementEdit, ...] = ()
+    lesions: tuple[LesionEdit, ...] = ()
+    masks: tuple[MaskEdit, ...] = ()
+    earlier_tracks: "tuple[LesionTrack, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,6 +440,24 @@ class Flag:
     step: str = "images"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationRecord:
+    """One row of ``registrations.csv``: how an image was brought onto another, and how well.
+
+    ``moving`` and ``fixed`` are contrast phases of one study, or dates of two. ``measure`` names the similarity.
+    """
+
+    patient_id: str
+    study_date: date
+    moving: str
+    fixed: str
+    accepted: bool
+    measure: str
+    similarity_before: float
+    similarity_after: float
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PreparedStudy:
     """Images of one study on one grid: the native grid of the reference phase, cropped around the liver.
@@ -393,6 +476,8 @@ class PreparedStudy:
         The liver on ``grid``; the probability is that of the network, or 0 and 1 for a given mask.
     agent
         Contrast agent, where known.
+    registrations
+        How each of the other contrast phases was brought onto the reference.
     """
 
     study: Study
@@ -405,6 +490,7 @@ class PreparedStudy:
     liver_probability: Image
     agent: Agent | None = None
     flags: tuple[Flag, ...] = ()
+    registrations: tuple[RegistrationRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -481,6 +567,7 @@ class LesionTrack:
 
     ``places_mm`` follow one point of the anatomy, the middle of the lesion where it was first seen, through every
     study in which lesions could be assessed, those before it included; known only while images are at hand.
+    ``same_as`` is the lesion that a reader says it is; it is then measured there.
     """
 
     patient_id: str
@@ -488,6 +575,7 @@ class LesionTrack:
     observations: tuple[Observation, ...]
     merged_into: str | None = None
     places_mm: tuple[tuple[date, Point], ...] = field(default=(), compare=False)
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -800,15 +888,20 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatientResult:
-    """One patient, from images to responses; ``audit`` is what edits changed before the responses."""
+    """One patient, from images to responses; ``audit`` is what edits changed before the responses.
+
+    ``unedited`` are the measurements as they were before readers' numbers and decisions were worked in.
+    """
 
     patient: Patient
     studies: tuple[StudyRecord, ...] = ()
     tracks: tuple[LesionTrack, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    unedited: tuple[Measurement, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
     response: ResponseResult = field(default_factory=ResponseResult)
     flags: tuple[Flag, ...] = ()
+    registrations: tuple[RegistrationRecord, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -1,21 +1,61 @@
 """What readers corrected: the ``edits`` folder of a run folder. The program reads it and never writes it.
 
-So far ``overrides.csv``: an assessment restated. Edits travel with their patient (`Patient.edits`), so that every
+``masks/`` holds corrected masks, ``measurements.csv`` numbers, ``lesions.csv`` roles, identities and decisions about
+new lesions, ``overrides.csv`` restated assessments. Edits travel with their patient (`Patient.edits`), so that every
 step finds what concerns it, and whatever they change is said in ``audit.csv``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from mrresponse.domain import Failure, Override, Patient, PatientEdits
+from mrresponse.domain import (
+    Failure,
+    LesionEdit,
+    LesionRole,
+    LesionTrack,
+    MaskEdit,
+    MeasurementEdit,
+    Override,
+    Patient,
+    PatientEdits,
+)
 from mrresponse.errors import DataError
+from mrresponse.ingest.inputs import as_failure, is_safe_id
+from mrresponse.ingest.numbers import complete_edit
 from mrresponse.ingest.patient_tables import column_notes, read_checked
+from mrresponse.tables import parse_rows
 
 FOLDER = "edits"
 OVERRIDES = "overrides.csv"
+MEASUREMENTS = "measurements.csv"
+LESIONS = "lesions.csv"
+MASKS = "masks"
+MASK_READERS = "masks.csv"
+MASK_NAMES = ("liver", "lesions", "viable")
 NEW_LESION_WORDS = ("none", "candidate", "equivocal", "definite", "not assessed")
+STATED_ROLES = (LesionRole.TARGET, LesionRole.NON_TARGET, LesionRole.EXCLUDED)
+
+
+class _Edit(Protocol):
+    @property
+    def patient_id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_Edit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskReader:
+    """One row of ``edits/masks.csv``: who corrected a mask, and why."""
+
+    patient_id: str
+    study_date: date
+    mask: str
+    reader: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +63,31 @@ class Edits:
     """The edits of all patients, the rows that cannot be used, and notes."""
 
     overrides: tuple[Override, ...] = ()
+    measurements: tuple[MeasurementEdit, ...] = ()
+    lesions: tuple[LesionEdit, ...] = ()
+    masks: tuple[MaskEdit, ...] = ()
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def of(self, patient_id: str) -> PatientEdits:
+    def of(self, patient_id: str, earlier_tracks: tuple[LesionTrack, ...] = ()) -> PatientEdits:
         """Return what concerns one patient."""
-        return PatientEdits(overrides=tuple(row for row in self.overrides if row.patient_id == patient_id))
+        return PatientEdits(
+            overrides=_own(self.overrides, patient_id),
+            measurements=_own(self.measurements, patient_id),
+            lesions=_own(self.lesions, patient_id),
+            masks=_own(self.masks, patient_id),
+            earlier_tracks=_own(earlier_tracks, patient_id),
+        )
+
+    def named(self) -> dict[str, str]:
+        """Return every patient that an edit names, and the first file that does."""
+        files: dict[str, Sequence[_Edit]] = {
+            OVERRIDES: self.overrides,
+            MEASUREMENTS: self.measurements,
+            LESIONS: self.lesions,
+            MASKS: self.masks,
+        }
+        return {row.patient_id: name for name, rows in reversed(files.items()) for row in rows}
 
 
 def read_edits(folder: Path) -> Edits:
@@ -42,45 +101,92 @@ def read_edits(folder: Path) -> Edits:
     DataError
         ``bad_table``: a file that is no table, or lacks a column it needs.
     """
-    path = folder / FOLDER / OVERRIDES
-    if not path.is_file():
-        return Edits()
-    changed = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
-    rows, failures = read_checked(path, Override, lambda row, place: _override(row, place, changed))
+    place = folder / FOLDER
+    overrides, failures = _rows(place / OVERRIDES, Override, _override)
+    lesions, bad_lesions = _rows(place / LESIONS, LesionEdit, _lesion)
+    measurements, bad_numbers = _numbers(place / MEASUREMENTS)
+    readers, bad_readers = _rows(place / MASK_READERS, MaskReader, lambda row, _place, _changed: row)
+    masks, bad_masks = _masks(place / MASKS, readers)
+    failures = (*failures, *bad_lesions, *bad_numbers)
+    tables = {
+        OVERRIDES: Override,
+        LESIONS: LesionEdit,
+        MEASUREMENTS: MeasurementEdit,
+        MASK_READERS: MaskReader,
+    }
     return Edits(
-        overrides=rows,
-        failures=tuple(replace(one, step="response") for one in failures),
-        notes=column_notes(path, Override),
+        overrides=overrides,
+        measurements=measurements,
+        lesions=lesions,
+        masks=masks,
+        failures=(
+            *(replace(one, step="response") for one in failures),
+            *bad_readers,
+            *bad_masks,
+        ),
+        notes=tuple(
+            note
+            for name, kind in tables.items()
+            if (place / name).is_file()
+            for note in column_notes(place / name, kind)
+        ),
     )
 
 
-def with_edits(patients: Iterable[Patient], edits: Edits) -> tuple[tuple[Patient, ...], tuple[Failure, ...]]:
+def with_edits(
+    patients: Iterable[Patient], edits: Edits, earlier_tracks: tuple[LesionTrack, ...] = ()
+) -> tuple[tuple[Patient, ...], tuple[Failure, ...]]:
     """Give every patient the edits that concern it; a patient with an edit that cannot be used is left out.
 
     An edit of a patient that is not there is a failure of its own.
+
+    Parameters
+    ----------
+    earlier_tracks
+        The lesions through time of the run that the edits correct, so that lesions keep their ids.
     """
     patients = tuple(patients)
     failed = {failure.patient_id for failure in edits.failures}
     kept = tuple(
-        replace(one, edits=edits.of(one.patient_id)) for one in patients if one.patient_id not in failed
+        replace(one, edits=edits.of(one.patient_id, earlier_tracks))
+        for one in patients
+        if one.patient_id not in failed
     )
-    return kept, (*edits.failures, *_unknown(edits.overrides, {one.patient_id for one in patients}))
+    return kept, (*edits.failures, *_unknown(edits, {one.patient_id for one in patients}))
 
 
-def _unknown(overrides: Sequence[Override], known: set[str]) -> list[Failure]:
+def _own(rows: tuple[Row, ...], patient_id: str) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.patient_id == patient_id)
+
+
+def _rows(
+    path: Path, kind: type[Row], check: Callable[[Row, str, date], Row]
+) -> tuple[tuple[Row, ...], tuple[Failure, ...]]:
+    """Read one table of edits; a row without a date of its own is dated by the file's last change (UTC)."""
+    if not path.is_file():
+        return (), ()
+    changed = _changed(path)
+    return read_checked(path, kind, lambda row, place: check(row, place, changed))
+
+
+def _changed(path: Path) -> date:
+    return datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
+
+
+def _unknown(edits: Edits, known: set[str]) -> list[Failure]:
     return [
         Failure(
             patient_id=name,
             code="unknown_patient",
-            message=f"{FOLDER}/{OVERRIDES} names a patient that is not among the {len(known)} assessed",
+            message=f"{FOLDER}/{file} names a patient that is not among the {len(known)} assessed",
             step="response",
         )
-        for name in sorted({row.patient_id for row in overrides} - known)
+        for name, file in sorted(edits.named().items())
+        if name not in known
     ]
 
 
 def _override(row: Override, place: str, changed: date) -> Override:
-    """Check a row; where it has no date of its own, it is dated by the file's last change (UTC)."""
     stated = (row.target, row.non_target, row.new_lesions, row.liver_response, row.overall)
     if all(value is None for value in stated):
         raise DataError(
@@ -99,3 +205,84 @@ def _override(row: Override, place: str, changed: date) -> Override:
             study_date=row.study_date,
         )
     return replace(row, when=row.when or changed)
+
+
+def _lesion(row: LesionEdit, place: str, changed: date) -> LesionEdit:
+    if row.role is None and row.new_lesion_status is None and not row.same_as:
+        problem = ": found no decision, expected at least one of role, new_lesion_status, same_as"
+    elif row.role is not None and row.role not in STATED_ROLES:
+        problem = f" column role: found {row.role}, expected one of {', '.join(STATED_ROLES)}"
+    elif row.same_as == row.lesion_id:
+        problem = f" column same_as: found {row.same_as}, expected another lesion"
+    else:
+        return replace(row, when=row.when or changed)
+    raise DataError(f"{place}{problem}", code="bad_value", patient_id=row.patient_id)
+
+
+def _numbers(path: Path) -> tuple[tuple[MeasurementEdit, ...], tuple[Failure, ...]]:
+    """Read numbers as a reader types them: bare, or one of the words that stand for their absence."""
+    if not path.is_file():
+        return (), ()
+    changed = _changed(path)
+    rows: list[MeasurementEdit] = []
+    failures: list[Failure] = []
+    seen: set[tuple[str, str, date]] = set()
+    for number, row in parse_rows(path, MeasurementEdit, complete=complete_edit):
+        if isinstance(row, DataError):
+            failures.append(as_failure(row))
+            continue
+        key = (row.patient_id, row.lesion_id, row.study_date)
+        if key in seen:
+            message = f"{path.name} row {number}: found {row.lesion_id} twice at one study, expected one row"
+            error = DataError(
+                message, code="bad_value", patient_id=row.patient_id, study_date=row.study_date, path=path
+            )
+            failures.append(as_failure(error))
+            continue
+        seen.add(key)
+        rows.append(replace(row, when=row.when or changed))
+    return tuple(rows), tuple(failures)
+
+
+def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit, ...], tuple[Failure, ...]]:
+    """Find the corrected masks: ``<patient_id>/<study_date>/{liver,lesions,viable}.nii.gz``."""
+    who = {(row.patient_id, row.study_date, row.mask): row for row in readers}
+    found: list[MaskEdit] = []
+    failures: list[Failure] = []
+    for path in sorted(root.glob("*/*/*.nii.gz")) if root.is_dir() else ():
+        patient_id, day = path.parts[-3:-1]
+        mask = path.name.removesuffix(".nii.gz")
+        study_date = _date(day)
+        if study_date is None or mask not in MASK_NAMES:
+            wrong = f"folder '{day}'" if study_date is None else f"'{path.name}'"
+            expected = "a study date" if study_date is None else f"one of {', '.join(MASK_NAMES)}.nii.gz"
+            failures.append(
+                Failure(
+                    patient_id=patient_id if is_safe_id(patient_id) else "(unnamed)",
+                    study_date=study_date,
+                    code="bad_mask_name",
+                    message=f"{FOLDER}/{MASKS}: found {wrong}, expected {expected}",
+                    path=path,
+                )
+            )
+            continue
+        said = who.get((patient_id, study_date, mask))
+        found.append(
+            MaskEdit(
+                patient_id=patient_id,
+                study_date=study_date,
+                mask=mask,
+                reader="" if said is None else said.reader,
+                reason="" if said is None else said.reason,
+                root=root,
+                when=_changed(path),
+            )
+        )
+    return tuple(found), tuple(failures)
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

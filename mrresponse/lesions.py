@@ -1,6 +1,6 @@
 """From a lesion probability, or masks that already exist, to individual lesions. Every threshold is here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -90,16 +90,22 @@ def _given_lesions(found: GivenLesions) -> LesionMap:
         # a single lesion keeps its label; several pieces of one label are a mask of one class
         labels = labels if count == 1 else pieces.astype(np.uint16)
     grid = found.labels.grid
-    viable = None
-    if found.viable is not None:
-        # by place, not by value: the viable mask may be of one class or numbered otherwise
-        viable = LabelMap(voxels=np.where(found.viable.voxels > 0, labels, 0).astype(np.uint16), grid=grid)
-    return LesionMap(
+    lesion_map = LesionMap(
         labels=LabelMap(voxels=labels, grid=grid),
         lesions=_described(labels, grid, None),
         source=MeasurementSource.MASK,
-        viable=viable,
     )
+    return lesion_map if found.viable is None else with_viable(lesion_map, found.viable)
+
+
+def with_viable(lesion_map: LesionMap, viable: LabelMap) -> LesionMap:
+    """Put a given viable mask into a lesion map; it is believed.
+
+    By place, not by value: the viable mask may be of one class or numbered otherwise.
+    """
+    labels = lesion_map.labels
+    inside = np.where(viable.voxels > 0, labels.voxels, 0).astype(np.uint16)
+    return replace(lesion_map, viable=LabelMap(voxels=inside, grid=labels.grid))
 
 
 def _components(mask: BoolArray, probability: Image, settings: LesionSettings) -> LabelArray:

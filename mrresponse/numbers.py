@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from mrresponse.corrections import correct_measurements, is_of_images
 from mrresponse.domain import (
     Contribution,
     Failure,
@@ -29,7 +30,8 @@ def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -
     for result in results:
         patient = result.patient
         try:
-            response = respond(patient, result.studies, result.measurements, settings)
+            measurements, audit = correct_measurements(result.unedited or result.measurements, patient.edits)
+            response = respond(patient, result.studies, measurements, settings)
         except DataError as error:
             yield Failure(
                 patient_id=patient.patient_id,
@@ -49,7 +51,13 @@ def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -
                 step="response",
             )
         else:
-            yield replace(result, response=response)
+            yield replace(
+                result,
+                measurements=measurements,
+                unedited=result.unedited or result.measurements,
+                response=response,
+                audit=(*filter(is_of_images, result.audit), *audit),
+            )
 
 
 def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:

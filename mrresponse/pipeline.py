@@ -4,7 +4,7 @@ Reading series, and handing examined studies on to be kept, are its only contact
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,11 +14,20 @@ from time import perf_counter
 from typing import Protocol
 
 from mrresponse.config import Settings
+from mrresponse.corrections import (
+    check_masks,
+    correct_measurements,
+    joined_tracks,
+    mask_audit,
+    state_identities,
+)
 from mrresponse.domain import (
+    AuditRow,
     ContrastPhase,
     ExaminedStudy,
     Image,
     LabelMap,
+    MaskEdit,
     Patient,
     PatientResult,
     Series,
@@ -26,12 +35,12 @@ from mrresponse.domain import (
     StudyRecord,
 )
 from mrresponse.ingest import read_series
-from mrresponse.lesions import find_lesions
-from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots
+from mrresponse.lesions import find_lesions, with_viable
+from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots, treated_labels
 from mrresponse.prepare import prepare
-from mrresponse.quality import check_quality, review_level
+from mrresponse.quality import check_quality, check_technique, review_level
 from mrresponse.respond import respond
-from mrresponse.segment import Segmenter
+from mrresponse.segment import Segmenter, corrected_viable, with_corrected_masks
 from mrresponse.track import track
 
 _log = logging.getLogger(__name__)
@@ -83,8 +92,15 @@ def assess_patient(
     measured = measure_patient(patient, segmenter, settings, keep=keep, studies_at_once=studies_at_once)
     clock = _Clock(seconds=dict(measured.seconds))
     with clock.time("respond"):
-        response = respond(patient, measured.studies, measured.measurements, settings.respond)
-    return replace(measured, response=response, seconds=clock.seconds)
+        corrected, audit = correct_measurements(measured.unedited, patient.edits)
+        response = respond(patient, measured.studies, corrected, settings.respond)
+    return replace(
+        measured,
+        measurements=corrected,
+        response=response,
+        audit=(*measured.audit, *audit),
+        seconds=clock.seconds,
+    )
 
 
 def measure_patient(
@@ -110,22 +126,44 @@ def measure_patient(
         A study cannot be read, or no liver is found in it.
     """
     clock = _Clock()
-    studies = _examine_all(patient, segmenter, settings, keep, clock, studies_at_once)
-    viable_maps = [_viable(study, settings, keep, clock) for study in studies]
+    check_masks(patient)
+    own = _examine_all(patient, segmenter, settings, keep, clock, studies_at_once)
+    studies = [_with_corrected_masks(study, patient.edits.masks, segmenter, settings, clock) for study in own]
     with clock.time("track"):
-        tracks = track(studies, settings.track)
+        followed = track(studies, settings.track, earlier=patient.edits.earlier_tracks)
+        tracks, identities = state_identities(followed.tracks, patient.edits)
+        lesions = joined_tracks(tracks)
+    treated = treated_labels(lesions, patient.treatments)
+    viable_maps = [
+        _viable(study, settings, keep, clock, treated=treated.get(study.study_date, frozenset()))
+        for study in studies
+    ]
     with clock.time("measure"):
         measurements = measure(
-            studies, tracks, settings.measure, reader=segmenter.name, viable_maps=viable_maps
+            studies, lesions, settings.measure, reader=segmenter.name, viable_maps=viable_maps
         )
-        snapshots = take_snapshots(studies, tracks, measurements, settings.measure, viable_maps=viable_maps)
+        snapshots = take_snapshots(studies, lesions, measurements, settings.measure, viable_maps=viable_maps)
+    audit = [
+        row
+        for before, after in zip(own, studies, strict=True)
+        for row in _mask_audit(before, after, patient.edits.masks, settings)
+    ]
     return PatientResult(
         patient=patient,
         studies=tuple(study_record(study, segmenter.name) for study in studies),
         tracks=tracks,
         measurements=measurements,
+        unedited=measurements,
         snapshots=snapshots,
-        flags=tuple(flag for study in studies for flag in study.flags),
+        flags=(
+            *(flag for study in studies for flag in study.flags),
+            *check_technique(studies, settings.quality),
+        ),
+        registrations=(
+            *(row for study in studies for row in study.prepared.registrations),
+            *followed.registrations,
+        ),
+        audit=(*audit, *identities),
         seconds=clock.seconds,
     )
 
@@ -172,9 +210,49 @@ def _examine_all(
         return list(threads.map(examined, patient.studies))
 
 
-def _viable(study: ExaminedStudy, settings: Settings, keep: Keep | None, clock: _Clock) -> ViableMap:
+def _with_corrected_masks(
+    study: ExaminedStudy,
+    masks: Sequence[MaskEdit],
+    segmenter: Segmenter,
+    settings: Settings,
+    clock: _Clock,
+) -> ExaminedStudy:
+    """Put readers' masks in place of those that were found; only a corrected liver asks for all of the study again."""
+    mine = [row for row in masks if row.study_date == study.study_date]
+    if not mine:
+        return study
+    corrected = with_corrected_masks(segmenter, mine)
+    if any(row.mask == "liver" for row in mine):
+        study = _examine(study.prepared.study, corrected, settings, clock)
+    elif any(row.mask == "lesions" for row in mine):
+        lesion_map = find_lesions(study.prepared, corrected.lesions(study.prepared), settings.lesions)
+        flags = check_quality(study.prepared, lesion_map, settings.quality)
+        study = replace(study, lesion_map=lesion_map, flags=flags)
+    viable = corrected_viable(study.prepared, mine)
+    return study if viable is None else replace(study, lesion_map=with_viable(study.lesion_map, viable))
+
+
+def _mask_audit(
+    before: ExaminedStudy, after: ExaminedStudy, masks: Sequence[MaskEdit], settings: Settings
+) -> list[AuditRow]:
+    mine = [row for row in masks if row.study_date == after.study_date]
+    if not mine:
+        return []
+    is_viable = any(row.mask == "viable" for row in mine)
+    found = find_viable(before, settings.measure).labels if is_viable else None
+    return mask_audit(before, after, mine, found)
+
+
+def _viable(
+    study: ExaminedStudy,
+    settings: Settings,
+    keep: Keep | None,
+    clock: _Clock,
+    *,
+    treated: frozenset[int] = frozenset(),
+) -> ViableMap:
     with clock.time("viability"):
-        viable = find_viable(study, settings.measure)
+        viable = find_viable(study, settings.measure, treated=treated)
     if keep is not None:
         with clock.time("keep"):
             keep.keep_masks(study, viable.labels)

@@ -16,6 +16,7 @@ from mrresponse.domain import (
     Image,
     LabelMap,
     PreparedStudy,
+    RegistrationRecord,
     Series,
     Study,
 )
@@ -147,6 +148,23 @@ def prepare(
         liver_probability=probability,
         agent=next((series.agent for series in study.series if series.agent is not None), None),
         flags=tuple(flags),
+        registrations=tuple(_record(study, reference, phase, one) for phase, one in registrations.items()),
+    )
+
+
+def _record(
+    study: Study, reference: ContrastPhase, phase: ContrastPhase, registration: Registration
+) -> RegistrationRecord:
+    return RegistrationRecord(
+        patient_id=study.patient_id,
+        study_date=study.study_date,
+        moving=phase.value,
+        fixed=reference.value,
+        accepted=registration.accepted,
+        measure="mutual information in the liver (nats)",
+        similarity_before=round(registration.similarity_before, 4),
+        similarity_after=round(registration.similarity_after, 4),
+        reason=registration.reason,
     )
 
 

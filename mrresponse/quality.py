@@ -3,18 +3,21 @@
 Thresholds: quality rules of the model specification (liver volume, position, homogeneity, gain, arterial timing).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from mrresponse.domain import (
     BoolArray,
     ContrastPhase,
+    ExaminedStudy,
     Flag,
     FloatArray,
     LesionMap,
     PreparedStudy,
+    Series,
 )
 from mrresponse.geometry import canonical_grid, dilate, world_to_voxel
 
@@ -30,6 +33,7 @@ REVIEW_CODES = frozenset(
         "inhomogeneous",
         "gain",
         "mistimed_arterial",
+        "low_snr",
         "lesion_outside_liver",
     }
 )
@@ -49,6 +53,16 @@ class QualitySettings:
         Plausible ratio of unenhanced tissue in a contrast phase and before contrast.
     least_arterial
         Enhancement of the brightest vessels in ART, in units of liver before contrast.
+    largest_arterial_liver
+        Enhancement of the liver in ART as a share of that in PVP. Late arterial it is about a quarter (signal model:
+        0.24 of 0.93), in the portal venous phase 1: above the middle, ART was taken too late.
+    largest_noise
+        Standard deviation of the noise over the mean of the liver in the reference phase.
+    largest_bright_share
+        Share of the tissue outside the liver that is brighter than 1.3 times the liver before contrast: with fat
+        suppression next to nothing is.
+    slice_ratio
+        Slices of two studies that differ by more than this factor are not the same technique.
     """
 
     least_liver_ml: float = 600.0
@@ -57,6 +71,10 @@ class QualitySettings:
     least_gain: float = 0.8
     largest_gain: float = 1.25
     least_arterial: float = 1.0
+    largest_arterial_liver: float = 0.6
+    largest_noise: float = 0.06
+    largest_bright_share: float = 0.1
+    slice_ratio: float = 1.5
     liver_margin_mm: float = 5.0
 
 
@@ -68,6 +86,8 @@ def check_quality(
     found = [
         *_liver_doubts(prepared, lesion_map, settings),
         *_signal_doubts(prepared, settings),
+        *_noise_doubts(prepared, lesion_map, settings),
+        *_fat_doubts(prepared, settings),
         *_lesion_doubts(prepared, lesion_map, settings),
         *_missing(prepared),
     ]
@@ -77,6 +97,64 @@ def check_quality(
         for code, message in found
     ]
     return tuple(flags)
+
+
+def check_technique(studies: Sequence[ExaminedStudy], settings: QualitySettings) -> tuple[Flag, ...]:
+    """Flag every study whose technique differs from that of the study before: their sizes may not compare.
+
+    RECIST 1.1 (Eisenhauer 2009) asks for the same technique at every visit. Compared are the contrast agent, the field
+    strength, the slices, the phase that is measured on, the contrast phases, the timing of the arterial phase and the
+    suppression of fat; what is not known of both is not compared.
+    """
+    flags = []
+    for before, after in pairwise(studies):
+        for what in _differences(before, after, settings):
+            study = after.prepared.study
+            message = f"since {before.study_date.isoformat()}: {what}"
+            flags.append(
+                Flag(
+                    patient_id=study.patient_id,
+                    study_date=study.study_date,
+                    code="technique_differs",
+                    message=message,
+                )
+            )
+    return tuple(flags)
+
+
+def _differences(before: ExaminedStudy, after: ExaminedStudy, settings: QualitySettings) -> Iterator[str]:
+    one, other = before.prepared, after.prepared
+    if one.agent is not None and other.agent is not None and one.agent is not other.agent:
+        yield f"contrast agent {one.agent.value} -> {other.agent.value}"
+    fields = [_reference_series(study).field_strength_t for study in (one, other)]
+    if fields[0] is not None and fields[1] is not None and round(fields[0], 1) != round(fields[1], 1):
+        yield f"field strength {fields[0]:g} -> {fields[1]:g} T"
+    thin, thick = sorted(study.grid.spacing_mm[2] for study in (one, other))
+    if thick > settings.slice_ratio * thin:
+        yield f"slices {one.grid.spacing_mm[2]:.1f} -> {other.grid.spacing_mm[2]:.1f} mm apart"
+    if one.reference is not other.reference:
+        yield f"measured on {one.reference.value} -> {other.reference.value}"
+    missing, added = set(one.images) - set(other.images), set(other.images) - set(one.images)
+    if missing or added:
+        changes = [f"without {phase}" for phase in sorted(missing)] + [
+            f"with {phase}" for phase in sorted(added)
+        ]
+        yield f"contrast phases: {', '.join(changes)}"
+    for code, name in (
+        ("mistimed_arterial", "timing of the arterial phase"),
+        ("fat_not_suppressed", "fat suppression"),
+    ):
+        if _has(before, code) is not _has(after, code):
+            words = ("doubtful", "sound") if _has(before, code) else ("sound", "doubtful")
+            yield f"{name}: {' -> '.join(words)}"
+
+
+def _has(study: ExaminedStudy, code: str) -> bool:
+    return any(flag.code == code for flag in study.flags)
+
+
+def _reference_series(prepared: PreparedStudy) -> Series:
+    return next(one for one in prepared.study.series if one.contrast_phase is prepared.reference)
 
 
 def review_level(flags: Iterable[Flag]) -> str:
@@ -131,6 +209,70 @@ def _signal_doubts(prepared: PreparedStudy, settings: QualitySettings) -> Iterat
     if enhancement < settings.least_arterial:
         found = f"brightest vessels enhance by {enhancement:.1f} times the liver in ART"
         yield "mistimed_arterial", f"{found}, expected at least {settings.least_arterial:.1f}"
+    elif (
+        late := _arterial_share(prepared, gain or 1.0)
+    ) is not None and late > settings.largest_arterial_liver:
+        found = f"the liver enhances in ART by {late:.2f} of its enhancement in PVP"
+        yield (
+            "mistimed_arterial",
+            f"{found}, expected at most {settings.largest_arterial_liver:.2f}: too late",
+        )
+
+
+def _arterial_share(prepared: PreparedStudy, gain: float) -> float | None:
+    """Return the liver's enhancement in ART over that in PVP; ``None`` where PVP is missing or hardly enhances."""
+    if ContrastPhase.PORTAL_VENOUS not in prepared.images:
+        return None
+    liver = prepared.liver.voxels > 0
+    before, arterial, portal = (
+        float(np.median(prepared.images[phase].voxels[liver]))
+        for phase in (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
+    )
+    portal -= before
+    # below a fifth of the signal before contrast there is no enhancement to take a share of
+    return (arterial / gain - before) / portal if portal > 0.2 * before else None
+
+
+def _noise_doubts(
+    prepared: PreparedStudy, lesion_map: LesionMap, settings: QualitySettings
+) -> Iterator[tuple[str, str]]:
+    """Estimate the noise from second differences along a row, of which a smooth signal leaves nothing.
+
+    Only the reference phase is judged: the others were interpolated, which averages noise away.
+    """
+    values = prepared.images[prepared.reference].voxels
+    inside = (prepared.liver.voxels > 0) & (lesion_map.labels.voxels == 0)
+    row = inside[2:] & inside[1:-1] & inside[:-2]
+    if not row.any():
+        return
+    bend = (values[2:] - 2.0 * values[1:-1] + values[:-2])[row]
+    # 1.4826: SD over median absolute deviation of a normal distribution; sqrt(6): SD of the difference over noise
+    noise = 1.4826 * float(np.median(np.abs(bend - np.median(bend)))) / float(np.sqrt(6.0))
+    share = noise / max(float(values[inside].mean()), 1e-6)
+    if share > settings.largest_noise:
+        found = f"noise is {share:.2f} of the liver's signal in {prepared.reference.value}"
+        yield "low_snr", f"{found}, expected at most {settings.largest_noise:.2f}"
+
+
+def _fat_doubts(prepared: PreparedStudy, settings: QualitySettings) -> Iterator[tuple[str, str]]:
+    share = _bright_share(prepared)
+    if share is not None and share > settings.largest_bright_share:
+        found = f"{100 * share:.0f} % of the tissue around the liver is brighter than it before contrast"
+        yield "fat_not_suppressed", f"{found}: fat suppression failed or was not used"
+
+
+def _bright_share(prepared: PreparedStudy) -> float | None:
+    """Return the share of tissue outside the liver brighter than 1.3 times the liver before contrast."""
+    before = prepared.images.get(ContrastPhase.PRECONTRAST)
+    liver = prepared.liver.voxels > 0
+    if before is None or not liver.any():
+        return None
+    unit = float(np.median(before.voxels[liver]))
+    outside = ~dilate(liver, prepared.grid.spacing_mm, 10.0)
+    tissue = outside & (before.voxels > 0.2 * unit)
+    if unit <= 0 or not tissue.any():
+        return None
+    return float((before.voxels[tissue] > 1.3 * unit).mean())
 
 
 def _unenhanced_ratio(

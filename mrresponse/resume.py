@@ -45,6 +45,7 @@ from mrresponse.domain import (
     PatientEdits,
     PatientResult,
     PreparedStudy,
+    RegistrationRecord,
     ResponseResult,
     Study,
     StudyRecord,
@@ -73,8 +74,10 @@ class _Stored:
     studies: tuple[StudyRecord, ...] = ()
     tracks: tuple[LesionTrack, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    unedited: tuple[Measurement, ...] = ()
     response: ResponseResult = field(default_factory=ResponseResult)
     flags: tuple[Flag, ...] = ()
+    registrations: tuple[RegistrationRecord, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -91,6 +94,7 @@ class _StoredStudy:
     reference: ContrastPhase
     agent: Agent | None
     prepared_flags: tuple[Flag, ...]
+    registrations: tuple[RegistrationRecord, ...]
     lesions: tuple[Lesion, ...]
     source: MeasurementSource
     not_assessable: str | None
@@ -129,15 +133,22 @@ def patient_keys(
 ) -> Keys:
     """Return the keys of a patient; `edited_masks` are the masks that readers corrected."""
     studies = [study_key(study, settings, model, masks) for study in patient.studies]
-    # every edit but a restated assessment may change a number
-    edits = _adapter(PatientEdits).dump_python(replace(patient.edits, overrides=()), mode="json")
+    plain = _numbers_only(patient)
+    # of the edits, masks and identities change what is measured; numbers and decisions are worked in afterwards
+    identities = tuple(row for row in plain.edits.lesions if row.same_as)
+    edits = _adapter(PatientEdits).dump_python(
+        PatientEdits(masks=plain.edits.masks, lesions=identities), mode="json"
+    )
+    # a thin rim counts or not by whether the lesion was treated
+    treatments = [[row.start_date.isoformat(), row.kind.value] for row in patient.treatments]
     images = _digest(
         studies,
         [effective(step) for step in (settings.track, settings.measure)],
         edits,
+        treatments,
         list(map(_state, edited_masks)),
     )
-    tables = _adapter(Patient).dump_python(_numbers_only(patient), mode="json")
+    tables = _adapter(Patient).dump_python(plain, mode="json")
     return Keys(images=images, response=_digest(images, tables, effective(settings.respond)))
 
 
@@ -192,8 +203,10 @@ class ResumeFolder:
             studies=stored.studies,
             tracks=stored.tracks,
             measurements=stored.measurements,
+            unedited=stored.unedited,
             response=stored.response,
             flags=stored.flags,
+            registrations=stored.registrations,
             audit=stored.audit,
             seconds=stored.seconds,
         )
@@ -205,8 +218,10 @@ class ResumeFolder:
             studies=result.studies,
             tracks=result.tracks,
             measurements=result.measurements,
+            unedited=result.unedited,
             response=result.response,
             flags=result.flags,
+            registrations=result.registrations,
             audit=result.audit,
             seconds=result.seconds,
         )
@@ -288,8 +303,14 @@ def failure_from_json(content: Any) -> Failure:
 
 
 def _numbers_only(patient: Patient) -> Patient:
-    """Return a patient without its series, and so without source paths."""
-    return replace(patient, studies=tuple(replace(study, series=()) for study in patient.studies))
+    """Return a patient without its series and the place of its edits, and so without source paths."""
+    edits = replace(
+        patient.edits,
+        masks=tuple(replace(row, root=Path()) for row in patient.edits.masks),
+        earlier_tracks=(),
+    )
+    studies = tuple(replace(study, series=()) for study in patient.studies)
+    return replace(patient, studies=studies, edits=edits)
 
 
 def _state(file: Path) -> tuple[str, int, int]:
@@ -328,6 +349,7 @@ def _stored_study(examined: ExaminedStudy, key: str) -> _StoredStudy:
         reference=prepared.reference,
         agent=prepared.agent,
         prepared_flags=prepared.flags,
+        registrations=prepared.registrations,
         lesions=found.lesions,
         source=found.source,
         not_assessable=found.not_assessable,
@@ -363,6 +385,7 @@ def _examined(study: Study, stored: _StoredStudy, arrays: Any) -> ExaminedStudy:
         liver_probability=Image(voxels=arrays["liver_probability"], grid=grid),
         agent=stored.agent,
         flags=stored.prepared_flags,
+        registrations=stored.registrations,
     )
     found = LesionMap(
         labels=LabelMap(voxels=arrays["lesions"], grid=grid),

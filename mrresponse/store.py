@@ -21,6 +21,7 @@ import numpy as np
 
 from mrresponse import __version__
 from mrresponse.config import Settings, as_mapping, settings_digest, settings_from
+from mrresponse.corrections import is_of_images
 from mrresponse.domain import (
     Assessment,
     AuditRow,
@@ -38,6 +39,7 @@ from mrresponse.domain import (
     Patient,
     PatientResult,
     PhaseSummary,
+    RegistrationRecord,
     ResponseResult,
     RoleRecord,
     StudyRecord,
@@ -45,7 +47,7 @@ from mrresponse.domain import (
     Treatment,
     TreatmentPhase,
 )
-from mrresponse.edits import OVERRIDES, read_edits, with_edits
+from mrresponse.edits import read_edits, with_edits
 from mrresponse.errors import ConfigError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
 from mrresponse.journal import Entry, append, entry
@@ -59,6 +61,9 @@ if TYPE_CHECKING:
 
 # Each is a choice on the cohort's page and adds to its size.
 _MOST_GROUPS = 12
+
+
+UNEDITED = "measurements_before_edits.csv"
 
 
 class _OfPatient(Protocol):
@@ -83,6 +88,7 @@ class TrackRow:
     evidence: str = ""
     was_liver_before: bool | None = None
     merged_into: str | None = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +208,11 @@ class RunFolder:
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         return self.path / "logs" / f"run-{begun}-{os.getpid()}.jsonl"
 
+    def earlier_tracks(self) -> tuple[LesionTrack, ...]:
+        """Read the lesions through time of the run before, by which edits name lesions; none in a new folder."""
+        rows = _by_patient(self._read_rows("tracks.csv", TrackRow))
+        return tuple(track for mine in rows.values() for track in _tracks(mine))
+
     def edited_masks(self, patient_id: str) -> tuple[Path, ...]:
         """Return the masks that readers corrected of a patient."""
         return tuple(sorted((self.path / "edits" / "masks" / patient_id).rglob("*.nii.gz")))
@@ -301,8 +312,13 @@ class RunFolder:
         )
 
     def write_responses(self, results: Sequence[PatientResult], info: RunInfo) -> None:
-        """Write what follows from the numbers: responses, cohort, lesion table, flags and pages."""
-        summaries, _ = self._write_tables(results, _TABLES_OF_RESPONSES, info.settings.respond)
+        """Write what follows from the numbers: responses, cohort, lesion table, flags and pages.
+
+        Measurements are written again in a run folder, where edits may have changed them; a typed table never is.
+        """
+        is_run = (self.path / "tracks.csv").is_file()
+        tables = (*(_TABLES_OF_EDITED if is_run else ()), *_TABLES_OF_RESPONSES)
+        summaries, _ = self._write_tables(results, tables, info.settings.respond)
         for result in results:
             self.keep_page(result)
         self._write_lists(results, summaries, info)
@@ -354,6 +370,8 @@ class RunFolder:
         markers = _by_patient(self._read_rows("marker_responses.csv", MarkerSummary))
         flags = _by_patient(self._read_rows("flags.csv", Flag))
         audit = _by_patient(self._read_rows("audit.csv", AuditRow))
+        registrations = _by_patient(self._read_rows("registrations.csv", RegistrationRecord))
+        unedited = _by_patient(self._read_rows(UNEDITED, Measurement))
         results = []
         numbers = read_numbers(self.path)
         patients, failures = with_edits([row[0] for row in numbers.patients], read_edits(self.path))
@@ -369,6 +387,7 @@ class RunFolder:
                     studies=studies,
                     tracks=_tracks(tracks[key]),
                     measurements=measurements,
+                    unedited=_without_edits(measurements, unedited[key]),
                     snapshots=read_snapshots(self.path / "snapshots", key),
                     response=ResponseResult(
                         phases=tuple(phases[key]),
@@ -377,10 +396,11 @@ class RunFolder:
                         summaries=tuple(summaries[key]),
                         markers=tuple(markers[key]),
                         flags=tuple(flag for flag in flags[key] if flag.step == "response"),
-                        audit=tuple(row for row in audit[key] if row.edit == OVERRIDES),
+                        audit=tuple(row for row in audit[key] if not is_of_images(row)),
                     ),
                     flags=tuple(flag for flag in flags[key] if flag.step == "images"),
-                    audit=tuple(row for row in audit[key] if row.edit != OVERRIDES),
+                    registrations=tuple(registrations[key]),
+                    audit=tuple(row for row in audit[key] if is_of_images(row)),
                 )
             )
         of_tables = tuple(replace(one, step="response") for one in numbers.failures)
@@ -497,6 +517,8 @@ def table_types() -> Mapping[str, type]:
         "marker_responses.csv": MarkerSummary,
         "cohort.csv": CohortRow,
         "tracks.csv": TrackRow,
+        "registrations.csv": RegistrationRecord,
+        UNEDITED: Measurement,
         "flags.csv": Flag,
         "failures.csv": FailureRow,
         "audit.csv": AuditRow,
@@ -617,10 +639,24 @@ def _track_rows(result: PatientResult) -> list[TrackRow]:
             evidence=seen.evidence,
             was_liver_before=seen.was_liver_before,
             merged_into=one.merged_into,
+            same_as=one.same_as,
         )
         for one in result.tracks
         for seen in one.observations
     ]
+
+
+def _rows_before_edits(result: PatientResult) -> list[Measurement]:
+    """Return the measurements that edits changed, as they were."""
+    pairs = zip(result.unedited, result.measurements, strict=True) if result.unedited else ()
+    return [before for before, after in pairs if before != after]
+
+
+def _without_edits(
+    measurements: Sequence[Measurement], before: Sequence[Measurement]
+) -> tuple[Measurement, ...]:
+    kept = {(row.lesion_id, row.study_date, row.reader): row for row in before}
+    return tuple(kept.get((row.lesion_id, row.study_date, row.reader), row) for row in measurements)
 
 
 def _tracks(rows: Sequence[TrackRow]) -> tuple[LesionTrack, ...]:
@@ -632,6 +668,7 @@ def _tracks(rows: Sequence[TrackRow]) -> tuple[LesionTrack, ...]:
             patient_id=seen[0].patient_id,
             lesion_id=lesion_id,
             merged_into=seen[0].merged_into,
+            same_as=seen[0].same_as,
             observations=tuple(
                 Observation(
                     study_date=row.study_date,
@@ -657,6 +694,10 @@ def _by_patient(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 # In the order of the line. The given tables are kept too, so that the responses can be redone from this folder.
+_TABLES_OF_EDITED = (
+    _PatientTable(name="measurements.csv", row_type=Measurement, rows=lambda one: one.measurements),
+    _PatientTable(name=UNEDITED, row_type=Measurement, rows=_rows_before_edits),
+)
 _TABLES_OF_IMAGES = (
     _PatientTable(name="patients.csv", row_type=PatientRow, rows=lambda one: [patient_row(one.patient)]),
     _PatientTable(name="treatments.csv", row_type=Treatment, rows=lambda one: one.patient.treatments),
@@ -664,7 +705,8 @@ _TABLES_OF_IMAGES = (
     _PatientTable(name="markers.csv", row_type=Marker, rows=lambda one: one.patient.markers),
     _PatientTable(name="studies.csv", row_type=StudyRecord, rows=lambda one: one.studies),
     _PatientTable(name="tracks.csv", row_type=TrackRow, rows=_track_rows),
-    _PatientTable(name="measurements.csv", row_type=Measurement, rows=lambda one: one.measurements),
+    _PatientTable(name="registrations.csv", row_type=RegistrationRecord, rows=lambda one: one.registrations),
+    *_TABLES_OF_EDITED,
 )
 _TABLES_OF_RESPONSES = (
     _PatientTable(name="assessments.csv", row_type=Assessment, rows=lambda one: one.response.assessments),

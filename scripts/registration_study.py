@@ -98,16 +98,12 @@ def measure_scenario(folder: Path, *, size: str, seed: int, only: str | None) ->
         prepared = []
         for study, geometry in zip(patient.studies, geometries, strict=True):
             images = {
-                one.contrast_phase: read_series(
-                    one, patient_id=study.patient_id, study_date=study.study_date
-                )
+                one.contrast_phase: read_series(one, patient_id=study.patient_id, study_date=study.study_date)
                 for one in study.series
             }
             prepared.append(prepare(study, images, partial(segmenter.liver, study), settings.prepare))
             if only != "studies":
-                yield from phase_errors(
-                    study, images, prepared[-1], geometry, settings.prepare.registration
-                )
+                yield from phase_errors(study, images, prepared[-1], geometry, settings.prepare.registration)
         if only != "phases":
             for (fixed, one), (moving, other) in pairwise(zip(prepared, geometries, strict=True)):
                 yield study_error(fixed, moving, (one, other), settings.track.registration)

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from mrresponse import cli, config, domain, store
+from mrresponse import cli, config, domain, edits, store
 from mrresponse.report import LesionTableRow
 from mrresponse.respond import CohortRow
 from mrresponse.tables import column_names
@@ -21,6 +21,7 @@ COMMANDS: dict[str, Any] = getattr(typer.main.get_command(cli.app), "commands") 
 TABLES = {
     "studies.csv": domain.StudyRecord,
     "tracks.csv": store.TrackRow,
+    "registrations.csv": domain.RegistrationRecord,
     "measurements.csv": domain.Measurement,
     "assessments.csv": domain.Assessment,
     "phases.csv": domain.PhaseSummary,
@@ -39,6 +40,9 @@ TABLES = {
 GIVEN = {
     **{name: TABLES[name] for name in ("treatments.csv", "findings.csv", "markers.csv", "patients.csv")},
     "overrides.csv": domain.Override,
+    "edits/measurements.csv": domain.MeasurementEdit,
+    "edits/lesions.csv": domain.LesionEdit,
+    "edits/masks.csv": edits.MaskReader,
 }
 
 

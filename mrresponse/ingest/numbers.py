@@ -43,8 +43,8 @@ class Numbers:
     notes: tuple[str, ...] = ()
 
 
-def read_numbers(folder: Path) -> Numbers:
-    """Read ``studies.csv``, ``measurements.csv`` and the tables about patients.
+def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers:
+    """Read ``studies.csv``, the table of measurements and the tables about patients.
 
     A row that cannot be used fails its patient, who is left out; the others are returned.
 
@@ -55,7 +55,7 @@ def read_numbers(folder: Path) -> Numbers:
     """
     tables = read_patient_tables(folder)
     records, bad_records = read_checked(folder / "studies.csv", StudyRecord, lambda row, _: row)
-    measurements, bad_measurements = read_measurements(folder / "measurements.csv")
+    measurements, bad_measurements = read_measurements(folder / measured)
     failures = [*tables.failures, *bad_records, *bad_measurements]
     failures += _twice(records, measurements) + _without_study(records, measurements)
     studies = {
@@ -80,7 +80,7 @@ def read_numbers(folder: Path) -> Numbers:
         failures=tuple(failures),
         notes=tables.notes
         + column_notes(folder / "studies.csv", StudyRecord)
-        + column_notes(folder / "measurements.csv", Measurement),
+        + column_notes(folder / measured, Measurement),
     )
 
 
@@ -137,6 +137,25 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
         filled["reason"] = typed or "no number given"
     if viable is MeasurementState.NOT_ASSESSED and not filled.get("viable_reason", "").strip():
         filled["viable_reason"] = cells.get(_VIABLE, "").strip().lower() or "no number given"
+    return filled
+
+
+def complete_edit(cells: dict[str, str]) -> dict[str, str]:
+    """Return the cells of a reader's edit of one measurement with the states of what was typed filled in.
+
+    Raises
+    ------
+    ValueError
+        A number that is not bare, a word that is not known, or nothing at all.
+    """
+    filled = dict(cells)
+    whole = _state(filled, _WHOLE_NUMBERS)
+    viable = _state(filled, _VIABLE_NUMBERS)
+    filled["state"] = whole.value if whole is not None else ""
+    filled["viable_state"] = viable.value if viable is not None else ""
+    judged = any(filled.get(name, "").strip() for name in ("well_delineated", "previously_treated"))
+    if whole is None and viable is None and not judged:
+        raise ValueError(": found no number and no word, expected at least one")
     return filled
 
 

@@ -26,6 +26,7 @@ from mrresponse.domain import (
 )
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE, Judged, describe
+from mrresponse.measure.rim import treated_labels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
 from mrresponse.measure.snapshot import take_snapshots
@@ -39,6 +40,7 @@ __all__ = [
     "measure",
     "measure_lesion",
     "take_snapshots",
+    "treated_labels",
     "viable_extent",
     "whole_extent",
 ]

@@ -1,6 +1,14 @@
 """Settings of the measuring step."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class WithoutPrecontrast(StrEnum):
+    """What is said of viability where there is no precontrast phase."""
+
+    NOT_ASSESSED = "not_assessed"
+    ARTERIAL = "arterial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,16 @@ class MeasureSettings:
         are vessels and no reference.
     gain_low, gain_high
         A signal ratio of fat and muscle, arterial to pre-contrast, outside these limits is a change of gain.
+    without_precontrast
+        ``not_assessed`` says nothing of viability without a precontrast phase; ``arterial`` lets the arterial
+        signal alone decide, with less confidence: haemorrhage then counts as viable.
+    largest_reference_sd
+        Where the enhancement of the reference liver scatters by more than this standard deviation, in units of
+        pre-contrast liver, motion or noise hide enhancement: twice as much is what weakly enhancing HCC is above
+        the liver (signal model: 0.63 - 0.24 = 0.39).
+    treated_rim_mm
+        Thickest smooth rim of a lesion after local treatment that is not viable tumour (see `rim`); at most 5 mm
+        and most often 1 to 2 mm are seen [Ahmed 2014].
     thin_mm
         Islands and threads thinner than this are removed from the viable part, and enclosed holes filled.
     gap_mm, gap_fraction
@@ -67,6 +85,9 @@ class MeasureSettings:
     vessel_mad: float = 2.0
     gain_low: float = 0.8
     gain_high: float = 1.25
+    without_precontrast: WithoutPrecontrast = WithoutPrecontrast.NOT_ASSESSED
+    largest_reference_sd: float = 0.2
+    treated_rim_mm: float = 3.0
     thin_mm: float = 2.0
     gap_mm: float = 2.0
     gap_fraction: float = 0.1

@@ -2,8 +2,10 @@
 
 ``ES = (ART - PRE) / median liver (PRE)`` on registered images; viable is ``ES > mean + k SD`` of a
 reference region of liver (qEASL-like, Chapiro 2014, k = 2). The subtraction keeps haemorrhage, bright
-before contrast, out. Without a pre-contrast image the arterial signal itself is compared, with less
-confidence; without an arterial image nothing is said. A given viable mask is believed as it is.
+before contrast, out. Nothing is said without an arterial or a pre-contrast image (a setting lets the arterial signal
+alone decide, with less confidence), where the two could not be brought into register, where the arterial phase is
+mistimed, and where motion or noise make the liver vary so much that enhancing tumour would not stand out. A given
+viable mask is believed as it is.
 
 **Clean-up.** Detail thinner than `thin_mm` is not believed, in the slice plane only: parts of the viable
 mask whose mean thickness (harmonic mean of the shorter of the runs along both axes) is less are removed,
@@ -21,8 +23,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mrresponse.domain import BoolArray, ContrastPhase, ExaminedStudy, FloatArray, LabelMap, PreparedStudy
-from mrresponse.measure.settings import MeasureSettings
+from mrresponse.domain import (
+    BoolArray,
+    ContrastPhase,
+    ExaminedStudy,
+    FloatArray,
+    LabelMap,
+    Point,
+    PreparedStudy,
+)
+from mrresponse.geometry import voxel_to_world
+from mrresponse.measure.rim import without_thin_rim
+from mrresponse.measure.settings import MeasureSettings, WithoutPrecontrast
 from mrresponse.measure.size import IN_PLANE_NEIGHBOURS
 
 Box = tuple[slice, slice, slice]
@@ -47,6 +59,8 @@ class Reference:
         False where there is no phase to see them in.
     medians, sds
         Median and standard deviation of its signal in every contrast phase.
+    centre_mm
+        Its middle in the world.
     """
 
     sample: BoolArray
@@ -55,6 +69,7 @@ class Reference:
     vessels_removed: bool
     medians: Mapping[ContrastPhase, float]
     sds: Mapping[ContrastPhase, float]
+    centre_mm: Point = (0.0, 0.0, 0.0)
 
     def region(self, k: int) -> BoolArray:
         """Give the part ``[i, j]`` of one slice that the voxels looked at stand for."""
@@ -91,8 +106,16 @@ class ViableMap:
     enhancement: Enhancement | None = None
 
 
-def find_viable(study: ExaminedStudy, settings: MeasureSettings) -> ViableMap:
-    """Take the given viable mask of a study, or derive one from its images."""
+def find_viable(
+    study: ExaminedStudy, settings: MeasureSettings, *, treated: frozenset[int] = frozenset()
+) -> ViableMap:
+    """Take the given viable mask of a study, or derive one from its images.
+
+    Parameters
+    ----------
+    treated
+        Labels of lesions that had a local treatment: a thin smooth rim of theirs is not viable.
+    """
     lesion_map, prepared = study.lesion_map, study.prepared
     if lesion_map.not_assessable is not None:
         return ViableMap(labels=None, reason=lesion_map.not_assessable)
@@ -112,7 +135,31 @@ def find_viable(study: ExaminedStudy, settings: MeasureSettings) -> ViableMap:
     if reference is None or enhancement is None:
         least = settings.reference_least_ml
         return ViableMap(labels=None, reason=f"less than {least:g} mL of liver to compare with")
-    return _derive_viable(study, reference, enhancement, settings)
+    doubt = _why_not(study, enhancement, settings)
+    if doubt:
+        return ViableMap(labels=None, reason=doubt, reference=reference, enhancement=enhancement)
+    return _derive_viable(study, reference, enhancement, settings, treated)
+
+
+def _why_not(study: ExaminedStudy, enhancement: Enhancement, settings: MeasureSettings) -> str:
+    """Say why viability cannot be judged from these images, or nothing."""
+    if not enhancement.is_subtracted and settings.without_precontrast is WithoutPrecontrast.NOT_ASSESSED:
+        return "no precontrast phase: haemorrhage cannot be told from enhancement"
+    refused = [row for row in study.prepared.registrations if not row.accepted]
+    if enhancement.is_subtracted and any(
+        {row.moving, row.fixed} == {ContrastPhase.ARTERIAL.value, ContrastPhase.PRECONTRAST.value}
+        for row in refused
+    ):
+        return "motion: the precontrast and the arterial phase could not be brought into register"
+    if any(flag.code == "mistimed_arterial" for flag in study.flags):
+        return "the arterial phase was not taken in the late arterial phase"
+    scatter = enhancement.reference_sd
+    if enhancement.is_subtracted and scatter > settings.largest_reference_sd:
+        return (
+            f"motion or noise: the enhancement of the liver scatters by {scatter:.2f}, expected at most "
+            f"{settings.largest_reference_sd:g}, so that enhancing tumour would not stand out"
+        )
+    return ""
 
 
 def clean_viable(
@@ -157,6 +204,7 @@ def _find_reference(
         if volume >= settings.reference_least_ml:
             sample = np.zeros(prepared.grid.shape, dtype=bool)
             sample[coarse] = region
+            x, y, z = voxel_to_world(prepared.grid, [np.argwhere(sample).mean(axis=0)])[0].tolist()
             signals = {phase: image.voxels[sample] for phase, image in prepared.images.items()}
             return Reference(
                 sample=sample,
@@ -165,6 +213,7 @@ def _find_reference(
                 vessels_removed=vessel_phase is not None,
                 medians={phase: float(np.median(signal)) for phase, signal in signals.items()},
                 sds={phase: float(signal.std(dtype=np.float64)) for phase, signal in signals.items()},
+                centre_mm=(x, y, z),
             )
     return None
 
@@ -224,7 +273,11 @@ def _gain(prepared: PreparedStudy, liver_signal: float) -> float:
 
 
 def _derive_viable(
-    study: ExaminedStudy, reference: Reference, enhancement: Enhancement, settings: MeasureSettings
+    study: ExaminedStudy,
+    reference: Reference,
+    enhancement: Enhancement,
+    settings: MeasureSettings,
+    treated: frozenset[int],
 ) -> ViableMap:
     labels = study.lesion_map.labels
     grid = labels.grid
@@ -239,9 +292,18 @@ def _derive_viable(
             found = _above(enhancement, lesion, box, k_sd, (grid.spacing_mm, settings.thin_mm))
             volumes.append(f"{int(found.sum()) * grid.voxel_volume_ml:.1f}")
         found = _above(enhancement, lesion, box, settings.viable_k_sd, (grid.spacing_mm, settings.thin_mm))
-        viable[box][found] = label
         multiples = "/".join(f"{k_sd:g}" for k_sd in settings.sensitivity_k_sd)
         evidence[label] = f"viable volume at k {multiples}: {'/'.join(volumes)} mL"
+        if label in treated:
+            kept = without_thin_rim(found, lesion, grid.spacing_mm, rim_mm=settings.treated_rim_mm)
+            lost = int(found.sum() - kept.sum()) * grid.voxel_volume_ml
+            if lost > 0.0:
+                evidence[label] += (
+                    f"; {lost:.1f} mL of a rim of at most {settings.treated_rim_mm:g} mm after local treatment "
+                    "is not counted"
+                )
+            found = kept
+        viable[box][found] = label
     return ViableMap(
         labels=LabelMap(voxels=viable, grid=grid),
         reason=_derivation(reference, enhancement, settings),
@@ -267,7 +329,8 @@ def _derivation(reference: Reference, enhancement: Enhancement, settings: Measur
     quantity = "ART - PRE" if enhancement.is_subtracted else "ART"
     parts = [
         f"{quantity} > {enhancement.reference_mean:.2f} + {settings.viable_k_sd:g} x"
-        f" {enhancement.reference_sd:.2f} of {reference.volume_ml:.0f} mL liver"
+        f" {enhancement.reference_sd:.2f} of {reference.volume_ml:.0f} mL liver around"
+        f" ({', '.join(f'{value:.0f}' for value in reference.centre_mm)}) mm"
     ]
     if not enhancement.is_subtracted:
         parts.append("no precontrast image: lower confidence")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from mrresponse.domain import LesionRole, Measurement, Response
+from mrresponse.domain import LesionEdit, LesionRole, Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.findings import FindingsAtVisit, finding_name, findings_through, known_at_baseline
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
@@ -69,6 +69,7 @@ class PhaseAssessment:
 
     baseline_date: date
     roles: tuple[Role, ...]
+    roles_by_rule: tuple[Role, ...]
     baseline_findings: tuple[str, ...]
     follow_ups: tuple[Visit, ...]
     overall: Basis
@@ -103,11 +104,16 @@ def assess_phase(
     follow_ups: Sequence[Visit],
     criterion: Criterion,
     settings: RespondSettings,
+    stated: Mapping[str, LesionEdit] | None = None,
 ) -> PhaseAssessment:
-    """Assess every follow-up visit against the last of the visits up to the baseline."""
+    """Assess every follow-up visit against the last of the visits up to the baseline.
+
+    ``stated`` are the roles that a reader set, by lesion.
+    """
     baseline = up_to_baseline[-1]
     histories = _histories(up_to_baseline)
-    roles = select_roles(histories, baseline, criterion, settings)
+    by_rule = select_roles(histories, baseline, criterion, settings)
+    roles = select_roles(histories, baseline, criterion, settings, stated) if stated else by_rule
     known_findings = known_at_baseline(up_to_baseline, criterion, settings)
     known = {role.lesion_id for role in roles if not role.may_be_new}
     seen = _Seen(
@@ -123,6 +129,7 @@ def assess_phase(
     return PhaseAssessment(
         baseline_date=baseline.study_date,
         roles=roles,
+        roles_by_rule=by_rule,
         baseline_findings=tuple(finding_name(finding) for finding in known_findings.values()),
         follow_ups=seen.follow_ups,
         overall=overall,

@@ -7,6 +7,7 @@ from mrresponse.domain import (
     Assessment,
     AuditRow,
     Flag,
+    LesionEdit,
     LesionRole,
     MarkerSummary,
     Measurement,
@@ -29,6 +30,7 @@ from mrresponse.respond.restate import (
     restate,
     restated_rows,
 )
+from mrresponse.respond.roles import stated_roles
 from mrresponse.respond.rows import Context, assessment_rows, no_baseline_rows
 from mrresponse.respond.rules import FLAG_MESSAGES
 from mrresponse.respond.settings import RespondSettings, criteria_of, settings_id
@@ -195,10 +197,11 @@ def _phase_results(
         summaries = summarise_phase(context, phase, criterion, rows, None)
         return [_PhaseResult(roles=(), assessments=rows, summaries=summaries)]
     up_to_baseline = [visit for visit in context.visits if visit.study_date <= baseline.study_date]
-    assessed = assess_phase(up_to_baseline, follow_ups, criterion, context.settings)
+    stated = stated_roles(context.patient.edits.lesions, phase.name)
+    assessed = assess_phase(up_to_baseline, follow_ups, criterion, context.settings, stated)
     group = (phase.name, criterion.name, context.reader)
     first = _assessed_result(context, phase, criterion, baseline, assessed)
-    results = [first]
+    results = [replace(first, audit=_role_audit(group, assessed, stated))]
     if group in overrides:
         restated = restate(assessed, overrides[group], criterion)
         adjudicated = _assessed_result(
@@ -222,6 +225,30 @@ def _assessed_result(
         assessments=rows,
         summaries=summarise_phase(context, phase, criterion, rows, assessed),
         group=(phase.name, criterion.name, context.reader),
+    )
+
+
+def _role_audit(
+    group: Group, assessed: PhaseAssessment, stated: Mapping[str, LesionEdit]
+) -> tuple[AuditRow, ...]:
+    """Return a row for every role that a reader set, with the role that the rules gave."""
+    phase, criterion, reader = group
+    by_rule = {role.lesion_id: role for role in assessed.roles_by_rule}
+    return tuple(
+        AuditRow(
+            patient_id=edit.patient_id,
+            study_date=assessed.baseline_date,
+            lesion_id=lesion_id,
+            edit="lesions.csv",
+            what=f"role for {reader}, {criterion}, {phase}",
+            before=by_rule[lesion_id].role or LesionRole.EXCLUDED,
+            after=edit.role or "",
+            reader=edit.reader,
+            reason=edit.reason,
+            when=edit.when,
+        )
+        for lesion_id, edit in stated.items()
+        if lesion_id in by_rule
     )
 
 

@@ -1,9 +1,11 @@
 """Which lesion is target, non-target or no disease at the baseline of a treatment phase, and why."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mrresponse.domain import LesionRole, Measurement
+from mrresponse.domain import LesionEdit, LesionRole, Measurement
+from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import exceeds, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
@@ -51,15 +53,19 @@ def select_roles(
     baseline: Visit,
     criterion: Criterion,
     settings: RespondSettings,
+    stated: Mapping[str, LesionEdit] | None = None,
 ) -> tuple[Role, ...]:
     """Choose targets and non-targets among the lesions known at a baseline study.
 
     ``histories`` holds each lesion's measurements up to and including the baseline, by date. The largest
     eligible lesions become targets within the criterion's limits; every other lesion is a non-target with the
     reason; lesions that are gone, normal nodes and benign lesions are no disease. Sources: response-criteria
-    sections 2.1 and 4.1.
+    sections 2.1 and 4.1. ``stated`` are the roles that a reader set, by lesion: they win, targets among them count
+    towards the limits, and the rest is chosen by the rules.
     """
+    stated = stated or {}
     roles: list[Role] = []
+    given: list[Role] = []
     candidates: list[_Candidate] = []
     values = baseline.values(criterion, settings)
     for lesion_id in sorted(histories):
@@ -67,6 +73,9 @@ def select_roles(
         last = history[-1]
         current = last if last.study_date == baseline.study_date else None
         role = _role_without_measurement(lesion_id, history, current, settings)
+        if lesion_id in stated:
+            given.append(_stated_role(stated[lesion_id], current, criterion, settings))
+            continue
         if role is None and current is not None:
             role = _exclusion(lesion_id, history, criterion, settings)
         if role is None and current is not None:
@@ -77,7 +86,35 @@ def select_roles(
             roles.append(role)
         elif current is not None:
             candidates.append(_candidate(current, values[lesion_id], criterion))
-    return tuple(sorted([*roles, *_choose(candidates, criterion)], key=lambda role: role.lesion_id))
+    taken = [organ_of(histories[role.lesion_id][-1]) for role in given if role.role is LesionRole.TARGET]
+    chosen = _choose(candidates, criterion, taken)
+    return tuple(sorted([*roles, *given, *chosen], key=lambda role: role.lesion_id))
+
+
+def _stated_role(
+    edit: LesionEdit, current: Measurement | None, criterion: Criterion, settings: RespondSettings
+) -> Role:
+    role = None if edit.role is LesionRole.EXCLUDED else edit.role
+    value = None
+    if current is not None and is_seen(current):
+        value = lesion_value(current, criterion, node_normal_mm=settings.node_normal_mm).value
+    if role is LesionRole.TARGET and value is None:
+        raise DataError(
+            f"lesions.csv, {edit.lesion_id}, reader {edit.reader}: found role target, expected another one: the "
+            f"lesion has no {criterion.quantity.value} at the baseline",
+            code="bad_edit",
+            patient_id=edit.patient_id,
+        )
+    return Role(
+        lesion_id=edit.lesion_id, role=role, reason=f"set by {edit.reader}: {edit.reason}", value=value
+    )
+
+
+def stated_roles(edits: Sequence[LesionEdit], treatment_phase: str) -> dict[str, LesionEdit]:
+    """Return, by lesion, the roles that readers set in a treatment phase; one set for this phase wins."""
+    general = {row.lesion_id: row for row in edits if row.role and not row.treatment_phase}
+    own = {row.lesion_id: row for row in edits if row.role and row.treatment_phase == treatment_phase}
+    return general | own
 
 
 def ineligibility(history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings) -> str:
@@ -206,8 +243,9 @@ def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Can
     return _Candidate(m.lesion_id, organ_of(m), value, f"{name} {number(value)} {criterion.unit}{bound}")
 
 
-def _choose(candidates: Sequence[_Candidate], criterion: Criterion) -> list[Role]:
-    chosen: dict[str, int] = {}
+def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Sequence[str]) -> list[Role]:
+    """Take the largest within the limits; ``taken`` are the organs of the targets that a reader set."""
+    chosen: dict[str, int] = dict(Counter(taken))
     roles = []
     for candidate in sorted(candidates, key=lambda c: (-c.value, c.lesion_id)):
         limit = criterion.max_targets_per_organ

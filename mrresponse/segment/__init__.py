@@ -1,10 +1,19 @@
 """Find the liver and the lesions: by the shipped networks, or from masks that already exist."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mrresponse.domain import GivenLesions, Image, MeasurementSource, PreparedStudy, Series, Study
+from mrresponse.domain import (
+    GivenLesions,
+    Image,
+    LabelMap,
+    MaskEdit,
+    MeasurementSource,
+    PreparedStudy,
+    Series,
+    Study,
+)
 from mrresponse.errors import ConfigError
 
 
@@ -78,6 +87,38 @@ def make_segmenter(settings: SegmentSettings, *, masks: Path | None = None) -> S
     from mrresponse.segment.network import network_segmenter
 
     return network_segmenter(settings)
+
+
+def with_corrected_masks(segmenter: Segmenter, masks: Sequence[MaskEdit]) -> Segmenter:
+    """Return a segmenter that gives a reader's corrected liver and lesion masks where there are any."""
+    if not masks:
+        return segmenter
+    from mrresponse.segment.precomputed import edited_lesions, given_liver
+
+    roots = {(row.patient_id, row.study_date, row.mask): row.root for row in masks}
+
+    def liver(study: Study, series: Series, image: Image) -> Image | None:
+        root = roots.get((study.patient_id, study.study_date, "liver"))
+        return (
+            segmenter.liver(study, series, image) if root is None else given_liver(root, study, series, image)
+        )
+
+    def lesions(prepared: PreparedStudy) -> Image | GivenLesions:
+        root = roots.get((prepared.study.patient_id, prepared.study.study_date, "lesions"))
+        return segmenter.lesions(prepared) if root is None else edited_lesions(root, prepared)
+
+    return replace(segmenter, liver=liver, lesions=lesions)
+
+
+def corrected_viable(prepared: PreparedStudy, masks: Sequence[MaskEdit]) -> LabelMap | None:
+    """Return a reader's corrected viable mask of a study; ``None`` where there is none."""
+    from mrresponse.segment.precomputed import edited_viable
+
+    study = prepared.study
+    for row in masks:
+        if (row.study_date, row.mask) == (study.study_date, "viable"):
+            return edited_viable(row.root, prepared)
+    return None
 
 
 def _precomputed_segmenter(masks: Path) -> Segmenter:

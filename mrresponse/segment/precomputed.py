@@ -57,6 +57,22 @@ def given_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
     )
 
 
+def edited_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
+    """Read a corrected lesion mask without a viable one: what is viable in it is another edit, or derived."""
+    lesions = _read_mask(root, prepared.study, "lesions")
+    if lesions is None:
+        raise _missing(prepared.study, "lesions")
+    return GivenLesions(labels=_on_prepared_grid(lesions, prepared, "lesions"))
+
+
+def edited_viable(root: Path, prepared: PreparedStudy) -> LabelMap:
+    """Read a corrected viable mask on the grid of the prepared study."""
+    viable = _read_mask(root, prepared.study, "viable")
+    if viable is None:
+        raise _missing(prepared.study, "viable")
+    return _on_prepared_grid(viable, prepared, "viable")
+
+
 def _on_prepared_grid(mask: LabelMap, prepared: PreparedStudy, name: str) -> LabelMap:
     try:
         native = to_grid_order(mask, canonical_grid(prepared.native_grid))

@@ -1,14 +1,24 @@
 """Viability from images whose signal is known, and the clean-up of viable masks on paper."""
 
 from dataclasses import replace
+from datetime import date
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mrresponse.domain import ContrastPhase, ExaminedStudy, Image, LabelMap, PreparedStudy
+from mrresponse.domain import (
+    ContrastPhase,
+    ExaminedStudy,
+    Flag,
+    Image,
+    LabelMap,
+    PreparedStudy,
+    RegistrationRecord,
+)
 from mrresponse.measure import MeasureSettings, ViableMap, find_viable
+from mrresponse.measure.settings import WithoutPrecontrast
 from mrresponse.measure.viability import clean_viable
 from tests import phantoms
 from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, mask_of
@@ -75,12 +85,61 @@ def test_without_an_arterial_phase_nothing_is_said() -> None:
     assert found.reason == "no arterial phase"
 
 
-def test_without_a_precontrast_phase_the_arterial_signal_decides_with_lower_confidence() -> None:
+def test_without_a_precontrast_phase_nothing_is_said() -> None:
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0, core=0.5),)
+    found = find_viable(examined(lesions, prepared_study(lesions, phases=(ART, PVP))), SETTINGS)
+    assert found.labels is None
+    assert found.reason == "no precontrast phase: haemorrhage cannot be told from enhancement"
+
+
+def test_on_request_the_arterial_signal_alone_decides_with_lower_confidence() -> None:
     lesions = (ball((-20.0, 5.0, 0.0), 30.0, core=0.5),)
     prepared = prepared_study(lesions, phases=(ART, PVP), noise_sd=0.05)
-    found = find_viable(examined(lesions, prepared), SETTINGS)
+    alone = replace(SETTINGS, without_precontrast=WithoutPrecontrast.ARTERIAL)
+    found = find_viable(examined(lesions, prepared), alone)
     assert "no precontrast image: lower confidence" in found.reason
     assert viable_volume_ml(found) == pytest.approx(lesions[0].viable_volume_ml, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [("mistimed_arterial", "late arterial phase"), ("gain", "ART - PRE >")]
+)
+def test_a_mistimed_arterial_phase_says_nothing_of_viability(code: str, said: str) -> None:
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
+    study = examined(lesions, prepared_study(lesions, noise_sd=0.05))
+    flag = Flag(patient_id="P001", study_date=date(2024, 1, 10), code=code, message="doubt")
+    found = find_viable(replace(study, flags=(flag,)), SETTINGS)
+    assert said in found.reason
+    assert (found.labels is None) is (code == "mistimed_arterial")
+
+
+def test_a_precontrast_phase_out_of_register_says_nothing_of_viability() -> None:
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
+    prepared = prepared_study(lesions, noise_sd=0.05)
+    refused = RegistrationRecord(
+        patient_id="P001",
+        study_date=date(2024, 1, 10),
+        moving="PRE",
+        fixed="ART",
+        accepted=False,
+        measure="mutual information in the liver (nats)",
+        similarity_before=0.1,
+        similarity_after=0.1,
+        reason="did not rise",
+    )
+    found = find_viable(examined(lesions, replace(prepared, registrations=(refused,))), SETTINGS)
+    assert found.labels is None
+    assert found.reason.startswith("motion:")
+    other = replace(prepared, registrations=(replace(refused, moving="PVP"),))
+    assert find_viable(examined(lesions, other), SETTINGS).labels is not None
+
+
+def test_noise_that_hides_enhancement_is_not_read_as_necrosis() -> None:
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
+    found = find_viable(examined(lesions, prepared_study(lesions, noise_sd=0.4)), SETTINGS)
+    # noise of 0.4 in both images: 2 x 0.4 x sqrt(2) = 1.13 above the liver, more than weak HCC enhances
+    assert found.labels is None
+    assert found.reason.startswith("motion or noise:")
 
 
 def test_the_reason_names_threshold_reference_and_sensitivity() -> None:
@@ -94,7 +153,7 @@ def test_the_reason_names_threshold_reference_and_sensitivity() -> None:
 
 def test_a_higher_multiple_never_gives_more_viable_tissue() -> None:
     lesions = (ball((-20.0, 5.0, 0.0), 30.0, core=0.5),)
-    study = examined(lesions, prepared_study(lesions, noise_sd=0.2))
+    study = examined(lesions, prepared_study(lesions, noise_sd=0.1))
     volumes = [
         viable_volume_ml(find_viable(study, replace(SETTINGS, viable_k_sd=k))) for k in (1.5, 2.0, 3.0)
     ]

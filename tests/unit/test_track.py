@@ -14,12 +14,17 @@ from mrresponse.domain import (
     MeasurementSource,
 )
 from mrresponse.registration import RegistrationSettings
-from mrresponse.track import TrackSettings, track
+from mrresponse.track import TrackSettings
+from mrresponse.track import track as follow
 from tests.phantoms import LIVER, Body, Ellipsoid, ball, examined_study, grid_around, lesion_map
 
 GRID = grid_around(spacing_mm=(4.0, 4.0, 4.0), margin_mm=24.0)
 SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
 A, B, C = ball((-40.0, 0.0, 0.0), 24.0), ball((30.0, 0.0, 10.0), 20.0), ball((0.0, 25.0, -20.0), 16.0)
+
+
+def track(studies: Sequence[ExaminedStudy], settings: TrackSettings) -> tuple[LesionTrack, ...]:
+    return follow(studies, settings).tracks
 
 
 def day(number: int) -> date:

@@ -1,0 +1,344 @@
+"""Readers' identities and numbers worked into tracks and measurements, with an audit row for every change.
+
+Corrected masks enter where masks are found (`mrresponse.segment`), roles where they are chosen
+(`mrresponse.respond.roles`), and restated assessments beside those of the readers (`mrresponse.respond.restate`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+
+from mrresponse.domain import (
+    AuditRow,
+    ExaminedStudy,
+    LabelMap,
+    LesionEdit,
+    LesionTrack,
+    MaskEdit,
+    Measurement,
+    MeasurementEdit,
+    MeasurementSource,
+    MeasurementState,
+    Observation,
+    Patient,
+    PatientEdits,
+    TrackEvent,
+)
+from mrresponse.edits import LESIONS, MASKS, MEASUREMENTS
+from mrresponse.errors import DataError
+
+WHOLE = ("longest_diameter_mm", "perpendicular_diameter_mm", "volume_ml")
+VIABLE = tuple(f"viable_{name}" for name in WHOLE)
+_WITHOUT_NUMBERS = (
+    MeasurementState.ABSENT,
+    MeasurementState.TOO_SMALL,
+    MeasurementState.NOT_ASSESSED,
+    MeasurementState.NOT_FOUND,
+)
+_UNSEEN = (MeasurementState.NOT_ASSESSED, MeasurementState.NOT_FOUND)
+# Where two parts of one lesion are known of one study, the one that says more is kept.
+_WEIGHT = {
+    TrackEvent.OUTSIDE: 0,
+    TrackEvent.NOT_FOUND: 1,
+    TrackEvent.ABSENT: 2,
+    TrackEvent.MERGED: 3,
+}
+
+
+def state_identities(
+    tracks: Sequence[LesionTrack], edits: PatientEdits
+) -> tuple[tuple[LesionTrack, ...], tuple[AuditRow, ...]]:
+    """Mark the tracks that a reader says are another lesion; `joined_tracks` then puts them together.
+
+    Raises
+    ------
+    DataError
+        ``bad_edit``: a lesion that is not there, or one that is itself said to be another.
+    """
+    known = {track.lesion_id for track in tracks}
+    said = {row.lesion_id: row for row in edits.lesions if row.same_as}
+    for row in said.values():
+        problem = ""
+        if row.lesion_id not in known:
+            problem = f"found lesion {row.lesion_id}, expected one of {', '.join(sorted(known)) or 'none'}"
+        elif row.same_as not in known:
+            problem = (
+                f"found same_as {row.same_as}, expected one of {', '.join(sorted(known - {row.lesion_id}))}"
+            )
+        elif row.same_as in said:
+            problem = f"found same_as {row.same_as}, expected a lesion that is not said to be another itself"
+        if problem:
+            raise _refused(row, problem)
+    audit = tuple(
+        AuditRow(
+            patient_id=row.patient_id,
+            lesion_id=row.lesion_id,
+            edit=LESIONS,
+            what="same_as",
+            before=row.lesion_id,
+            after=row.same_as,
+            reader=row.reader,
+            reason=row.reason,
+            when=row.when,
+        )
+        for row in said.values()
+    )
+    marked = [
+        replace(track, same_as=said[track.lesion_id].same_as) if track.lesion_id in said else track
+        for track in tracks
+    ]
+    return tuple(marked), audit
+
+
+def joined_tracks(tracks: Sequence[LesionTrack]) -> tuple[LesionTrack, ...]:
+    """Return the lesions to be measured: those a reader says are one are one."""
+    parts: dict[str, list[LesionTrack]] = {}
+    for track in tracks:
+        parts.setdefault(track.same_as or track.lesion_id, []).append(track)
+    ids = {track.lesion_id: track.same_as or track.lesion_id for track in tracks}
+    joined = []
+    for track in tracks:
+        if track.same_as is not None:
+            continue
+        mine = parts[track.lesion_id]
+        target = None if track.merged_into is None else ids.get(track.merged_into, track.merged_into)
+        merged_into = None if target == track.lesion_id else target
+        joined.append(
+            track
+            if len(mine) == 1 and merged_into == track.merged_into
+            else _joined(track, mine, merged_into)
+        )
+    return tuple(joined)
+
+
+def is_of_images(row: AuditRow) -> bool:
+    """Tell whether an edit was worked in where images are seen: masks and identities; the others are redone."""
+    return row.edit.startswith(f"{MASKS}/") or row.what == "same_as"
+
+
+def check_masks(patient: Patient) -> None:
+    """Refuse a corrected mask of a study that is not there.
+
+    Raises
+    ------
+    DataError
+        ``bad_edit``, with the dates that there are.
+    """
+    dates = [study.study_date for study in patient.studies]
+    for row in patient.edits.masks:
+        if row.study_date not in dates:
+            known = ", ".join(day.isoformat() for day in dates)
+            raise DataError(
+                f"edits/{MASKS}: found a mask '{row.mask}' of a date without a study, expected one of {known}",
+                code="bad_edit",
+                patient_id=row.patient_id,
+                study_date=row.study_date,
+            )
+
+
+def mask_audit(
+    before: ExaminedStudy, after: ExaminedStudy, masks: Sequence[MaskEdit], viable_before: LabelMap | None
+) -> list[AuditRow]:
+    """Say what corrected masks of one study changed: the volumes of the mask before and after."""
+    return [
+        AuditRow(
+            patient_id=row.patient_id,
+            study_date=row.study_date,
+            edit=f"{MASKS}/{row.mask}",
+            what=f"{row.mask} mask",
+            before=_described(before, row.mask, viable_before),
+            after=_described(after, row.mask, after.lesion_map.viable),
+            reader=row.reader,
+            reason=row.reason,
+            when=row.when,
+        )
+        for row in masks
+    ]
+
+
+def _described(study: ExaminedStudy, mask: str, viable: LabelMap | None) -> str:
+    prepared, lesion_map = study.prepared, study.lesion_map
+    if mask == "viable" and viable is None:
+        return "not assessed"
+    if mask == "lesions" and lesion_map.not_assessable is not None:
+        return "not assessed"
+    found = {"liver": prepared.liver, "lesions": lesion_map.labels, "viable": viable}[mask]
+    assert found is not None
+    volume = float(np.count_nonzero(found.voxels)) * prepared.grid.voxel_volume_ml
+    count = f"{len(lesion_map.lesions)} lesions, " if mask == "lesions" else ""
+    return f"{count}{volume:.3f} mL"
+
+
+def correct_measurements(
+    measurements: Sequence[Measurement], edits: PatientEdits
+) -> tuple[tuple[Measurement, ...], tuple[AuditRow, ...]]:
+    """Put readers' numbers and decisions about new lesions in place of what was measured.
+
+    Raises
+    ------
+    DataError
+        ``bad_edit``: a lesion or a study without a measurement, or an identity that needs the images.
+    """
+    _check_known(measurements, edits)
+    numbers = {(row.lesion_id, row.study_date): row for row in edits.measurements}
+    status = {row.lesion_id: row for row in edits.lesions if row.new_lesion_status is not None}
+    audit: list[AuditRow] = []
+    corrected = []
+    for row in measurements:
+        edit = numbers.get((row.lesion_id, row.study_date))
+        if edit is not None:
+            row, changes = _with_numbers(row, edit)
+            audit += changes
+        decision = status.get(row.lesion_id)
+        if decision is not None and row.state not in _UNSEEN:
+            row, changes = _with_status(row, decision)
+            audit += changes
+        corrected.append(row)
+    return tuple(corrected), tuple(audit)
+
+
+def _joined(track: LesionTrack, parts: Sequence[LesionTrack], merged_into: str | None) -> LesionTrack:
+    by_date: dict[date, list[Observation]] = {}
+    for part in parts:
+        for seen in part.observations:
+            by_date.setdefault(seen.study_date, []).append(seen)
+    observations: list[Observation] = []
+    for day in sorted(by_date):
+        observations.append(_one_of(by_date[day], observations))
+    return replace(track, observations=tuple(observations), merged_into=merged_into)
+
+
+def _one_of(seen: Sequence[Observation], before: Sequence[Observation]) -> Observation:
+    """Return what one study shows of a lesion whose parts were followed apart."""
+    found = [one for one in seen if one.labels]
+    if not found:
+        return max(seen, key=lambda one: _WEIGHT.get(one.event, 0))
+    labels = tuple(dict.fromkeys(label for one in found for label in one.labels))
+    largest = max(found, key=lambda one: one.radius_mm or 0.0)
+    event = largest.event
+    if not before:
+        event = min(found, key=lambda one: one.event is TrackEvent.NEW).event
+    elif len(labels) > 1:
+        event = TrackEvent.SPLIT
+    elif event in (TrackEvent.NEW, TrackEvent.FIRST):
+        was_gone = before[-1].event in (TrackEvent.ABSENT, TrackEvent.NOT_FOUND)
+        event = TrackEvent.REAPPEARED if was_gone else TrackEvent.MATCHED
+    evidence = "one lesion, by a reader; " + "; ".join(one.evidence for one in seen if one.evidence)
+    return replace(largest, labels=labels, event=event, evidence=evidence.removesuffix("; "))
+
+
+def _with_numbers(row: Measurement, edit: MeasurementEdit) -> tuple[Measurement, list[AuditRow]]:
+    changed: dict[str, object] = {}
+    if edit.state is not None:
+        changed |= _part(edit.state, WHOLE, edit)
+        changed["state"] = edit.state
+        if edit.state in (MeasurementState.ABSENT, MeasurementState.NOT_ASSESSED):
+            # what is gone, or could not be judged as a whole, has no viable part that was measured
+            changed |= _part(edit.state, VIABLE, edit)
+            changed |= {"viable_state": edit.state, "viable_reason": f"{edit.reader}: {edit.reason}"}
+    if edit.viable_state is not None:
+        changed |= _part(edit.viable_state, VIABLE, edit)
+        changed |= {"viable_state": edit.viable_state, "viable_reason": f"{edit.reader}: {edit.reason}"}
+        if edit.state is None and row.state in _WITHOUT_NUMBERS:
+            # a viable part was judged, so the lesion was there to be judged
+            changed["state"] = MeasurementState.MEASURED
+    for name in ("well_delineated", "previously_treated"):
+        if getattr(edit, name) is not None:
+            changed[name] = getattr(edit, name)
+    audit = [
+        _audit(row, MEASUREMENTS, name, value, edit)
+        for name, value in changed.items()
+        if not name.endswith(("_reason", "caliper", "_sd")) and getattr(row, name) != value
+    ]
+    said = f"{edit.reader}: {edit.reason}"
+    return (
+        replace(row, **changed, source=MeasurementSource.READER, reason=said),  # type: ignore[arg-type]
+        audit,
+    )
+
+
+def _part(state: MeasurementState, names: Sequence[str], edit: MeasurementEdit) -> dict[str, object]:
+    """Return the columns of the whole lesion or of its viable part that an edit changes.
+
+    A typed number is not the caliper's any more: the caliper of that length and its standard deviation go.
+    """
+    changed: dict[str, object] = {}
+    for name in names:
+        value = getattr(edit, name)
+        if state in _WITHOUT_NUMBERS:
+            value = 0.0 if state is MeasurementState.ABSENT else None
+        elif value is None:
+            continue
+        changed |= {name: value, f"{name}_sd": None}
+        if not name.endswith("volume_ml"):
+            changed[_CALIPERS[name]] = None
+    return changed
+
+
+_CALIPERS: Mapping[str, str] = {
+    "longest_diameter_mm": "caliper",
+    "perpendicular_diameter_mm": "perpendicular_caliper",
+    "viable_longest_diameter_mm": "viable_caliper",
+    "viable_perpendicular_diameter_mm": "viable_perpendicular_caliper",
+}
+
+
+def _with_status(row: Measurement, edit: LesionEdit) -> tuple[Measurement, list[AuditRow]]:
+    if row.new_lesion_status is edit.new_lesion_status:
+        return row, []
+    audit = _audit(row, LESIONS, "new_lesion_status", edit.new_lesion_status, edit)
+    return replace(row, new_lesion_status=edit.new_lesion_status), [audit]
+
+
+def _check_known(measurements: Sequence[Measurement], edits: PatientEdits) -> None:
+    lesions = {row.lesion_id for row in measurements}
+    studies = {(row.lesion_id, row.study_date) for row in measurements}
+    for edit in edits.measurements:
+        if (edit.lesion_id, edit.study_date) not in studies:
+            expected = sorted(f"{name} {day.isoformat()}" for name, day in studies) or ["none"]
+            raise _refused(edit, f"found lesion {edit.lesion_id}, expected one of {', '.join(expected)}")
+    joined = {row.lesion_id for row in edits.lesions if row.same_as}
+    for row in edits.lesions:
+        if row.same_as and row.lesion_id in lesions:
+            raise _refused(
+                row, f"found same_as {row.same_as}; identities need the images, run 'mrresponse run' again"
+            )
+        if not row.same_as and row.lesion_id not in lesions:
+            expected = sorted(lesions - joined) or ["none"]
+            raise _refused(row, f"found lesion {row.lesion_id}, expected one of {', '.join(expected)}")
+
+
+def _audit(
+    row: Measurement, file: str, name: str, value: object, edit: MeasurementEdit | LesionEdit
+) -> AuditRow:
+    return AuditRow(
+        patient_id=row.patient_id,
+        study_date=row.study_date,
+        lesion_id=row.lesion_id,
+        edit=file,
+        what=f"{name} of {row.reader}",
+        before=_text(getattr(row, name)),
+        after=_text(value),
+        reader=edit.reader,
+        reason=edit.reason,
+        when=edit.when,
+    )
+
+
+def _text(value: object) -> str:
+    """Return a value as the tables write it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refused(row: MeasurementEdit | LesionEdit, problem: str) -> DataError:
+    file = MEASUREMENTS if isinstance(row, MeasurementEdit) else LESIONS
+    return DataError(
+        f"edits/{file}, {row.lesion_id}, reader {row.reader}: {problem}",
+        code="bad_edit",
+        patient_id=row.patient_id,
+        study_date=row.study_date if isinstance(row, MeasurementEdit) else None,
+    )

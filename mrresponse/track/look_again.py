@@ -1,0 +1,168 @@
+"""What the images show at a place: whether a lesion that is not in the mask of a study is shown to be gone.
+
+A network that finds nothing shows nothing. Absence is shown where the place, and what registration may be off
+around it, looks like the liver beside it in every contrast phase in which the lesion stood out when it was last
+seen, and nothing is wrong with the images. The same look, taken backwards, says whether a new lesion was there
+before and missed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mrresponse.domain import BoolArray, ContrastPhase, ExaminedStudy
+from mrresponse.geometry import Points, voxel_to_world, world_to_voxel
+
+_LEAST_VOXELS = 5
+# The liver beside a place is looked for from here to there beyond the ball that is looked at.
+_BESIDE_MM = (4.0, 20.0)
+_SEARCH_STEP_MM = 4.0
+# With one of these flags a study cannot show that a lesion is gone.
+_DISQUALIFYING = frozenset(
+    {
+        "registration_rejected",
+        "inhomogeneous",
+        "ghosting",
+        "low_snr",
+        "mistimed_arterial",
+        "cross_phase_dice",
+        "fragments",
+        "liver_volume",
+    }
+)
+
+Ratios = Mapping[ContrastPhase, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """The signal at a place over that of the liver beside it, in every contrast phase."""
+
+    ratios: Ratios
+
+    def farthest(self) -> tuple[ContrastPhase, float]:
+        """Return the contrast phase in which the place is least like liver, and its ratio there."""
+        return max(self.ratios.items(), key=lambda item: abs(item[1] - 1.0))
+
+    def is_like_liver(self, tolerance: float) -> bool:
+        """Tell whether the place is like liver in every contrast phase."""
+        return abs(self.farthest()[1] - 1.0) <= tolerance * (1.0 + 1e-9)
+
+
+def look_at_ball(study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float) -> Look | None:
+    """Look at the liver in a ball; ``None`` where there is too little liver in it or beside it."""
+    box, distance = _distances(study, place, reach_mm + _BESIDE_MM[1])
+    liver = study.prepared.liver.voxels[box] > 0
+    ball = distance <= reach_mm
+    inside = ball & liver
+    if inside.sum() < max(_LEAST_VOXELS, 0.5 * ball.sum()):
+        return None
+    beside = liver & (study.lesion_map.labels.voxels[box] == 0) & (distance > reach_mm + _BESIDE_MM[0])
+    return _look(study, box, inside, beside & (distance <= reach_mm + _BESIDE_MM[1]))
+
+
+def look_at_lesion(study: ExaminedStudy, labels: tuple[int, ...], points: Points) -> Look | None:
+    """Look at the voxels of a lesion where it was found."""
+    middle = points.mean(axis=0)
+    reach = float(np.linalg.norm(points - middle, axis=1).max())
+    box, distance = _distances(study, middle, reach + _BESIDE_MM[1])
+    found = study.lesion_map.labels.voxels[box]
+    beside = (study.prepared.liver.voxels[box] > 0) & (found == 0) & (distance <= reach + _BESIDE_MM[1])
+    return _look(study, box, np.isin(found, labels), beside)
+
+
+def show_absence(
+    study: ExaminedStudy,
+    place: npt.NDArray[np.float64],
+    radius_mm: float,
+    then: Look | None,
+    *,
+    search_mm: float,
+    tolerance: float,
+) -> tuple[bool, str]:
+    """Tell whether a lesion that the network does not find at its registered place is shown to be gone, and why.
+
+    Parameters
+    ----------
+    then
+        How the lesion looked when it was last seen.
+    search_mm
+        How far from its registered place it may lie.
+    tolerance
+        Farthest ratio to the liver that is still like liver, as a fraction.
+    """
+    doubts = sorted({flag.code for flag in study.flags} & _DISQUALIFYING)
+    if doubts:
+        return False, f"the images cannot show it: {', '.join(doubts)}"
+    if then is None:
+        return False, "how it looked before is not known"
+    telling = [
+        phase
+        for phase, ratio in then.ratios.items()
+        if abs(ratio - 1.0) > tolerance and phase in study.prepared.images
+    ]
+    if not telling:
+        return False, "it did not stand out from the liver in a contrast phase that was taken again"
+    reach = reach_of(study, radius_mm)
+    worst: tuple[float, str] = (0.0, "")
+    for offset in _offsets(search_mm):
+        look = look_at_ball(study, place + offset, reach)
+        if look is None:
+            if not offset.any():
+                return False, "too little liver at its place to look again"
+            continue
+        for phase in telling:
+            ratio = look.ratios[phase]
+            worst = max(worst, (abs(ratio - 1.0), f"{ratio:.2f} in {phase.value}"))
+    stood_out = ", ".join(f"{then.ratios[phase]:.2f} in {phase.value}" for phase in telling)
+    if worst[0] <= tolerance * (1.0 + 1e-9):
+        return True, f"within {search_mm:g} mm of its place like liver ({worst[1]}), where it was {stood_out}"
+    return False, f"its surroundings are not like liver ({worst[1]}; it was {stood_out})"
+
+
+def reach_of(study: ExaminedStudy, radius_mm: float) -> float:
+    """Return the radius of the ball looked at: the middle of a lesion, and some voxels at least."""
+    return max(0.6 * radius_mm, 4.0, 1.2 * max(study.prepared.grid.spacing_mm))
+
+
+def _offsets(search_mm: float) -> npt.NDArray[np.float64]:
+    """Return a lattice of offsets in mm within a ball, the middle first."""
+    steps = int(search_mm // _SEARCH_STEP_MM)
+    axis = np.arange(-steps, steps + 1) * _SEARCH_STEP_MM
+    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    length = np.linalg.norm(lattice, axis=1)
+    near = length <= search_mm
+    return np.asarray(lattice[near][np.argsort(length[near], kind="stable")], dtype=np.float64)
+
+
+def _distances(
+    study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float
+) -> tuple[tuple[slice, slice, slice], npt.NDArray[np.float64]]:
+    """Return the part of the grid within reach of a place, and every voxel's distance from it in mm."""
+    grid = study.prepared.grid
+    middle = world_to_voxel(grid, place[None])[0]
+    half = reach_mm / np.asarray(grid.spacing_mm) + 1.0
+    last = np.asarray(grid.shape)
+    low = np.clip(np.floor(middle - half).astype(int), 0, last)
+    high = np.clip(np.ceil(middle + half).astype(int) + 1, low, last)
+    i, j, k = (slice(int(first), int(stop)) for first, stop in zip(low, high, strict=True))
+    index = np.moveaxis(np.indices(tuple(high - low)), 0, -1).reshape(-1, 3) + low
+    distance = np.linalg.norm(voxel_to_world(grid, index) - place, axis=1)
+    return (i, j, k), distance.reshape(tuple(high - low))
+
+
+def _look(
+    study: ExaminedStudy, box: tuple[slice, slice, slice], inside: BoolArray, beside: BoolArray
+) -> Look | None:
+    images = study.prepared.images
+    if inside.sum() < _LEAST_VOXELS or beside.sum() < _LEAST_VOXELS or not images:
+        return None
+    return Look(
+        ratios={
+            phase: float(np.median(image.voxels[box][inside]))
+            / max(float(np.median(image.voxels[box][beside])), 1e-6)
+            for phase, image in images.items()
+        }
+    )

@@ -1,0 +1,179 @@
+"""Readers' numbers, decisions and identities replace what was measured, each with its audit row."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from mrresponse.corrections import correct_measurements, joined_tracks, state_identities
+from mrresponse.domain import (
+    LesionEdit,
+    LesionTrack,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    NewLesionStatus,
+    Observation,
+    PatientEdits,
+    TrackEvent,
+)
+from mrresponse.edits import read_edits
+from mrresponse.errors import DataError
+
+ONE, TWO, THREE = date(2024, 1, 10), date(2024, 4, 10), date(2024, 7, 10)
+ROW = Measurement(
+    patient_id="P1",
+    lesion_id="L01",
+    study_date=TWO,
+    reader="network",
+    state=MeasurementState.MEASURED,
+    longest_diameter_mm=30.0,
+    longest_diameter_mm_sd=1.5,
+    perpendicular_diameter_mm=20.0,
+    volume_ml=6.0,
+    viable_state=MeasurementState.MEASURED,
+    viable_longest_diameter_mm=18.0,
+    viable_volume_ml=2.0,
+)
+
+
+def typed(tmp_path: Path, columns: str, *rows: str) -> PatientEdits:
+    (tmp_path / "edits").mkdir(exist_ok=True)
+    lines = [f"patient_id,lesion_id,study_date,reader,reason,{columns}", *rows]
+    (tmp_path / "edits" / "measurements.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    edits = read_edits(tmp_path)
+    assert edits.failures == ()
+    return edits.of("P1")
+
+
+def said(**decision: object) -> PatientEdits:
+    row = LesionEdit(patient_id="P1", lesion_id="L01", reader="Dr C", reason="seen again")
+    return PatientEdits(lesions=(replace(row, **decision),))  # type: ignore[arg-type]
+
+
+def test_a_typed_number_replaces_that_number_and_no_other(tmp_path: Path) -> None:
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,border,33.5")
+    (row,), (audit,) = correct_measurements([ROW], edits)
+    assert (row.longest_diameter_mm, row.perpendicular_diameter_mm, row.volume_ml) == (33.5, 20.0, 6.0)
+    assert row.viable_longest_diameter_mm == 18.0
+    assert row.longest_diameter_mm_sd is None
+    assert (row.source, row.reason) == (MeasurementSource.READER, "Dr C: border")
+    assert (audit.what, audit.before, audit.after) == ("longest_diameter_mm of network", "30.0", "33.5")
+    assert (audit.reader, audit.reason, audit.edit) == ("Dr C", "border", "measurements.csv")
+    assert audit.when is not None
+
+
+def test_a_lesion_typed_as_absent_is_gone_with_all_its_numbers(tmp_path: Path) -> None:
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,resolved,absent")
+    missed = replace(ROW, state=MeasurementState.NOT_FOUND, longest_diameter_mm=None, viable_state=None)
+    (row,), audit = correct_measurements([missed], edits)
+    assert (row.state, row.viable_state) == (MeasurementState.ABSENT, MeasurementState.ABSENT)
+    assert (row.longest_diameter_mm, row.viable_longest_diameter_mm, row.volume_ml) == (0.0, 0.0, 0.0)
+    assert ("state of network", "not_found", "absent") in {(one.what, one.before, one.after) for one in audit}
+
+
+def test_a_lesion_typed_as_not_assessable_has_no_number_left(tmp_path: Path) -> None:
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,motion,not assessable")
+    (row,), _ = correct_measurements([ROW], edits)
+    assert row.state is MeasurementState.NOT_ASSESSED
+    assert [row.longest_diameter_mm, row.volume_ml, row.viable_longest_diameter_mm] == [None, None, None]
+
+
+def test_a_viable_part_typed_as_absent_leaves_the_whole_lesion(tmp_path: Path) -> None:
+    edits = typed(tmp_path, "viable_longest_diameter_mm", "P1,L01,2024-04-10,Dr C,rim only,absent")
+    (row,), _ = correct_measurements([ROW], edits)
+    assert (row.state, row.longest_diameter_mm) == (MeasurementState.MEASURED, 30.0)
+    assert (row.viable_state, row.viable_longest_diameter_mm) == (MeasurementState.ABSENT, 0.0)
+    assert row.viable_reason == "Dr C: rim only"
+
+
+def test_a_row_without_an_edit_stays_the_same_object(tmp_path: Path) -> None:
+    other = replace(ROW, lesion_id="L02")
+    edits = typed(tmp_path, "volume_ml", "P1,L01,2024-04-10,Dr C,outline,7")
+    rows, _ = correct_measurements([ROW, other], edits)
+    assert rows[1] is other
+
+
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        ("12mm", "found '12mm', expected a bare number"),
+        ("<5", "found '<5'"),
+        ("", "found no number and no word"),
+    ],
+)
+def test_a_cell_that_is_no_bare_number_fails_the_patient(tmp_path: Path, cell: str, problem: str) -> None:
+    (tmp_path / "edits").mkdir()
+    (tmp_path / "edits" / "measurements.csv").write_text(
+        f"patient_id,lesion_id,study_date,reader,reason,longest_diameter_mm\nP1,L01,2024-04-10,Dr C,x,{cell}\n",
+        encoding="utf-8",
+    )
+    (failure,) = read_edits(tmp_path).failures
+    assert failure.patient_id == "P1"
+    assert problem in failure.message
+
+
+def test_a_number_for_a_lesion_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    edits = typed(tmp_path, "volume_ml", "P1,L07,2024-04-10,Dr C,outline,7")
+    with pytest.raises(DataError, match="found lesion L07, expected one of L01 2024-04-10"):
+        correct_measurements([ROW], edits)
+
+
+def test_a_decision_about_a_new_lesion_holds_at_every_study_that_shows_it() -> None:
+    first = replace(ROW, study_date=ONE, new_lesion_status=NewLesionStatus.EQUIVOCAL)
+    missed = replace(first, study_date=THREE, state=MeasurementState.NOT_FOUND)
+    edits = said(new_lesion_status=NewLesionStatus.DEFINITE)
+    rows, audit = correct_measurements([first, replace(first, study_date=TWO), missed], edits)
+    assert [row.new_lesion_status for row in rows[:2]] == [NewLesionStatus.DEFINITE] * 2
+    assert rows[2] is missed
+    assert [(one.study_date, one.before, one.after) for one in audit] == [
+        (ONE, "equivocal", "definite"),
+        (TWO, "equivocal", "definite"),
+    ]
+
+
+def seen(day: date, event: TrackEvent, *labels: int) -> Observation:
+    return Observation(study_date=day, event=event, labels=labels, radius_mm=5.0)
+
+
+def track(name: str, *observations: Observation) -> LesionTrack:
+    return LesionTrack(patient_id="P1", lesion_id=name, observations=observations)
+
+
+LOST = track(
+    "L01", seen(ONE, TrackEvent.FIRST, 1), seen(TWO, TrackEvent.ABSENT), seen(THREE, TrackEvent.ABSENT)
+)
+FOUND = track("L02", seen(THREE, TrackEvent.NEW, 4))
+
+
+def test_two_tracks_that_a_reader_calls_one_lesion_are_one_that_came_back() -> None:
+    edits = PatientEdits(
+        lesions=(LesionEdit(patient_id="P1", lesion_id="L02", same_as="L01", reader="Dr C", reason="moved"),)
+    )
+    marked, (audit,) = state_identities([LOST, FOUND], edits)
+    assert (audit.what, audit.before, audit.after, audit.lesion_id) == ("same_as", "L02", "L01", "L02")
+    assert marked[1].same_as == "L01"
+    (joined,) = joined_tracks(marked)
+    assert joined.lesion_id == "L01"
+    assert [one.event for one in joined.observations] == [
+        TrackEvent.FIRST,
+        TrackEvent.ABSENT,
+        TrackEvent.REAPPEARED,
+    ]
+    assert joined.observations[2].labels == (4,)
+
+
+def test_two_parts_seen_in_one_study_are_fragments() -> None:
+    beside = track("L02", seen(ONE, TrackEvent.FIRST, 3), seen(TWO, TrackEvent.NOT_FOUND))
+    main = track("L01", seen(ONE, TrackEvent.FIRST, 1), seen(TWO, TrackEvent.MATCHED, 1))
+    (joined,) = joined_tracks([main, replace(beside, same_as="L01")])
+    assert joined.observations[0].labels == (1, 3)
+    assert joined.observations[1].labels == (1,)
+
+
+@pytest.mark.parametrize(("lesion_id", "same_as"), [("L09", "L01"), ("L02", "L09")])
+def test_an_identity_with_a_lesion_that_is_not_there_is_refused(lesion_id: str, same_as: str) -> None:
+    row = LesionEdit(patient_id="P1", lesion_id=lesion_id, same_as=same_as, reader="Dr C", reason="moved")
+    with pytest.raises(DataError, match=r"found .*L09, expected one of"):
+        state_identities([LOST, FOUND], PatientEdits(lesions=(row,)))
