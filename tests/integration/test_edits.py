@@ -109,6 +109,7 @@ def test_a_role_set_by_a_reader_wins_and_is_recorded(run: Path) -> None:
     assert overall(run)["mRECIST", SECOND] == "NON-CR/NON-PD"
 
 
+@pytest.mark.slow
 def test_a_corrected_viable_mask_is_believed(phantom: Path, run: Path) -> None:
     file = run / "masks" / "R8" / SECOND / "viable.nii.gz"
     viable = nibabel.load(file)
@@ -128,6 +129,7 @@ def test_a_corrected_viable_mask_is_believed(phantom: Path, run: Path) -> None:
     assert digests(run / "edits") == given
 
 
+@pytest.mark.slow
 def test_a_corrected_lesion_mask_is_measured_and_keeps_the_lesions_id(phantom: Path, run: Path) -> None:
     lesions = nibabel.load(run / "masks" / "R8" / FIRST / "lesions.nii.gz")
     voxels = np.asarray(lesions.dataobj).copy()
@@ -146,6 +148,7 @@ def test_a_corrected_lesion_mask_is_measured_and_keeps_the_lesions_id(phantom: P
     assert {row["lesion_id"] for row in after.values()} == {"L01"}
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_lesion_that_is_not_there_fails_the_patient_with_one_message(
     phantom: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
