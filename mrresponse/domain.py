@@ -752,6 +752,25 @@ class RoleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementVisit:
+    """One visit as two readers assessed it; a difference is that of the second from the first reader."""
+
+    patient_id: str
+    treatment_phase: str
+    criterion: str
+    study_date: date
+    reader_1: str
+    reader_2: str
+    overall_1: Response | None = None
+    overall_2: Response | None = None
+    burden_1: float | None = None
+    burden_2: float | None = None
+    burden_mean: float | None = None
+    burden_difference: float | None = None
+    burden_unit: str = "mm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
     """What one lesion gives to one assessment: a row of the tidy lesion table.
 

@@ -23,6 +23,7 @@ from mrresponse import __version__
 from mrresponse.config import Settings, as_mapping, settings_digest, settings_from
 from mrresponse.corrections import is_of_images
 from mrresponse.domain import (
+    AgreementVisit,
     Assessment,
     AuditRow,
     ExaminedStudy,
@@ -459,10 +460,17 @@ class RunFolder:
     ) -> tuple[list["PatientSummary"], dict[str, float]]:
         """Write tables side by side, and the cohort; return the lines of the list, and the seconds per step."""
         from mrresponse.report import summarise
-        from mrresponse.respond import CohortRow, cohort_rows
+        from mrresponse.respond import (
+            AgreementRow,
+            CohortRow,
+            agreement_rows,
+            cohort_rows,
+            with_settled,
+        )
 
         lines: list[PatientSummary] = []
         phases: list[PhaseSummary] = []
+        pairs: list[AgreementVisit] = []
         seconds: dict[str, float] = defaultdict(float)
         with ExitStack() as stack:
             files = [stack.enter_context(opened_atomically(self.path / table.name)) for table in tables]
@@ -474,9 +482,11 @@ class RunFolder:
                     file.write(rows.encode("utf-8"))
                 lines.append(summarise(result))
                 phases.extend(result.response.summaries)
+                pairs.extend(_agreement_visits(result))
                 for step, passed in result.seconds.items():
                     seconds[step] += passed
-        endpoints = cohort_rows(phases, level=settings.interval_level)
+        self._write_rows("agreement.csv", agreement_rows(pairs, phases), AgreementRow)
+        endpoints = cohort_rows(with_settled(phases), level=settings.interval_level)
         self._write_rows("cohort.csv", endpoints, CohortRow)
         self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
         return lines, dict(seconds)
@@ -507,7 +517,7 @@ class RunFolder:
 
 def table_types() -> Mapping[str, type]:
     """Return the row type of every table with fixed columns, by file name; ``lesion_table.csv`` is for eyes only."""
-    from mrresponse.respond import CohortRow
+    from mrresponse.respond import AgreementRow, CohortRow
 
     return {
         "assessments.csv": Assessment,
@@ -516,6 +526,8 @@ def table_types() -> Mapping[str, type]:
         "treatment_phases.csv": TreatmentPhase,
         "marker_responses.csv": MarkerSummary,
         "cohort.csv": CohortRow,
+        "agreement.csv": AgreementRow,
+        "agreement_visits.csv": AgreementVisit,
         "tracks.csv": TrackRow,
         "registrations.csv": RegistrationRecord,
         UNEDITED: Measurement,
@@ -708,6 +720,14 @@ _TABLES_OF_IMAGES = (
     _PatientTable(name="registrations.csv", row_type=RegistrationRecord, rows=lambda one: one.registrations),
     *_TABLES_OF_EDITED,
 )
+
+
+def _agreement_visits(result: PatientResult) -> tuple[AgreementVisit, ...]:
+    from mrresponse.respond import agreement_visits
+
+    return agreement_visits(result.response.assessments)
+
+
 _TABLES_OF_RESPONSES = (
     _PatientTable(name="assessments.csv", row_type=Assessment, rows=lambda one: one.response.assessments),
     _PatientTable(name="phases.csv", row_type=PhaseSummary, rows=lambda one: one.response.summaries),
@@ -715,5 +735,6 @@ _TABLES_OF_RESPONSES = (
     _PatientTable(name="treatment_phases.csv", row_type=TreatmentPhase, rows=lambda one: one.response.phases),
     _PatientTable(name="flags.csv", row_type=Flag, rows=_flags),
     _PatientTable(name="marker_responses.csv", row_type=MarkerSummary, rows=lambda one: one.response.markers),
+    _PatientTable(name="agreement_visits.csv", row_type=AgreementVisit, rows=_agreement_visits),
     _PatientTable(name="audit.csv", row_type=AuditRow, rows=lambda one: (*one.audit, *one.response.audit)),
 )

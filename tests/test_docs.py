@@ -13,7 +13,7 @@ import yaml
 
 from mrresponse import cli, config, domain, edits, store
 from mrresponse.report import LesionTableRow
-from mrresponse.respond import CohortRow
+from mrresponse.respond import AgreementRow, CohortRow
 from mrresponse.tables import column_names
 
 COMMANDS: dict[str, Any] = getattr(typer.main.get_command(cli.app), "commands")  # noqa: B009  (click's group)
@@ -29,6 +29,8 @@ TABLES = {
     "treatment_phases.csv": domain.TreatmentPhase,
     "marker_responses.csv": domain.MarkerSummary,
     "cohort.csv": CohortRow,
+    "agreement.csv": AgreementRow,
+    "agreement_visits.csv": domain.AgreementVisit,
     "flags.csv": domain.Flag,
     "failures.csv": store.FailureRow,
     "audit.csv": domain.AuditRow,

@@ -14,6 +14,13 @@ from mrresponse.cohort import (
     SwimmerMark,
     WaterfallBar,
 )
+from mrresponse.respond.agreement import (
+    AgreementRow,
+    agreement_rows,
+    agreement_visits,
+    limits_of_agreement,
+    weighted_kappa,
+)
 from mrresponse.respond.cohort import (
     cohort_figure,
     cohort_figures,
@@ -45,6 +52,7 @@ from mrresponse.respond.endpoints import (
 )
 from mrresponse.respond.parse import TypedMeasurement, parse_measurement
 from mrresponse.respond.patient import respond
+from mrresponse.respond.restate import with_settled
 from mrresponse.respond.rules import FLAG_MESSAGES, decide_target, overall_response, target_response
 from mrresponse.respond.settings import RespondSettings, settings_id
 
@@ -58,6 +66,7 @@ __all__ = [
     "RECIST_1_1",
     "VRECIST",
     "WHO",
+    "AgreementRow",
     "CohortFigure",
     "CohortRow",
     "Criterion",
@@ -70,6 +79,8 @@ __all__ = [
     "SwimmerMark",
     "TypedMeasurement",
     "WaterfallBar",
+    "agreement_rows",
+    "agreement_visits",
     "best_overall_response",
     "cohort_figure",
     "cohort_figures",
@@ -82,6 +93,7 @@ __all__ = [
     "groups_of",
     "immune_best_overall_response",
     "kaplan_meier",
+    "limits_of_agreement",
     "overall_response",
     "parse_measurement",
     "respond",
@@ -90,4 +102,6 @@ __all__ = [
     "swimmer",
     "target_response",
     "waterfall",
+    "weighted_kappa",
+    "with_settled",
 ]

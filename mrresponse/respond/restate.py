@@ -8,7 +8,7 @@ response, dates, ``after_progression``) is derived again. Sums and changes are n
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from mrresponse.domain import Assessment, AuditRow, Override, Response
+from mrresponse.domain import Assessment, AuditRow, Override, PhaseSummary, Response
 from mrresponse.errors import DataError
 from mrresponse.respond.assess import Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
@@ -126,6 +126,39 @@ def restated_rows(
         stated.append(row)
         audit += _audit(row, old, override)
     return tuple(stated), tuple(audit)
+
+
+def with_settled(summaries: Sequence[PhaseSummary]) -> list[PhaseSummary]:
+    """Add, for a cohort, the adjudicated read of patients that needed no adjudication.
+
+    Where somebody's assessments of a treatment phase were restated, rates of the adjudicated read alone would rest on
+    disputed patients only. A patient whose only reader was not restated, or whose readers agree on best response and
+    dates, counts with that; one whose readers differ without an override does not count.
+    """
+    groups: dict[tuple[str, str, str], dict[str, list[PhaseSummary]]] = {}
+    for row in summaries:
+        group = groups.setdefault((row.treatment_phase, row.criterion, row.basis), {})
+        group.setdefault(row.patient_id, []).append(row)
+    settled = []
+    for patients in groups.values():
+        restated = {name for name, rows in patients.items() if any(row.reader == ADJUDICATED for row in rows)}
+        if not restated:
+            continue
+        for name, rows in patients.items():
+            if name not in restated and len({_outcome(row) for row in rows}) == 1:
+                settled.append(replace(rows[0], reader=ADJUDICATED))
+    return [*summaries, *settled]
+
+
+def _outcome(row: PhaseSummary) -> tuple[object, ...]:
+    return (
+        row.best_overall_response,
+        row.confirmed_best_overall_response,
+        row.response_date,
+        row.progression_date,
+        row.progression_free_days,
+        row.event,
+    )
 
 
 def _audit(row: Assessment, old: Assessment, override: Override) -> list[AuditRow]:

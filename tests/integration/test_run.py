@@ -41,6 +41,8 @@ TABLES = (
     "flags.csv",
     "failures.csv",
     "audit.csv",
+    "agreement.csv",
+    "agreement_visits.csv",
     "treatments.csv",
     "findings.csv",
     "markers.csv",

@@ -1,0 +1,212 @@
+"""Agreement of readers against tables worked by hand and against distributions with known answers."""
+
+import math
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import Assessment, PhaseSummary, Response
+from mrresponse.respond import (
+    agreement_rows,
+    agreement_visits,
+    limits_of_agreement,
+    weighted_kappa,
+    with_settled,
+)
+
+DAY = date(2024, 1, 1)
+
+
+def assessed(
+    patient: str, reader: str, day: int, overall: str | None, burden: float | None = 50.0, **more: Any
+) -> Assessment:
+    return Assessment(
+        patient_id=patient, treatment_phase="one", criterion="mRECIST", study_date=DAY + timedelta(days=day),
+        reader=reader, overall=Response(overall) if overall else None, current_burden=burden,
+        is_baseline=overall is None, **more,
+    )  # fmt: skip
+
+
+def summary(patient: str, reader: str, best: str, **more: Any) -> PhaseSummary:
+    return PhaseSummary(
+        patient_id=patient, treatment_phase="one", criterion="mRECIST", basis="overall", reader=reader,
+        best_overall_response=Response(best), **more,
+    )  # fmt: skip
+
+
+# --- weighted kappa -----------------------------------------------------------------------------------------------
+
+
+def test_two_categories_give_the_textbook_kappa() -> None:
+    # 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: observed 0.7, by chance 0.5, kappa 0.4
+    assert weighted_kappa(np.array([[20.0, 5.0], [10.0, 15.0]])) == pytest.approx(0.4, abs=1e-12)
+
+
+def test_a_disagreement_weighs_as_far_as_it_is() -> None:
+    counts = np.array([[4.0, 1.0, 1.0], [0.0, 3.0, 1.0], [0.0, 0.0, 2.0]])
+    # n 12; observed distance 1*1 + 1*2 + 1*1 = 4; margins 6, 4, 2 and 4, 4, 4
+    # by chance (6*4*1 + 6*4*2 + 4*4*1 + 4*4*1 + 2*4*2 + 2*4*1) / 12 = 128 / 12; kappa 1 - 4 * 12 / 128
+    assert weighted_kappa(counts) == pytest.approx(0.625, abs=1e-12)
+
+
+def test_kappa_is_1_for_full_agreement_0_for_chance_and_undefined_for_one_category() -> None:
+    assert weighted_kappa(np.diag([3.0, 4.0, 5.0])) == pytest.approx(1.0)
+    assert weighted_kappa(np.outer([2.0, 3.0], [1.0, 4.0])) == pytest.approx(0.0, abs=1e-12)
+    assert weighted_kappa(np.diag([9.0, 0.0])) is None
+    assert weighted_kappa(np.zeros((3, 3))) is None
+
+
+# --- limits of agreement ------------------------------------------------------------------------------------------
+
+
+def test_limits_of_single_visits_are_bias_and_standard_deviation() -> None:
+    bias, low, high = limits_of_agreement({"P1": [1.0], "P2": [3.0], "P3": [5.0], "P4": [-1.0]})
+    # mean 2, sum of squares 1 + 1 + 9 + 9 = 20, variance 20 / 3
+    half = 1.959964 * math.sqrt(20.0 / 3.0)
+    assert (bias, low, high) == pytest.approx((2.0, 2.0 - half, 2.0 + half))
+
+
+def test_limits_of_several_visits_add_the_variance_between_and_within_patients() -> None:
+    bias, low, high = limits_of_agreement({"P1": [0.0, 2.0], "P2": [4.0, 6.0], "P3": [-1.0, 1.0]})
+    # means 1, 5, 0 around 2: between 2 * (1 + 9 + 4) / 2 = 14, within (2 + 2 + 2) / 3 = 2; (14 - 2) / 2 + 2 = 8
+    half = 1.959964 * math.sqrt(8.0)
+    assert (bias, low, high) == pytest.approx((2.0, 2.0 - half, 2.0 + half))
+
+
+def test_one_difference_has_a_bias_and_no_limits() -> None:
+    assert limits_of_agreement({"P1": [1.5]}) == (1.5, None, None)
+
+
+def test_limits_hold_95_per_cent_of_new_differences() -> None:
+    draw = np.random.default_rng(3)
+    shifts = draw.normal(1.0, 2.0, 400)
+    _, low, high = limits_of_agreement(
+        {f"P{i}": list(shift + draw.normal(0.0, 3.0, 3)) for i, shift in enumerate(shifts)}
+    )
+    new = draw.normal(1.0, math.hypot(2.0, 3.0), 20_000)
+    assert low is not None
+    assert high is not None
+    assert np.mean((new > low) & (new < high)) == pytest.approx(0.95, abs=0.01)
+
+
+# --- pairs of readers ---------------------------------------------------------------------------------------------
+
+
+def test_readers_are_paired_visit_by_visit_and_a_baseline_has_sums_only() -> None:
+    rows = [
+        assessed("P1", "B", 0, None, 41.0),
+        assessed("P1", "A", 0, None, 40.0),
+        assessed("P1", "A", 60, "PR", 20.0),
+        assessed("P1", "B", 60, "SD", 30.5),
+        assessed("P1", "net", 60, "NE", None),
+        assessed("P1", "A", 120, "PD"),
+    ]
+    visits = agreement_visits(rows)
+    assert [(v.reader_1, v.reader_2, v.study_date, v.burden_difference) for v in visits] == [
+        ("A", "B", DAY, 1.0),
+        ("A", "B", DAY + timedelta(days=60), 10.5),
+        ("A", "net", DAY + timedelta(days=60), None),
+        ("B", "net", DAY + timedelta(days=60), None),
+    ]
+    assert (visits[1].burden_mean, visits[1].overall_1, visits[1].overall_2) == (25.25, "PR", "SD")
+
+
+def test_what_is_not_evaluable_counts_as_a_call_and_not_in_kappa() -> None:
+    rows = [assessed("P1", reader, 60, word) for reader, word in (("A", "PR"), ("B", "NE"))]
+    rows += [assessed("P2", reader, 60, word) for reader, word in (("A", "NE"), ("B", "NE"))]
+    rows += [assessed("P3", reader, 60, word) for reader, word in (("A", "PR"), ("B", "PD"))]
+    rows += [assessed("P4", reader, 60, word) for reader, word in (("A", "SD"), ("B", "SD"))]
+    (row,) = agreement_rows(agreement_visits(rows), [])
+    assert (row.n_patients, row.n_visits, row.same_response, row.n_ranked) == (4, 4, 0.5, 2)
+    # PR-PD and SD-SD: observed distance 2 of 2, by chance (2 + 1 + 1 + 0) / 2 = 2, kappa 0
+    assert row.weighted_kappa == pytest.approx(0.0)
+    assert row.weighted_kappa_low is None
+
+
+def test_best_responses_are_compared_by_patient() -> None:
+    rows = [assessed(f"P{i}", reader, 60, "SD") for i in range(3) for reader in "AB"]
+    best = [
+        summary("P0", "A", "PR"),
+        summary("P0", "B", "PR"),
+        summary("P1", "A", "PD"),
+        summary("P1", "B", "SD"),
+    ]
+    (row,) = agreement_rows(agreement_visits(rows), [*best, summary("P2", "A", "PR")])
+    assert (row.n_best, row.same_best_response) == (2, 0.5)
+    # PR-PR, PD-SD: observed 1 of 2, by chance (0 + 1 + 2 + 1) / 2 = 2, kappa 0.5
+    assert row.best_response_weighted_kappa == pytest.approx(0.5)
+
+
+def test_phases_and_criteria_are_kept_apart() -> None:
+    rows = [assessed("P1", reader, 60, "SD", burden) for reader, burden in (("A", 10.0), ("B", 12.0))]
+    other = [replace(row, treatment_phase="two", current_burden=50.0) for row in rows]
+    found = agreement_rows(agreement_visits([*rows, *other]), [])
+    assert [(row.treatment_phase, row.burden_bias) for row in found] == [("one", 2.0), ("two", 0.0)]
+
+
+def test_the_interval_covers_the_true_kappa_and_is_repeatable() -> None:
+    words = ("CR", "PR", "SD", "PD")
+    covered = 0
+    trials = 60
+    for trial in range(trials):
+        draw = np.random.default_rng(trial)
+        rows = []
+        for patient in range(60):
+            true = draw.integers(0, 4, 3)
+            for visit, word in enumerate(true):
+                said = word if draw.random() < 0.7 else draw.integers(0, 4)
+                rows += [
+                    assessed(f"P{patient}", "A", visit * 60, words[word]),
+                    assessed(f"P{patient}", "B", visit * 60, words[said]),
+                ]
+        (row,) = agreement_rows(agreement_visits(rows), [])
+        assert row.weighted_kappa_low is not None
+        assert row.weighted_kappa_high is not None
+        # a share of 0.7 repeats the word and the rest is drawn at random: kappa is 0.7 in the limit
+        covered += row.weighted_kappa_low <= 0.7 <= row.weighted_kappa_high
+        if trial == 0:
+            assert agreement_rows(agreement_visits(rows), []) == (row,)
+    # 95 % of 60 is 57; fewer than 53 would have a probability below 2 % if the interval kept its level
+    assert covered >= 53
+
+
+def test_visits_of_one_patient_are_not_taken_for_independent() -> None:
+    draw = np.random.default_rng(8)
+    words = ("PR", "SD", "PD")
+    once, five = [], []
+    for patient in range(40):
+        word, said = draw.integers(0, 3, 2)
+        said = word if draw.random() < 0.6 else said
+        for visit in range(5):
+            pair = [
+                assessed(f"P{patient}", "A", visit * 60, words[word]),
+                assessed(f"P{patient}", "B", visit * 60, words[said]),
+            ]
+            five += pair
+            once += pair if visit == 0 else []
+    (row,), (repeated,) = (agreement_rows(agreement_visits(rows), []) for rows in (once, five))
+    widths = [one.weighted_kappa_high - one.weighted_kappa_low for one in (row, repeated)]  # type: ignore[operator]
+    # five copies of one opinion say no more than one
+    assert widths[1] == pytest.approx(widths[0])
+
+
+# --- the adjudicated read of a cohort -----------------------------------------------------------------------------
+
+
+def test_patients_whose_readers_agree_count_in_the_adjudicated_cohort() -> None:
+    rows = [
+        summary("P1", "A", "PR"), summary("P1", "B", "PD"), summary("P1", "adjudicated", "PR"),
+        summary("P2", "A", "SD"), summary("P2", "B", "SD"),
+        summary("P3", "A", "SD"), summary("P3", "B", "PD"),
+        summary("P4", "A", "CR"),
+    ]  # fmt: skip
+    added = with_settled(rows)[len(rows) :]
+    assert [(row.patient_id, row.reader, row.best_overall_response) for row in added] == [
+        ("P2", "adjudicated", "SD"),
+        ("P4", "adjudicated", "CR"),
+    ]
+    without = [row for row in rows if row.reader != "adjudicated"]
+    assert with_settled(without) == without
