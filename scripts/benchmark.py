@@ -1,18 +1,22 @@
 """Measure a figure that has a bar.
 
 ``benchmark.py NAME --json FILE`` prints a table and writes the same as JSON: name, value, unit, bar, and
-whether the bar holds. Exit code 0 where every bar holds, 1 where one does not.
+whether the bar holds; a value beside a bar has none of its own. Exit code 0 where every bar holds, 1 where one
+does not.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+
+from mrresponse.synthetic.scenarios import generate
 
 REPEATS = 7
 TIMED_IMPORT = (
@@ -23,13 +27,13 @@ COMMAND = "from mrresponse.cli import entry; entry()"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured value and the bar that it must not exceed."""
+    """One measured value and the bar that it must not exceed, if it has one."""
 
     name: str
     value: float
     unit: str
-    bar: float
-    holds: bool
+    bar: float | None = None
+    holds: bool | None = None
 
 
 def startup() -> tuple[Figure, ...]:
@@ -45,7 +49,29 @@ def startup() -> tuple[Figure, ...]:
     )
 
 
-BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {"startup": startup}
+def study() -> tuple[Figure, ...]:
+    """Assess one ``clinical`` study with both networks: five phases of 320x260x72 as DICOM, until rows are written."""
+    with tempfile.TemporaryDirectory() as folder:
+        phantom = Path(folder) / "phantom"
+        generate("N3", size="clinical", seed=1, image_format="dicom", out=phantom)
+        script = Path(__file__).parent / "benchmark_study.py"
+        command = [sys.executable, str(script), str(phantom / "data")]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    steps = found["steps"]
+    networks = steps["segment liver"] + steps["segment lesions"]
+    # the liver is looked for while the study is prepared
+    steps["prepare"] -= steps["segment liver"]
+    return (
+        _at_most("clinical study", found["seconds"], 10.0),
+        _at_most("both networks", networks, 3.0),
+        _at_most("peak memory", found["peak_memory_gib"], 2.5, unit="GiB"),
+        Figure(name="processor time", value=round(found["cpu_seconds"], 3), unit="s"),
+        Figure(name="first study, with loading", value=round(found["first_seconds"], 3), unit="s"),
+        *(Figure(name=f"  {step}", value=round(value, 3), unit="s") for step, value in steps.items()),
+    )
+
+
+BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {"startup": startup, "study": study}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,17 +83,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = BENCHMARKS[chosen.name]()
     for figure in figures:
         value = f"{figure.value:8.3f} {figure.unit:<4}"
-        verdict = "holds" if figure.holds else "MISSED"
-        print(f"{figure.name:<28}{value} bar {figure.bar:g} {figure.unit:<4} {verdict}")
+        print(f"{figure.name:<28}{value}{_verdict(figure)}")
     if chosen.json:
         rows = [asdict(figure) for figure in figures]
         chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(f"{figures[0].name} takes {figures[0].value:.3f} {figures[0].unit}.")
-    return 0 if all(figure.holds for figure in figures) else 1
+    return 1 if any(figure.holds is False for figure in figures) else 0
 
 
-def _at_most(name: str, value: float, bar: float) -> Figure:
-    return Figure(name=name, value=round(value, 4), unit="s", bar=bar, holds=value <= bar)
+def _verdict(figure: Figure) -> str:
+    if figure.bar is None:
+        return ""
+    return f" bar {figure.bar:g} {figure.unit:<4} {'holds' if figure.holds else 'MISSED'}"
+
+
+def _at_most(name: str, value: float, bar: float, *, unit: str = "s") -> Figure:
+    return Figure(name=name, value=round(value, 4), unit=unit, bar=bar, holds=value <= bar)
 
 
 def _python(code: str) -> str:

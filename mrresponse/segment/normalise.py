@@ -71,6 +71,22 @@ def near_liver(probability: FloatArray, spacing_mm: tuple[float, float, float]) 
     return np.asarray(ndimage.maximum_filter(probability, size=reach, mode="nearest") >= NEAR_PROBABILITY)
 
 
+def bundle_liver_input(image: npt.ArrayLike) -> FloatArray:
+    """Normalise ``[1, i, j, k]`` on the liver network's grid; named by the inference config of its MONAI bundle."""
+    return normalise_liver_input(np.asarray(image)[0])[None]
+
+
+def bundle_lesion_input(image: npt.ArrayLike, spacing_mm: tuple[float, float, float]) -> FloatArray:
+    """Normalise ``[6, i, j, k]``, five contrast phases and the liver probability, on the lesion network's grid.
+
+    An absent phase is an image of zeros. Named by the inference config of the MONAI bundle.
+    """
+    *phases, probability = np.asarray(image, dtype=np.float32)
+    near = near_liver(probability, spacing_mm)
+    channels = [window_lesion_input(phase, probability > 0.5) * near for phase in phases]
+    return np.stack([*channels, probability]).astype(np.float32)
+
+
 LESION_INPUTS: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], FloatArray]] = MappingProxyType(
     {"normalise_lesion_input": normalise_lesion_input, "window_lesion_input": window_lesion_input}
 )

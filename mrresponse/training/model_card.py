@@ -21,6 +21,13 @@ reader confirms every contour; no number that follows from one is a diagnosis.
 Input channels: {inputs}. {absent}Normalisation: `{normalisation}` in `mrresponse/segment/normalise.py`, the same code
 in training and use. Output classes: {classes}.
 
+## Use without this program
+In the model's folder, with `mrresponse` and `fire` installed{bundle_inputs}:
+
+```
+python -m monai.bundle run --config_file configs/inference.json --bundle_root .
+```
+
 ## Training
 {examples} synthetic examples in {steps} steps ({minutes} minutes of wall clock on a shared two-core CPU), seed
 {seed}, generator version {generator}; cross-entropy plus Dice, AdamW, exponential average of the weights, which is
@@ -52,6 +59,14 @@ generator, not how it does on patients: on real images expect less, and look at 
 Weights and card: Apache-2.0 (`LICENSE`).{notice}
 """
 
+_BUNDLE_INPUTS = {
+    Stage.LIVER: ", and images as `input/*.nii.gz` (masks go to `output/`)",
+    Stage.LESIONS: (
+        ", and `--images` with a list of lists of six files, as `[[PRE, ART, PVP, DEL, HBP, LIVER]]`: "
+        "files on one grid, an absent contrast phase being a file of zeros (masks go to `output/`)"
+    ),
+}
+
 _LIMITS = {
     Stage.LIVER: (
         "Thick slices, motion, ascites, resected livers, transplants, situs inversus, implants and cropped fields of "
@@ -82,6 +97,7 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         absent="An absent contrast phase is a channel of zeros. " if settings.stage is Stage.LESIONS else "",
         normalisation=metadata["normalisation"],
         classes=", ".join(metadata["classes"]),
+        bundle_inputs=_BUNDLE_INPUTS[settings.stage],
         examples=training["examples"],
         steps=training["steps"],
         minutes=training["minutes"],

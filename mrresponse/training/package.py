@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from mrresponse import __version__
+from mrresponse.training.bundle_config import CLASSES, INPUTS, inference_config
 from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_arguments
 from mrresponse.training.model_card import TASKS, card_text
 from mrresponse.training.settings import Stage, TrainingSettings
@@ -15,11 +18,6 @@ from mrresponse.training.settings import Stage, TrainingSettings
 GENERATOR_VERSION = "2"
 """Raised whenever the synthetic images change so that equal seeds give other examples."""
 
-CLASSES = {Stage.LIVER: ("outside", "liver"), Stage.LESIONS: ("outside", "liver", "focal lesion")}
-INPUTS = {
-    Stage.LIVER: ("any contrast phase or sequence",),
-    Stage.LESIONS: ("PRE", "ART", "PVP", "DEL", "HBP", "liver probability"),
-}
 NORMALISATION = {Stage.LIVER: "normalise_liver_input", Stage.LESIONS: "window_lesion_input"}
 
 
@@ -77,7 +75,9 @@ def describe(
         "version": settings.version,
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.split("+")[0],
-        "required_packages_version": {},
+        "numpy_version": np.__version__,
+        "required_packages_version": {"mrresponse": __version__},
+        "changelog": {settings.version: "see CHANGELOG.md of mrresponse"},
         "task": TASKS[settings.stage],
         "description": TASKS[settings.stage] + ", trained on synthetic images only",
         "authors": "mrresponse contributors",
@@ -130,24 +130,5 @@ def describe(
                     "channel_def": {str(i): name for i, name in enumerate(CLASSES[settings.stage])},
                 }
             },
-        },
-    }
-
-
-def inference_config(settings: TrainingSettings) -> dict[str, Any]:
-    """Return MONAI's inference configuration as plain data; this program reads ``metadata.json`` instead."""
-    return {
-        "bundle_root": ".",
-        "network_def": {
-            "_target_": "monai.networks.nets.SegResNet",
-            **architecture_arguments(settings.stage),
-            "norm": ["GROUP", {"num_groups": 8}],
-        },
-        "inferer": {
-            "_target_": "monai.inferers.SlidingWindowInferer",
-            "roi_size": list(settings.window),
-            "sw_batch_size": 1,
-            "overlap": 0.25,
-            "mode": "gaussian",
         },
     }
