@@ -19,7 +19,7 @@ from mrresponse.config import Settings
 from mrresponse.domain import ExaminedStudy, Failure, Flag, LabelMap, Outcome, Patient, PatientResult, Study
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.execute import Workplace, dask, here, pool, run_on
-from mrresponse.journal import Entry, collected
+from mrresponse.journal import Entry, collected, log_fault
 from mrresponse.memory import available_bytes, check_memory
 from mrresponse.numbers import respond_again
 from mrresponse.pipeline import measure_patient, segment_patient
@@ -51,6 +51,7 @@ _CODES_OF_ERRNO = {
         "not_writable",
         "no permission to write to the run folder, expected one that can be written to",
     ),
+    errno.EEXIST: ("not_writable", "a file is in the way of a folder of the run, expected none"),
     errno.ENOTDIR: ("not_writable", "a file is in the way of a folder of the run, expected none"),
     errno.EISDIR: ("not_writable", "a folder is in the way of a file of the run, expected none"),
 }
@@ -321,7 +322,7 @@ def _thriftier(settings: SegmentSettings) -> Iterator[tuple[SegmentSettings, str
 
 def _measured_with(patient: Patient, job: _Job, segment: SegmentSettings) -> PatientResult:
     settings = replace(job.settings, segment=segment)
-    segmenter = _segmenter_of_this_process(segment, job.masks)
+    segmenter = segmenter_of_this_process(segment, job.masks)
     keep = None
     if job.folder is not None:
         keep = _PatientKeep(folder=job.folder, job=replace(job, settings=settings))
@@ -355,14 +356,14 @@ def _failure_of_machine(error: Exception, patient_id: str) -> Failure:
         return Failure(patient_id=patient_id, code="out_of_memory", message=message)
     if isinstance(error, OSError) and error.errno in _CODES_OF_ERRNO:
         code, message = _CODES_OF_ERRNO[error.errno]
-        _log.error("%s", code, exc_info=error)
+        log_fault(_log, code, error)
         return Failure(patient_id=patient_id, code=code, message=message)
     if isinstance(error, OSError):
-        _log.error("storage", exc_info=error)
+        log_fault(_log, "storage", error)
         found = os.strerror(error.errno) if error.errno else "no answer"
         message = f"a disk or share did not answer as expected ({found}); try again with --retry-failed"
         return Failure(patient_id=patient_id, code="storage", message=message)
-    _log.error("unexpected %s", type(error).__name__, exc_info=error)
+    log_fault(_log, f"unexpected {type(error).__name__}", error)
     message = f"unexpected {type(error).__name__}; please report it (details in the log)"
     return Failure(patient_id=patient_id, code="internal", message=message)
 
@@ -414,7 +415,7 @@ def _share_of_memory(stated: int | None, workers: int) -> int | None:
 
 
 @lru_cache(maxsize=4)
-def _segmenter_of_this_process(settings: SegmentSettings, masks: Path | None) -> Segmenter:
+def segmenter_of_this_process(settings: SegmentSettings, masks: Path | None) -> Segmenter:
     """Load the networks once per process; on a machine with several devices each worker has its own."""
     chosen = settings if _device is None or settings.device == "cpu" else replace(settings, device=_device)
     segmenter = make_segmenter(chosen, masks=masks)

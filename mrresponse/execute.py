@@ -3,6 +3,7 @@
 All ways are a `Workplace`: how to open a ``concurrent.futures.Executor``, and how many items may be out at a time.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -227,6 +228,8 @@ def _loss(future: Future[Any]) -> _Loss | None:
 def _start_worker(numbers: Any, prepare: Prepare | None) -> None:
     # Ctrl-C is answered by the parent alone
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what is logged here goes back with the results; nothing is printed beside the progress
+    logging.getLogger("mrresponse").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare(numbers.get())

@@ -61,6 +61,12 @@ def entry(event: str, *, level: str = "INFO", patient_id: str | None = None) -> 
     return Entry(time=_now(), level=level, step="batch", event=event, patient_id=patient_id)
 
 
+def log_fault(logger: logging.Logger, words: str, error: BaseException) -> None:
+    """Log an unforeseen error: its kind and the places in the code for all, its text for ``private/`` only."""
+    whole = "".join(traceback.format_exception(error))
+    logger.error("%s at %s", words, _places(error.__traceback__), extra={"private": whole})
+
+
 class _Collector(logging.Handler):
     def __init__(self, entries: list[Entry], patient_id: str | None) -> None:
         super().__init__(level=logging.INFO)
@@ -68,16 +74,14 @@ class _Collector(logging.Handler):
         self._patient_id = patient_id
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        event = record.getMessage()
         self._entries.append(
             Entry(
                 time=_now(),
                 level=record.levelname,
                 step=record.name.removeprefix(f"{_PROGRAM}."),
-                event=event if error is None else f"{event} at {_places(error.__traceback__)}",
+                event=record.getMessage(),
                 patient_id=self._patient_id,
-                private="" if error is None else "".join(traceback.format_exception(error)),
+                private=getattr(record, "private", ""),
             )
         )
 

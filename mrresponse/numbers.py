@@ -17,6 +17,7 @@ from mrresponse.domain import (
     Treatment,
 )
 from mrresponse.errors import ConfigError, DataError
+from mrresponse.journal import log_fault
 from mrresponse.report.run import FinishedRun
 from mrresponse.respond import RespondSettings, contributions, respond, settings_id
 from mrresponse.store import PatientRow, RunFolder, patient_row
@@ -43,7 +44,7 @@ def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -
             )
         except Exception as error:
             # an unforeseen fault of one patient must not cost the others their results
-            _log.exception("%s: unexpected %s", patient.patient_id, type(error).__name__)
+            log_fault(_log, f"{patient.patient_id}: unexpected {type(error).__name__}", error)
             yield Failure(
                 patient_id=patient.patient_id,
                 code="internal",

@@ -173,8 +173,9 @@ def register_studies(
         settings, deformable_mm=settings.study_mm, knot_spacing_mm=settings.study_knot_spacing_mm
     )
     candidates = [("rigid", WorldTransform(matrix=rigid))]
-    for matrix in (start, rigid):
-        candidates.append(("deformable", _fit_deformation(pair, matrix, coarse)))
+    if coarse.knot_spacing_mm > 0:
+        for matrix in (start, rigid):
+            candidates.append(("deformable", _fit_deformation(pair, matrix, coarse)))
     best, similarity, step = _best(pair, (by_masks.transform, before, "none"), candidates, settings)
     if step == "none":
         return by_masks

@@ -5,7 +5,6 @@ right: whatever changes what the network sees asks it anew, and nothing else doe
 """
 
 import hashlib
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from mrresponse.domain import GivenLesions, Image, LabelMap, PreparedStudy, Series, Study
-from mrresponse.files import opened_atomically
+from mrresponse.resume import read_arrays, write_arrays
 from mrresponse.segment import Segmenter
 
 Answer = TypeVar("Answer", bound=Image | GivenLesions | None)
@@ -52,21 +51,13 @@ def remembered(segmenter: Segmenter, folder: Path, *, model: str) -> Segmenter:
 
 def _recalled(file: Path, key: str, like: Image, ask: Callable[[], Answer]) -> Image | Answer:
     """Return what the file holds under this key; otherwise ask, and keep a probability in place of an older one."""
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            if arrays["key"].tobytes() == key.encode():
-                return Image(voxels=arrays["probability"], grid=like.grid)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass
+    kept = read_arrays(file)
+    if "probability" in kept and "key" in kept and kept["key"].tobytes() == key.encode():
+        return Image(voxels=kept["probability"], grid=like.grid)
     answer = ask()
     if isinstance(answer, Image):
-        with opened_atomically(file) as opened:
-            np.savez_compressed(
-                opened,
-                allow_pickle=False,
-                key=np.frombuffer(key.encode(), dtype=np.uint8),
-                probability=answer.voxels,
-            )
+        as_bytes = np.frombuffer(key.encode(), dtype=np.uint8)
+        write_arrays(file, {"key": as_bytes, "probability": answer.voxels}, packed=True)
     return answer
 
 

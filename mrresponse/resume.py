@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from mrresponse import __version__
 from mrresponse.config import Settings, as_mapping
@@ -161,19 +163,18 @@ class ResumeFolder:
 
     def recall_study(self, study: Study, key: str) -> ExaminedStudy | None:
         """Return a study that was examined before under this key."""
-        file = self._study_file(study)
+        arrays = read_arrays(self._study_file(study))
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                stored: _StoredStudy = _adapter(_StoredStudy).validate_json(arrays["description"].tobytes())
-                return _examined(study, stored, arrays) if stored.key == key else None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+            stored: _StoredStudy = _adapter(_StoredStudy).validate_json(arrays["description"].tobytes())
+            return _examined(study, stored, arrays) if stored.key == key else None
+        except (ValueError, KeyError):
             return None
 
     def keep_study(self, examined: ExaminedStudy, key: str) -> None:
         """Keep an examined study, as it is, until it is dropped."""
         description = _adapter(_StoredStudy).dump_json(_stored_study(examined, key))
         arrays = _arrays(examined) | {"description": np.frombuffer(description, dtype=np.uint8)}
-        _write_arrays(self._study_file(examined.prepared.study), arrays)
+        write_arrays(self._study_file(examined.prepared.study), arrays)
 
     def drop_studies(self, patient_id: str) -> None:
         """Remove a patient's examined studies, which the finished patient does not need."""
@@ -397,6 +398,17 @@ def _examined(study: Study, stored: _StoredStudy, arrays: Any) -> ExaminedStudy:
     return ExaminedStudy(prepared=prepared, lesion_map=found, flags=stored.flags)
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a file by name; none where there is no such file, or a damaged one."""
+    try:
+        # opened here: numpy leaves a damaged file open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return {}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], *, packed: bool = False) -> None:
+    """Write arrays under their names, whole or not at all; `packed` where they are mostly zero."""
     with opened_atomically(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        (np.savez_compressed if packed else np.savez)(file, allow_pickle=False, **arrays)
