@@ -198,7 +198,9 @@ def _probabilities(visit: TargetErrors, pd: float, pr: float, criterion: Criteri
     cr = math.prod(one.chance_gone for one in visit.estimates.values())
     if criterion.progression_scope is ProgressionScope.ANY_LESION:
         pr *= 1.0 - pd
-    pd, pr = (1.0 - cr) * pd, (1.0 - cr) * pr
+    # a target that is back is not gone: these two exclude each other; a sum and what is gone are independent
+    pd = min(pd, 1.0 - cr) if evidence.was_gone else (1.0 - cr) * pd
+    pr = min((1.0 - cr) * pr, 1.0 - cr - pd)
     sd = max(0.0, 1.0 - cr - pr - pd)
     if evidence.is_sustained:
         return Probabilities(cr=cr, pr=pr + sd, sd=0.0, pd=pd)

@@ -1,0 +1,354 @@
+"""Probabilities of responses from the error of the measurements."""
+
+import math
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import (
+    Assessment,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    NewLesionStatus,
+    Patient,
+    Response,
+    StudyRecord,
+)
+from mrresponse.errors import DataError
+from mrresponse.respond import CRITERIA, RespondSettings, respond
+from mrresponse.respond.criteria import MRECIST, QEASL, RECIST_1_1, VRECIST, ProgressionScope
+from mrresponse.respond.repeats import error_of_repeats
+from mrresponse.respond.settings import MeasurementError, PartialResponse, ProbabilityMethod
+from mrresponse.respond.uncertainty import Estimate, largest_nadir
+
+START = date(2024, 1, 1)
+NO_ERROR = MeasurementError(diameter_fraction=0.0, diameter_floor_mm=0.0, volume_fraction=0.0)
+
+
+def at(visit: int) -> date:
+    return START + timedelta(days=60 * visit)
+
+
+def lesion(visit: int, size: float | None, name: str = "L01", **more: Any) -> Measurement:
+    state = MeasurementState.NOT_ASSESSED if size is None else MeasurementState.MEASURED
+    values: dict[str, Any] = {
+        "state": MeasurementState.ABSENT if size == 0.0 else state,
+        "longest_diameter_mm": size,
+        "viable_longest_diameter_mm": size,
+        "reader": "A",
+        "source": MeasurementSource.MASK,
+        **more,
+    }
+    return Measurement(patient_id="P", lesion_id=name, study_date=at(visit), **values)
+
+
+def run(rows: list[Measurement], criterion: str = "RECIST 1.1", **more: Any) -> list[Assessment]:
+    settings = RespondSettings(criteria=(criterion,), **more)
+    days = sorted({row.study_date for row in rows})
+    studies = [StudyRecord(patient_id="P", study_date=day, lesions_assessable=True) for day in days]
+    found = respond(Patient(patient_id="P"), studies, rows, settings).assessments
+    return [row for row in found if not row.is_baseline]
+
+
+def chances(row: Assessment) -> tuple[float | None, ...]:
+    return row.p_cr, row.p_pr, row.p_sd, row.p_pd
+
+
+def normal_cdf(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))
+
+
+def test_progression_from_the_baseline_alone_is_the_closed_form_of_two_normals() -> None:
+    # 52 from 40 mm, errors 6.1 % of each: P(S1 >= 1.2 S0), both normal; the 5 mm never decide at this size.
+    (row,) = run([lesion(0, 40.0), lesion(1, 52.0)])
+    sd = math.hypot(0.061 * 52.0, 1.2 * 0.061 * 40.0)
+    assert row.p_pd == pytest.approx(normal_cdf((52.0 - 1.2 * 40.0) / sd), abs=2e-3)
+
+
+def test_partial_response_to_the_baseline_is_the_closed_form_of_two_normals() -> None:
+    (row,) = run([lesion(0, 50.0), lesion(1, 34.0)])
+    sd = math.hypot(0.061 * 34.0, 0.7 * 0.061 * 50.0)
+    assert row.p_pr == pytest.approx(normal_cdf((0.7 * 50.0 - 34.0) / sd), abs=2e-3)
+    assert row.p_sd == pytest.approx(1.0 - row.p_pr, abs=2e-3)
+
+
+def test_a_small_lesion_has_the_least_error_of_a_diameter() -> None:
+    # 5 mm on 12 mm: the floor of the criterion decides, and each reading is off by 1.4 mm.
+    (row,) = run([lesion(0, 12.0), lesion(1, 18.0)])
+    assert row.p_pd == pytest.approx(normal_cdf((18.0 - 12.0 - 5.0) / (1.4 * math.sqrt(2.0))), abs=2e-3)
+
+
+def test_a_stated_deviation_takes_the_place_of_the_default() -> None:
+    (row,) = run([lesion(0, 40.0, longest_diameter_mm_sd=0.5), lesion(1, 52.0, longest_diameter_mm_sd=4.0)])
+    assert row.p_pd == pytest.approx(normal_cdf(4.0 / math.hypot(4.0, 0.6)), abs=2e-3)
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "WHO", "EASL", "vRECIST", "qEASL"])
+def test_the_probabilities_of_a_course_are_those_of_many_simulated_courses(criterion: str) -> None:
+    sizes = {"L01": [40.0, 30.0, 27.0, 33.0, 39.0], "L02": [25.0, 21.0, 16.0, 18.0, 21.0]}
+    rows = [
+        lesion(
+            visit, size, name,
+            perpendicular_diameter_mm=0.8 * size, viable_perpendicular_diameter_mm=0.8 * size,
+            volume_ml=round(size**3 / 2000, 3), viable_volume_ml=round(size**3 / 2000, 3),
+        )
+        for name, series in sizes.items()
+        for visit, size in enumerate(series)
+    ]  # fmt: skip
+    found = run(rows, criterion)
+    random = np.random.default_rng(7)
+    diameters = np.array(list(sizes.values()))
+    draws = 200_000
+    if criterion in ("vRECIST", "qEASL"):
+        means = np.round(diameters**3 / 2000, 3)
+        deviations = 0.14 * means
+        decrease, increase, is_strict, floor = 0.65, 0.73, False, 0.0
+    elif criterion in ("WHO", "EASL"):
+        across = 0.8 * diameters
+        means = diameters * across
+        deviations = np.hypot(
+            across * np.maximum(1.4, 0.061 * diameters), diameters * np.maximum(1.4, 0.061 * across)
+        )
+        decrease, increase, is_strict, floor = 0.5, 0.25, True, 0.0
+    else:
+        means, deviations = diameters, np.maximum(1.4, 0.061 * diameters)
+        decrease, increase, is_strict = 0.3, 0.2, False
+        floor = 5.0 if criterion == "RECIST 1.1" else 0.0
+    del is_strict  # of no consequence for continuous sizes
+    sums = random.normal(means, deviations, (draws, *means.shape)).sum(axis=1)
+    for visit in range(1, 5):
+        nadir = sums[:, :visit].min(axis=1)
+        grown = (sums[:, visit] >= (1.0 + increase) * nadir) & (sums[:, visit] - nadir >= floor)
+        answered = ~grown & (sums[:, visit] <= (1.0 - decrease) * sums[:, 0])
+        row = found[visit - 1]
+        assert row.p_pd == pytest.approx(grown.mean(), abs=0.005), visit
+        assert row.p_pr == pytest.approx(answered.mean(), abs=0.005), visit
+        assert row.p_cr == 0.0
+        assert sum(chances(row)) == pytest.approx(1.0, abs=2e-4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("criterion", sorted(CRITERIA))
+def test_without_error_the_response_is_certain(criterion: str) -> None:
+    sizes = [40.0, 28.0, 33.6, 10.0, 12.0]
+    rows = [
+        lesion(
+            visit, size,
+            perpendicular_diameter_mm=size, viable_perpendicular_diameter_mm=size,
+            volume_ml=round(size**3 / 2000, 3), viable_volume_ml=round(size**3 / 2000, 3),
+        )
+        for visit, size in enumerate(sizes)
+    ]  # fmt: skip
+    plain = {"iCR": "CR", "iPR": "PR", "iSD": "SD", "iUPD": "PD", "iCPD": "PD"}
+    for row in run(rows, criterion, measurement_error=NO_ERROR):
+        word = plain.get(str(row.overall), str(row.overall))
+        stated = dict(zip(("CR", "PR", "SD", "PD"), chances(row), strict=True))
+        assert stated[word] == 1.0, (criterion, row.study_date, row.overall, stated)
+        assert "near_threshold" not in row.flags
+
+
+def test_a_visit_without_a_number_has_no_probability() -> None:
+    rows = [lesion(0, 40.0), lesion(1, None)]
+    assert chances(run(rows)[0]) == (None, None, None, None)
+
+
+def test_with_a_target_missing_only_progression_has_a_probability() -> None:
+    # 50 mm alone against a baseline of 40 mm: PD needs 48 mm; the rest to 1 is NE
+    rows = [lesion(0, 25.0), lesion(0, 15.0, "L02"), lesion(1, 50.0), lesion(1, None, "L02")]
+    (row,) = run(rows)
+    assert (row.target, row.p_cr, row.p_pr, row.p_sd) == (Response.PD, 0.0, 0.0, 0.0)
+    sd = math.hypot(0.061 * 50.0, 1.2 * math.hypot(0.061 * 25.0, 1.4))
+    assert row.p_pd == pytest.approx(normal_cdf((50.0 - 48.0) / sd), abs=2e-3)
+
+
+def test_a_visit_that_is_not_evaluable_is_no_nadir_of_the_next() -> None:
+    rows = [lesion(0, 25.0), lesion(0, 25.0, "L02"), lesion(1, 5.0), lesion(1, None, "L02")]
+    rows += [lesion(2, 25.0), lesion(2, 25.0, "L02")]
+    assert run(rows)[1].p_pd == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_new_lesion_or_a_progressing_non_target_leaves_no_doubt() -> None:
+    rows = [lesion(0, 40.0), lesion(1, 20.0)]
+    rows.append(lesion(1, 20.0, "L02", new_lesion_status=NewLesionStatus.DEFINITE))
+    assert chances(run(rows)[0]) == (0.0, 0.0, 0.0, 1.0)
+    assert chances(run(rows, "iRECIST")[0]) == (0.0, 0.0, 0.0, 1.0)
+    rows = [
+        lesion(0, 40.0),
+        lesion(1, None),
+        lesion(1, 20.0, "L02", new_lesion_status=NewLesionStatus.DEFINITE),
+    ]
+    rows += [lesion(0, 40.0, "L03"), lesion(1, 40.0, "L03")]
+    assert chances(run(rows)[0]) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_non_target_that_persists_turns_complete_into_partial_response() -> None:
+    small = {"state": MeasurementState.MEASURED}
+    rows = [lesion(0, 40.0), lesion(0, 9.0, "L02", **small), lesion(1, 0.0), lesion(1, 9.0, "L02", **small)]
+    (row,) = run(rows)
+    assert (row.target, row.overall) == (Response.CR, Response.PR)
+    assert chances(row) == (0.0, 1.0, 0.0, 0.0)
+
+
+def test_what_is_gone_is_gone_and_what_is_tiny_may_be() -> None:
+    assert chances(run([lesion(0, 40.0), lesion(1, 0.0)])[0]) == (1.0, 0.0, 0.0, 0.0)
+    (row,) = run([lesion(0, 40.0), lesion(1, 1.4)])
+    assert row.p_cr == pytest.approx(normal_cdf(-1.0), abs=1e-3)
+    assert row.p_pr == pytest.approx(normal_cdf(1.0), abs=1e-3)
+
+
+def test_a_node_is_gone_with_the_probability_that_it_is_normal() -> None:
+    node = {"is_node": True, "organ": "nodes"}
+    rows = [
+        lesion(0, 30.0, perpendicular_diameter_mm=20.0, **node),
+        lesion(1, 14.0, perpendicular_diameter_mm=9.0, **node),
+    ]
+    (row,) = run(rows)
+    assert row.target is Response.CR
+    assert row.p_cr == pytest.approx(normal_cdf(1.0 / 1.4), abs=1e-3)
+
+
+def test_after_complete_response_any_true_size_is_progression() -> None:
+    row = run([lesion(0, 40.0), lesion(1, 0.0), lesion(2, 2.8)])[1]
+    assert (row.target, row.p_pd, row.p_cr) == (
+        Response.PD,
+        pytest.approx(normal_cdf(2.0), abs=1e-3),
+        pytest.approx(normal_cdf(-2.0), abs=1e-3),
+    )
+
+
+def test_viable_tumour_after_complete_response_counts_from_five_millimetres() -> None:
+    row = run([lesion(0, 40.0), lesion(1, 0.0), lesion(2, 6.4)], "mRECIST")[1]
+    # 6.4 mm is one deviation above 5 mm; below it the complete response is kept
+    assert row.p_pd == pytest.approx(normal_cdf(1.0), abs=1e-3)
+    assert row.p_cr == pytest.approx(normal_cdf(-1.0), abs=1e-3)
+
+
+def test_a_response_near_its_threshold_is_flagged() -> None:
+    near, far = run([lesion(0, 50.0), lesion(1, 34.0)])[0], run([lesion(0, 50.0), lesion(1, 25.0)])[0]
+    assert ("near_threshold" in near.flags, "near_threshold" in far.flags) == (True, False)
+    certain = run([lesion(0, 50.0), lesion(1, 34.0)], near_threshold_probability=0.5)[0]
+    assert "near_threshold" not in certain.flags
+
+
+def test_probabilities_can_be_left_out() -> None:
+    (row,) = run([lesion(0, 50.0), lesion(1, 34.0)], probability=ProbabilityMethod.NONE)
+    assert chances(row) == (None, None, None, None)
+    assert row.flags == ()
+
+
+def test_a_sustained_partial_response_takes_the_place_of_stable_disease() -> None:
+    rows = [lesion(0, 50.0), lesion(1, 25.0), lesion(2, 28.0), lesion(3, 27.0)]
+    literal = run([*rows, lesion(4, 29.0)])[3]
+    kept = run([*rows, lesion(4, 29.0)], partial_response=PartialResponse.SUSTAINED)[3]
+    assert kept.p_sd == 0.0
+    assert kept.p_pr == pytest.approx((literal.p_pr or 0.0) + (literal.p_sd or 0.0), abs=2e-4)
+    assert kept.p_pd == literal.p_pd
+
+
+def test_where_each_lesion_counts_progression_of_one_is_enough() -> None:
+    more = {"perpendicular_diameter_mm": 30.0}
+    rows = [lesion(0, 30.0, **more), lesion(0, 30.0, "L02", **more)]
+    rows += [lesion(1, 38.0, **more), lesion(1, 30.0, "L02", **more)]
+    (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
+    sd_of_30, sd_of_38 = 0.061 * 30.0, 0.061 * 38.0
+    first = math.hypot(30.0 * sd_of_38, 38.0 * sd_of_30)
+    each = [
+        normal_cdf(
+            (size * 30.0 - 1.25 * 900.0) / math.hypot(deviation, 1.25 * 30.0 * sd_of_30 * math.sqrt(2.0))
+        )
+        for size, deviation in ((38.0, first), (30.0, 30.0 * sd_of_30 * math.sqrt(2.0)))
+    ]
+    assert row.p_pd == pytest.approx(1.0 - (1.0 - each[0]) * (1.0 - each[1]), abs=3e-3)
+
+
+def test_an_iupd_that_new_lesions_hold_is_certain_and_that_of_the_targets_is_not() -> None:
+    targets = run([lesion(0, 40.0), lesion(1, 52.0)], "iRECIST")[0]
+    assert targets.overall is Response.IUPD
+    assert targets.p_pd == pytest.approx(0.823, abs=2e-3)
+
+
+def test_a_complete_response_that_a_new_lesion_blocks_counts_as_partial() -> None:
+    new = {"new_lesion_status": NewLesionStatus.DEFINITE, "organ": "lung"}
+    rows = [lesion(0, 40.0), lesion(1, 30.0), lesion(1, 12.0, "L02", **new)]
+    rows += [lesion(2, 0.0), lesion(2, 12.0, "L02", **new)]
+    row = run(rows, "iRECIST")[1]
+    assert row.overall is Response.IPR
+    assert chances(row) == (0.0, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "current", "expected"),
+    [
+        (RECIST_1_1, 60.0, 50.0),
+        (RECIST_1_1, 12.0, 7.0),
+        (MRECIST, 12.0, 10.0),
+        (VRECIST, 1.73, 1.0),
+        (
+            replace(QEASL, progression_floor_sphere_mm=5.0),
+            4.18879,
+            0.523599,
+        ),  # a sphere of 20 mm from one of 15 mm
+    ],
+)
+def test_the_largest_nadir_is_where_the_progression_rule_just_holds(
+    criterion: Any, current: float, expected: float
+) -> None:
+    if criterion.progression_floor_sphere_mm:
+        # +73 % of the volume allows 2.42 mL, the sphere 15 mm across 1.767 mL: the smaller counts
+        expected = math.pi / 6.0 * 15.0**3 / 1000.0
+    assert largest_nadir(np.array([current]), criterion)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_sphere_too_small_to_have_grown_by_the_floor_cannot_progress() -> None:
+    criterion = replace(QEASL, progression_floor_sphere_mm=5.0)
+    assert largest_nadir(np.array([0.05]), criterion)[0] < 0.0
+
+
+def test_an_estimate_without_error_is_below_or_not() -> None:
+    assert Estimate(value=4.0, sd=0.0).chance_below(5.0) == 1.0
+    assert Estimate(value=5.0, sd=0.0).chance_below(5.0) == 0.0
+    assert Estimate(value=5.0, sd=1.0).chance_below(5.0) == 0.5
+
+
+def readings(sizes: list[tuple[float, float]], **more: Any) -> list[Measurement]:
+    return [
+        lesion(number, size, reader=reader, viable_longest_diameter_mm=None, **more)
+        for number, pair in enumerate(sizes)
+        for reader, size in zip(("A/1", "A/2"), pair, strict=True)
+    ]
+
+
+def test_repeated_readings_give_a_constant_error_where_they_differ_by_as_much_at_every_size() -> None:
+    # differences of 2 mm: SD of one reading 2 / sqrt(2)
+    found = error_of_repeats(readings([(size, size + 2.0) for size in range(10, 70, 5)]), MeasurementError())
+    assert (found.diameter_fraction, found.volume_fraction) == (0.0, 0.14)
+    assert found.diameter_floor_mm == pytest.approx(math.sqrt(2.0))
+
+
+def test_repeated_readings_give_a_share_where_they_differ_in_proportion() -> None:
+    # differences of 20 % of the mean: SD of one reading 0.2 / sqrt(2)
+    found = error_of_repeats(
+        readings([(0.9 * size, 1.1 * size) for size in range(10, 70, 5)]), MeasurementError()
+    )
+    assert found.diameter_floor_mm == 0.0
+    assert found.diameter_fraction == pytest.approx(0.2 / math.sqrt(2.0))
+
+
+def test_repeated_volumes_give_the_share_of_a_volume() -> None:
+    rows = readings([(30.0, 31.0)] * 12)
+    rows = [replace(row, volume_ml=10.0 if row.reader == "A/1" else 12.0) for row in rows]
+    # mean 11, deviation sqrt(2): 1.414 / 11
+    assert error_of_repeats(rows, MeasurementError()).volume_fraction == pytest.approx(math.sqrt(2.0) / 11.0)
+
+
+def test_too_few_repeated_readings_are_refused() -> None:
+    with pytest.raises(DataError, match=r"repeats\.csv: found 9 repeated readings .*, expected at least 10"):
+        error_of_repeats(readings([(30.0, 31.0)] * 9 + [(20.0, 0.0)]), MeasurementError())
+
+
+def test_readings_that_never_differ_have_no_error() -> None:
+    found = error_of_repeats(readings([(30.0, 30.0)] * 10), MeasurementError())
+    assert (found.diameter_fraction, found.diameter_floor_mm) == (0.0, 0.0)
