@@ -1,6 +1,6 @@
 """Serial multi-phase liver MRI in, tumour response of every treatment phase out.
 
-The steps are modules that hold a function of their name (``mrresponse.track.track``); the names that a script needs
+Steps are modules that hold a function of their name (``mrresponse.track.track``); the names that a script needs
 most are offered here directly. All are loaded when first used: importing the package is instant, and a script that
 only reads numbers never loads a network.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mrresponse import figures as figures
     from mrresponse import ingest as ingest
     from mrresponse import lesions as lesions
     from mrresponse import measure as measure
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mrresponse.segment import make_segmenter as make_segmenter
     from mrresponse.store import RunFolder as RunFolder
 
-_STEPS = ("ingest", "lesions", "measure", "prepare", "report", "respond", "segment", "track")
+_MODULES = ("figures", "ingest", "lesions", "measure", "prepare", "report", "respond", "segment", "track")
 _HOME = {
     "Settings": "config",
     "load_settings": "config",
@@ -49,11 +50,11 @@ _HOME = {
     "make_segmenter": "segment",
     "RunFolder": "store",
 }
-__all__ = ["__version__", *_STEPS, *_HOME]
+__all__ = ["__version__", *_MODULES, *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _STEPS:
+    if name in _MODULES:
         return import_module(f"mrresponse.{name}")
     if name in _HOME:
         return getattr(import_module(f"mrresponse.{_HOME[name]}"), name)
@@ -61,4 +62,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_STEPS, *_HOME])
+    return sorted([*globals(), *_MODULES, *_HOME])

@@ -48,6 +48,14 @@ class Size(StrEnum):
     FINE = "fine"
 
 
+class FigureFormat(StrEnum):
+    """Format of figures."""
+
+    SVG = "svg"
+    PDF = "pdf"
+    PNG = "png"
+
+
 class FileFormat(StrEnum):
     """Format of a synthetic patient's images."""
 
@@ -363,6 +371,19 @@ def export(
         EXPORTERS[name](finished, target)
         _print(f"{name}: {target}")
     _finish(finished.failures, show_paths=False)
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: OutFolder,
+    file_format: Annotated[FigureFormat, typer.Option("--format", help="File format.")] = FigureFormat.SVG,
+) -> None:
+    """Draw the figures for papers: of the cohort, and of each patient and lesion."""
+    from mrresponse.figures import write_figures
+
+    written = write_figures(folder, out, file_format=file_format.value)
+    _print(f"{len(written)} figures in {out}")
 
 
 @app.command()

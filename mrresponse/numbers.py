@@ -18,9 +18,10 @@ from mrresponse.domain import (
 )
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.journal import log_fault
+from mrresponse.report import summarise
 from mrresponse.report.run import FinishedRun
 from mrresponse.respond import RespondSettings, contributions, respond, settings_id
-from mrresponse.store import PatientRow, RunFolder, patient_row
+from mrresponse.store import PatientRow, RunFolder, figures_of, patient_row
 from mrresponse.tables import Table
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
         failures=failures,
         contributions=tuple(row for result in results for row in _contributions(result, settings)),
         tables=(*_given_tables(results), *tables),
+        figures=figures_of([summarise(result) for result in results], level=settings.interval_level),
         record=folder.record(),
         folder=folder.path,
         study_id=study_id,

@@ -36,7 +36,8 @@ def _export_html(run: FinishedRun, folder: Path) -> None:
     """Write the pages and their index."""
     for result in run.results:
         write_report(result, folder)
-    write_index([summarise(result) for result in run.results], folder, failures=run.failures)
+    lines = [summarise(result) for result in run.results]
+    write_index(lines, folder, failures=run.failures, figures=run.figures)
 
 
 EXPORTERS: Mapping[str, Exporter] = MappingProxyType(

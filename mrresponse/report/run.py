@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mrresponse.cohort import CohortFigure
 from mrresponse.domain import Contribution, Failure, PatientResult
 from mrresponse.tables import Table
 
@@ -21,6 +22,8 @@ class FinishedRun:
         What every lesion gives to every assessment.
     tables
         The tables of the run folder as typed rows.
+    figures
+        What the figures of the cohort show.
     record
         ``run.json``: version, settings, models, libraries.
     folder
@@ -33,6 +36,7 @@ class FinishedRun:
     failures: tuple[Failure, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     tables: tuple[Table, ...] = ()
+    figures: tuple[CohortFigure, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     folder: Path
     study_id: str = "MRRESPONSE"
