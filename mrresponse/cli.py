@@ -350,24 +350,31 @@ def export(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     to: Annotated[list[str], typer.Option("--to", help="Format; give it again for more than one.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to. Default: export in the run folder.")
+        Path | None,
+        typer.Option(
+            "--out", help="Folder to write to. Default: export in the run folder, or in its private folder."
+        ),
     ] = None,
     study: Annotated[
         str, typer.Option("--study", help="Study identifier, for formats that carry one.")
     ] = "MRRESPONSE",
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="DICOM without the patient's identity: the basic profile.")
+    ] = False,
 ) -> None:
     """Write the results in other formats, each into a folder of its name."""
     from mrresponse.numbers import finished_run
-    from mrresponse.report import EXPORTERS
+    from mrresponse.report import EXPORTERS, IDENTIFYING
     from mrresponse.store import RunFolder
 
     unknown = [name for name in to if name not in EXPORTERS]
     if unknown:
         raise ConfigError(f"--to: unknown format {unknown[0]!r}; known: {', '.join(EXPORTERS)}")
     run_folder = RunFolder.open(folder)
-    finished = finished_run(run_folder, study_id=study)
+    finished = replace(finished_run(run_folder, study_id=study), deidentify=deidentify)
     for name in dict.fromkeys(to):
-        target = (out or folder / "export") / name
+        hidden = name in IDENTIFYING and not deidentify
+        target = (out or (folder / "private" if hidden else folder) / "export") / name
         EXPORTERS[name](finished, target)
         _print(f"{name}: {target}")
     _finish(finished.failures, show_paths=False)

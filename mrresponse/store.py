@@ -40,6 +40,7 @@ from mrresponse.domain import (
     Patient,
     PatientResult,
     PhaseSummary,
+    PreparedStudy,
     RegistrationRecord,
     ResponseResult,
     RoleRecord,
@@ -52,6 +53,7 @@ from mrresponse.edits import read_edits, with_edits
 from mrresponse.errors import ConfigError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
 from mrresponse.journal import Entry, append, entry
+from mrresponse.report.run import source_file
 from mrresponse.resume import ResumeFolder, StoredResults
 from mrresponse.tables import Table, format_rows, read_rows, write_rows
 
@@ -235,6 +237,19 @@ class RunFolder:
             native = to_grid_order(full, prepared.native_grid)
             file = self.path / "masks" / study.patient_id / study.study_date.isoformat() / f"{name}.nii.gz"
             write_label_map(file, LabelMap(voxels=native.voxels.astype(np.uint16), grid=native.grid))
+        self._keep_source(prepared)
+
+    def _keep_source(self, prepared: PreparedStudy) -> None:
+        """Write down where the images of the reference phase lie, for DICOM objects that refer to them."""
+        study = prepared.study
+        reference = next(series for series in study.series if series.contrast_phase is prepared.reference)
+        if reference.files:
+            content = {
+                "files": [str(file.absolute()) for file in reference.files],
+                "frames": list(reference.frames),
+            }
+            file = source_file(self.path, study.patient_id, study.study_date)
+            write_atomically(file, json.dumps(content).encode(), mode=0o600)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

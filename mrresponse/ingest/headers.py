@@ -14,13 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mrresponse.dicom.elements import decoded, frame_groups, frame_item, number, parts, text, whole
+from mrresponse.dicom.slices import SliceGeometry, slice_geometry
 from mrresponse.domain import Agent
-from mrresponse.ingest.elements import decoded, frame_groups, frame_item, number, parts, text, whole
 from mrresponse.ingest.identity import DicomPatient
 from mrresponse.ingest.patterns import SeriesFacts, agent_from_text, names_agent
 from mrresponse.ingest.pixels import check_inflated_size
 from mrresponse.ingest.quick import quick_header
-from mrresponse.ingest.volume import SliceGeometry, slice_geometry
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mrresponse.dicom.elements import frame_groups, frame_item, number, whole
 from mrresponse.errors import DataError
-from mrresponse.ingest.elements import frame_groups, frame_item, number, whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrresponse.dicom.slices import stack_order
 from mrresponse.domain import Agent, ContrastPhase, Failure, Series
 from mrresponse.errors import DataError
 from mrresponse.ingest.headers import SliceHeader
@@ -33,7 +34,6 @@ from mrresponse.ingest.inputs import (
 from mrresponse.ingest.manifest import ManifestRow
 from mrresponse.ingest.patterns import SeriesFacts, normalised, study_agent
 from mrresponse.ingest.phases import PhaseDecision, decide
-from mrresponse.ingest.volume import stack_order
 
 # Other kinds of image; everything else beside MR (reports, segmentations, curves) is no image at all.
 _OTHER_IMAGES = frozenset({"CT", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OPT", "RG"})

@@ -16,6 +16,7 @@ from mrresponse.report.workbook import export_workbook
 
 __all__ = [
     "EXPORTERS",
+    "IDENTIFYING",
     "Exporter",
     "FinishedRun",
     "LesionTableRow",
@@ -40,6 +41,20 @@ def _export_html(run: FinishedRun, folder: Path) -> None:
     write_index(lines, folder, failures=run.failures, figures=run.figures)
 
 
+def _export_dicom_seg(run: FinishedRun, folder: Path) -> None:
+    """Write the masks as DICOM SEG beside their source images."""
+    from mrresponse.report.dicom import export_segmentations
+
+    export_segmentations(run, folder)
+
+
+def _export_dicom_sr(run: FinishedRun, folder: Path) -> None:
+    """Write measurements and responses as DICOM SR beside their source images."""
+    from mrresponse.report.dicom import export_structured_reports
+
+    export_structured_reports(run, folder)
+
+
 EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
     {
         "csv": export_csv,
@@ -48,6 +63,11 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
         "html": _export_html,
         "sdtm": export_sdtm,
         "adam": export_adam,
+        "dicom-seg": _export_dicom_seg,
+        "dicom-sr": _export_dicom_sr,
     }
 )
 """Formats by name; each writes a finished run into a folder of its own. A new format is one more entry."""
+
+IDENTIFYING = frozenset({"dicom-seg", "dicom-sr"})
+"""Formats that carry the identity of the source images unless they are told not to."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class FinishedRun:
         The run folder, for formats that need more than numbers (masks, pictures).
     study_id
         Name of the study, for formats that carry one.
+    deidentify
+        Whether DICOM objects leave without the patient's identity.
     """
 
     results: tuple[PatientResult, ...]
@@ -40,7 +43,13 @@ class FinishedRun:
     record: Mapping[str, Any] = field(default_factory=dict)
     folder: Path
     study_id: str = "MRRESPONSE"
+    deidentify: bool = False
 
 
 Exporter = Callable[[FinishedRun, Path], None]
 """Writes a run in one format into a folder of that format's own; the folder may not exist yet."""
+
+
+def source_file(run: Path, patient_id: str, study_date: date) -> Path:
+    """Return where a run keeps the places of the source images of a study's reference series."""
+    return run / "private" / "sources" / patient_id / f"{study_date.isoformat()}.json"

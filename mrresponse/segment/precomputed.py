@@ -1,13 +1,15 @@
 """Masks that already exist: another program's, a phantom's truth, or a reader's corrections.
 
-Layout and meaning are those of ``masks/<patient_id>/<study_date>/{liver,lesions,viable}.nii.gz``.
+Layout and meaning are those of ``masks/<patient_id>/<study_date>/{liver,lesions,viable}.nii.gz``. What is not there as
+NIfTI is looked for in the DICOM segmentations and structure sets of the same folder.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from mrresponse.domain import GivenLesions, Image, LabelMap, PreparedStudy, Series, Study
+from mrresponse.dicom.masks import MaskRole, is_mask_file, read_masks
+from mrresponse.domain import GivenLesions, Grid, Image, LabelMap, PreparedStudy, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.geometry import canonical_grid, crop, to_grid_order
 from mrresponse.nifti import read_label_map
@@ -28,13 +30,15 @@ def given_liver(root: Path, study: Study, series: Series, image: Image) -> Image
     DataError
         The study has no liver mask.
     """
-    liver = _read_mask(root, study, "liver")
-    if liver is None:
-        raise _missing(study, "liver")
     try:
-        aligned = to_grid_order(liver, image.grid)
-    except DataError:
+        liver = _read_mask(root, study, "liver", image.grid)
+        aligned = None if liver is None else to_grid_order(liver, image.grid)
+    except DataError as error:
+        if error.code != "grid_mismatch":
+            raise
         return None
+    if aligned is None:
+        raise _missing(study, "liver")
     return Image(voxels=(aligned.voxels > 0).astype(np.float32), grid=image.grid)
 
 
@@ -47,10 +51,10 @@ def given_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
         There is no lesion mask, or it lies on another grid than the reference contrast phase.
     """
     study = prepared.study
-    lesions = _read_mask(root, study, "lesions")
+    lesions = _read_mask(root, study, "lesions", prepared.native_grid)
     if lesions is None:
         raise _missing(study, "lesions")
-    viable = _read_mask(root, study, "viable")
+    viable = _read_mask(root, study, "viable", prepared.native_grid)
     return GivenLesions(
         labels=_on_prepared_grid(lesions, prepared, "lesions"),
         viable=None if viable is None else _on_prepared_grid(viable, prepared, "viable"),
@@ -59,7 +63,7 @@ def given_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
 
 def edited_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
     """Read a corrected lesion mask without a viable one: what is viable in it is another edit, or derived."""
-    lesions = _read_mask(root, prepared.study, "lesions")
+    lesions = _read_mask(root, prepared.study, "lesions", prepared.native_grid)
     if lesions is None:
         raise _missing(prepared.study, "lesions")
     return GivenLesions(labels=_on_prepared_grid(lesions, prepared, "lesions"))
@@ -67,7 +71,7 @@ def edited_lesions(root: Path, prepared: PreparedStudy) -> GivenLesions:
 
 def edited_viable(root: Path, prepared: PreparedStudy) -> LabelMap:
     """Read a corrected viable mask on the grid of the prepared study."""
-    viable = _read_mask(root, prepared.study, "viable")
+    viable = _read_mask(root, prepared.study, "viable", prepared.native_grid)
     if viable is None:
         raise _missing(prepared.study, "viable")
     return _on_prepared_grid(viable, prepared, "viable")
@@ -96,26 +100,28 @@ def _on_prepared_grid(mask: LabelMap, prepared: PreparedStudy, name: str) -> Lab
     return cropped
 
 
-def _read_mask(root: Path, study: Study, name: str) -> LabelMap | None:
-    file = root / study.patient_id / study.study_date.isoformat() / f"{name}.nii.gz"
-    if not file.is_file():
-        return None
+def _read_mask(root: Path, study: Study, name: str, grid: Grid) -> LabelMap | None:
+    folder = root / study.patient_id / study.study_date.isoformat()
+    file = folder / f"{name}.nii.gz"
     try:
-        return read_label_map(file)
+        if file.is_file():
+            return read_label_map(file)
+        objects = [path for path in sorted(folder.glob("*")) if is_mask_file(path)]
+        return read_masks(objects, grid).get(MaskRole(name)) if objects else None
     except DataError as error:
         raise DataError(
             f"mask '{name}': {error.message}",
             code=error.code,
             patient_id=study.patient_id,
             study_date=study.study_date,
-            path=file,
+            path=error.path or file,
         ) from error
 
 
 def _missing(study: Study, name: str) -> DataError:
     return DataError(
         f"no mask '{name}.nii.gz' among the given masks; expected "
-        f"{study.patient_id}/{study.study_date.isoformat()}/{name}.nii.gz",
+        f"{study.patient_id}/{study.study_date.isoformat()}/{name}.nii.gz, or a DICOM segmentation with it there",
         code="mask_missing",
         patient_id=study.patient_id,
         study_date=study.study_date,
