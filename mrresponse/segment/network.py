@@ -216,8 +216,10 @@ def liver_probability(network: Network, image: Image) -> Image:
     """
     curves = _GAMMAS if network.average_views else (1.0,)
     views = [
-        _to_network_grid(
-            normalise_liver_input(_bend(image.voxels, gamma))[None], image.grid.spacing_mm, network.card
+        to_network_grid(
+            normalise_liver_input(_bend(image.voxels, gamma))[None],
+            image.grid.spacing_mm,
+            network.card.spacing_mm,
         )
         for gamma in curves
     ]
@@ -242,7 +244,7 @@ def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
         for phase in LESION_CHANNELS
     ]
     channels.append(prepared.liver_probability.voxels)
-    voxels = _to_network_grid(np.stack(channels), prepared.grid.spacing_mm, network.card)
+    voxels = to_network_grid(np.stack(channels), prepared.grid.spacing_mm, network.card.spacing_mm)
     if normalise is window_lesion_input:
         voxels[:-1] *= near_liver(voxels[-1], network.card.spacing_mm)
     views = [
@@ -321,13 +323,14 @@ def _bend(voxels: FloatArray, gamma: float) -> FloatArray:
     return bent
 
 
-def _to_network_grid(
-    channels: FloatArray, spacing_mm: tuple[float, float, float], card: ModelCard
+def to_network_grid(
+    channels: FloatArray, spacing_mm: tuple[float, float, float], wanted_mm: tuple[float, float, float]
 ) -> FloatArray:
+    """Return ``[channel, i, j, k]`` on a grid of ``wanted_mm`` that spans the same extent."""
     shape = channels.shape[1:]
     wanted = [
         max(1, round(size * have / want))
-        for size, have, want in zip(shape, spacing_mm, card.spacing_mm, strict=True)
+        for size, have, want in zip(shape, spacing_mm, wanted_mm, strict=True)
     ]
     averaged = tuple(min(size, want) for size, want in zip(shape, wanted, strict=True))
     return _resize(_resize(channels, averaged, mode="area"), tuple(wanted))

@@ -161,7 +161,7 @@ def _example(
     channels = torch.stack(
         [signal, liver_mask(torso.tissue).float(), torso.depth_mm, fluctuation[torso.tissue.long()]]
     )
-    warped = _crop_and_warp(channels, patch, settings.spacing_mm, rng=rng, generator=generator)
+    warped = crop_and_warp(channels, patch, settings.spacing_mm, rng=rng, generator=generator)
     ideal, liver, depth, sd = warped
     spacing = settings.spacing_mm
     ideal = ideal * (1.0 + sd * texture(patch, spacing, rng=rng, generator=generator)).clamp(min=0.0)
@@ -225,7 +225,7 @@ def with_thick_slices(scanner: Scanner, thickness_mm: float, spacing_mm: float) 
     return replace(scanner, block=(1, 1, max(1, round(thickness_mm / spacing_mm))))
 
 
-def _crop_and_warp(
+def crop_and_warp(
     channels: torch.Tensor,
     patch: Shape,
     spacing_mm: float,

@@ -1,6 +1,6 @@
 """Judge a network on held-out synthetic seeds: overlap, found lesions, false alarms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import torch
 from scipy import ndimage
 
 from mrresponse.segment.architectures import ARCHITECTURES
+from mrresponse.segment.normalise import near_liver, normalise_liver_input, window_lesion_input
 from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
-from mrresponse.training.loop import ARCHITECTURE, architecture_arguments
+from mrresponse.training.loop import ARCHITECTURE, architecture_arguments, load_cases
+from mrresponse.training.real_examples import RealCase
 from mrresponse.training.settings import Stage, TrainingSettings
 
 HELD_OUT_SEED = 900_000_001
@@ -40,12 +42,77 @@ class LesionTally:
 
 def evaluate(settings: TrainingSettings, checkpoint: Path, *, cases: int) -> dict[str, Any]:
     """Return figures of a checkpoint on ``cases`` held-out synthetic examples without random contrast."""
-    torch.set_num_threads(settings.threads)
-    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
-    network.load_state_dict(torch.load(checkpoint, weights_only=True)["averaged"])
-    network = network.to(memory_format=torch.channels_last_3d).eval()
+    network = _network(settings, checkpoint)
     figures = _evaluate_liver if settings.stage is Stage.LIVER else _evaluate_lesions
     return {"cases": cases, "seed": HELD_OUT_SEED, **figures(settings, network, cases)}
+
+
+def evaluate_patients(settings: TrainingSettings, checkpoint: Path) -> dict[str, Any]:
+    """Return figures of a checkpoint on the patients that ``settings.data`` holds out; lesions within the true liver.
+
+    Raises
+    ------
+    ConfigError
+        The settings name no data.
+    DataError
+        A case cannot be used.
+    """
+    network = _network(settings, checkpoint)
+    _, held_out = load_cases(settings)
+    if settings.stage is Stage.LIVER:
+        livers = {case.name: _liver_score(network, case) for case in held_out}
+        return {"patients": _patients(held_out), "liver_dice": livers, "mean": _mean(livers.values())}
+    tallies = {
+        case.name: _lesion_tally(network, case, settings.spacing_mm)
+        for case in held_out
+        if case.lesions is not None
+    }
+    scores = {name: tally.dice for name, tally in tallies.items()}
+    return {
+        "patients": _patients(held_out),
+        "lesions_of_10_mm": sum(tally.present for tally in tallies.values()),
+        "found": sum(tally.found for tally in tallies.values()),
+        "false_alarms": sum(tally.false_alarms for tally in tallies.values()),
+        "lesion_dice": scores,
+        "mean": _mean(score for score in scores.values() if score is not None),
+    }
+
+
+def _network(settings: TrainingSettings, checkpoint: Path) -> Any:
+    torch.set_num_threads(settings.threads)
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
+    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["averaged"])
+    return network.to(memory_format=torch.channels_last_3d).eval()
+
+
+def _patients(cases: Sequence[RealCase]) -> int:
+    return len({case.patient_id for case in cases})
+
+
+def _mean(scores: Iterable[float]) -> float | None:
+    values = list(scores)
+    return _rounded(np.mean(values)) if values else None
+
+
+def _liver_score(network: Any, case: RealCase) -> float:
+    image = normalise_liver_input(case.images[0].numpy())[None]
+    return _rounded(dice(_predict_whole(network, image)[1] > 0.5, case.liver.numpy()))
+
+
+def _lesion_tally(network: Any, case: RealCase, spacing_mm: tuple[float, float, float]) -> LesionTally:
+    liver = case.liver.numpy()
+    near = near_liver(liver.astype(np.float32), spacing_mm)
+    channels = [window_lesion_input(image, liver) * near for image in case.images.numpy()]
+    probability = _predict_whole(network, np.stack([*channels, liver]).astype(np.float32))[2]
+    lesions = torch.as_tensor(case.lesions).numpy()
+    return tally_lesions(np.where(near, probability, 0.0), lesions, spacing_mm)
+
+
+def _predict_whole(network: Any, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return class probabilities of ``[channel, i, j, k]`` of any size."""
+    shape = channels.shape[1:]
+    padded = np.pad(channels, [(0, 0), *((0, -size % 8) for size in shape)], mode="edge")
+    return _predict(network, torch.from_numpy(padded)[None])[:, : shape[0], : shape[1], : shape[2]]
 
 
 def _evaluate_liver(settings: TrainingSettings, network: Any, cases: int) -> Mapping[str, Any]:

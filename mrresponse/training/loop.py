@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import random
 import signal
 import threading
 import time
@@ -15,13 +16,24 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mrresponse.errors import ModelError
+from mrresponse.errors import ConfigError, ModelError
 from mrresponse.segment.architectures import ARCHITECTURES, SEGRESNET_SMALL
 from mrresponse.segment.bundle import read_model_card, verify_weights
+from mrresponse.segment.network import resolve_device
 from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
+from mrresponse.synthetic.label_maps import load_templates, mixed_source
+from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
+from mrresponse.training.cases import list_cases, split
 from mrresponse.training.fused_norm import fuse_norm_and_relu
 from mrresponse.training.losses import dice_cross_entropy, tversky_loss
+from mrresponse.training.real_examples import (
+    RealCase,
+    load_lesion_case,
+    load_liver_case,
+    real_lesion_examples,
+    real_liver_examples,
+)
 from mrresponse.training.settings import Stage, TrainingSettings
 
 _log = logging.getLogger(__name__)
@@ -37,12 +49,17 @@ class _Run:
     """What changes while training."""
 
     network: Any
+    device: torch.device
     averaged: dict[str, torch.Tensor]
     optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
     examples: int = 0
     templates: list[str] = field(default_factory=list)
+    lineage: list[str] = field(default_factory=list)
+    """Models and runs whose weights were the start, the oldest first."""
+    patients: int = 0
+    """Patients whose images they saw, counted once per run."""
 
 
 def architecture_arguments(stage: Stage) -> dict[str, Any]:
@@ -66,7 +83,8 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _start(settings, out_dir)
     batches = iter(_loader(settings, seed=settings.seed * 1_000_003 + run.step))
-    weights = torch.tensor(_class_weights(settings))
+    weights = torch.tensor(_class_weights(settings), device=run.device)
+    board = _board(settings, out_dir)
     begun = saved = time.monotonic()
     limit = 60 * (settings.minutes if minutes is None else minutes)
     base_seconds, losses, waited = run.seconds, [], 0.0
@@ -80,10 +98,14 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
         run.examples += images.shape[0]
         if run.step % settings.log_every == 0:
             _write_log(out_dir, run, settings, losses, waited)
+            if board is not None:
+                _write_board(board, run, losses)
             losses, waited = [], 0.0
         if time.monotonic() - saved > settings.checkpoint_minutes * 60:
             _save(run, settings, out_dir)
             saved = time.monotonic()
+    if board is not None:
+        board.close()
     return _save(run, settings, out_dir)
 
 
@@ -102,7 +124,11 @@ class _Stream(IterableDataset[Batch]):
 def _loader(settings: TrainingSettings, *, seed: int) -> DataLoader[Batch]:
     ahead = 3 if settings.workers else None
     return DataLoader(
-        _Stream(settings, seed), batch_size=None, num_workers=settings.workers, prefetch_factor=ahead
+        _Stream(settings, seed),
+        batch_size=None,
+        num_workers=settings.workers,
+        prefetch_factor=ahead,
+        pin_memory=resolve_device(settings.device) != "cpu",
     )
 
 
@@ -119,7 +145,42 @@ def _stop_on_terminate() -> threading.Event:
 
 
 def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
-    """Return the endless stream of batches of a stage."""
+    """Return the endless stream of batches of a stage: synthetic ones, mixed with those of labelled patients."""
+    synthetic = _synthetic_batches(settings, seed=seed)
+    if settings.data is None:
+        return synthetic
+    cases, _ = load_cases(settings)
+    examples = real_liver_examples if settings.stage is Stage.LIVER else real_lesion_examples
+    real = examples(cases, settings.patch_shapes, settings.spacing_mm, seed=seed, batch=settings.batch)
+    return _mixed(real, synthetic, settings.data.share, seed=seed)
+
+
+def load_cases(settings: TrainingSettings) -> tuple[list[RealCase], list[RealCase]]:
+    """Read the labelled patients of a run onto the network's grid: those to train on, and those held out.
+
+    Raises
+    ------
+    ConfigError
+        The settings name no data, or nothing is found there.
+    DataError
+        A case cannot be used.
+    """
+    data = settings.data
+    if data is None:
+        raise ConfigError("training.data: missing, expected a labelled data set")
+    load = load_liver_case if settings.stage is Stage.LIVER else load_lesion_case
+    parts = split(list_cases(data), data)
+    train_on, held_out = ([load(case, data, settings.spacing_mm) for case in part] for part in parts)
+    return train_on, held_out
+
+
+def _mixed(real: Iterator[Batch], synthetic: Iterator[Batch], share: float, *, seed: int) -> Iterator[Batch]:
+    rng = random.Random(seed)
+    while True:
+        yield next(real if rng.random() < share else synthetic)
+
+
+def _synthetic_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
     if settings.stage is Stage.LIVER:
         examples = LiverExampleSettings(
             spacing_mm=settings.spacing_mm[0],
@@ -127,14 +188,8 @@ def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
             pool_size=settings.pool_size,
             reuse=settings.reuse,
         )
-        source = None
-        if settings.label_maps is not None:
-            from mrresponse.synthetic.label_maps import mixed_source
-
-            source = mixed_source(settings.label_maps)
+        source = mixed_source(settings.label_maps) if settings.label_maps is not None else None
         return liver_examples(examples, seed=seed, source=source, batch=settings.batch)
-    from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
-
     lesion_settings = LesionExampleSettings(
         spacing_mm=settings.spacing_mm,
         patch_shapes=settings.patch_shapes,
@@ -146,41 +201,72 @@ def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
 
 def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
     torch.manual_seed(settings.seed)
+    device = torch.device(resolve_device(settings.device))
     network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
-    network = network.to(memory_format=torch.channels_last_3d).train()
-    fuse_norm_and_relu(network)
+    network = network.to(device=device, memory_format=torch.channels_last_3d).train()
+    if device.type == "cpu":
+        fuse_norm_and_relu(network)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    run = _Run(network, {k: v.detach().clone() for k, v in network.state_dict().items()}, optimiser)
+    run = _Run(network, device, {k: v.detach().clone() for k, v in network.state_dict().items()}, optimiser)
     run.templates = template_names(settings)
     checkpoint = out_dir / CHECKPOINT
     try:
         if checkpoint.is_file():
-            state = torch.load(checkpoint, weights_only=True)
+            state = torch.load(checkpoint, map_location=device, weights_only=True)
             network.load_state_dict(state["raw"])
             run.averaged = state["averaged"]
             optimiser.load_state_dict(state["optimiser"])
             run.step, run.seconds, run.examples = state["step"], state["seconds"], state["examples"]
+            run.lineage, run.patients = state["lineage"], state["patients"]
+            return run
         elif settings.initial is not None:
-            run.averaged = _initial_weights(settings.initial)
+            start = _initial(settings.initial)
+            run.averaged = {name: value.to(device) for name, value in start.weights.items()}
+            run.lineage, run.patients = start.lineage, start.patients
             network.load_state_dict(run.averaged)
     except (OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
+    if settings.data is not None:
+        trained_on, _ = split(list_cases(settings.data), settings.data)
+        run.patients += len({case.patient_id for case in trained_on})
     return run
 
 
-def _initial_weights(initial: Path) -> dict[str, torch.Tensor]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Initial:
+    """Weights that a run starts from, and what is to be said of them."""
+
+    weights: dict[str, torch.Tensor]
+    lineage: list[str]
+    patients: int
+
+
+def _initial(source: Path) -> _Initial:
     """Read the averaged weights of a checkpoint, or the weights of a model folder, as float32."""
-    if initial.is_dir():
-        card = read_model_card(str(initial))
+    if source.is_dir():
+        card = read_model_card(str(source))
         verify_weights(card)
-        weights = torch.load(card.weights, weights_only=True)
+        weights = torch.load(card.weights, map_location="cpu", weights_only=True)
+        training = json.loads((source / "configs" / "metadata.json").read_text(encoding="utf-8")).get(
+            "training", {}
+        )
+        lineage, patients = [*training.get("started_from", []), card.title], training.get("patients", 0)
     else:
-        weights = torch.load(initial, weights_only=True)["averaged"]
-    return {
-        name: value.float() if value.dtype.is_floating_point else value for name, value in weights.items()
-    }
+        state = torch.load(source, map_location="cpu", weights_only=True)
+        weights, lineage, patients = (
+            state["averaged"],
+            [*state["lineage"], source.parent.name],
+            state["patients"],
+        )
+    return _Initial(
+        weights={
+            name: value.float() if value.dtype.is_floating_point else value for name, value in weights.items()
+        },
+        lineage=lineage,
+        patients=int(patients),
+    )
 
 
 def _step(
@@ -189,8 +275,9 @@ def _step(
     progress = min(1.0, run.seconds / (60 * settings.total_minutes))
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(settings, step=run.step, progress=progress)
-    images = images.contiguous(memory_format=torch.channels_last_3d)
-    with autocast("cpu", "auto")():
+    images = images.to(run.device, non_blocking=True, memory_format=torch.channels_last_3d)
+    target = target.to(run.device, non_blocking=True)
+    with autocast(run.device.type, "auto")():
         logits = run.network(images)
     loss = dice_cross_entropy(logits, target, class_weights=weights)
     if settings.stage is Stage.LESIONS and settings.tversky_weight:
@@ -234,6 +321,8 @@ def _save(run: _Run, settings: TrainingSettings, out_dir: Path) -> Path:
         "seed": settings.seed,
         "stage": str(settings.stage),
         "templates": run.templates,
+        "lineage": run.lineage,
+        "patients": run.patients,
     }
     partial = out_dir / (CHECKPOINT + ".partial")
     torch.save(state, partial)
@@ -245,8 +334,6 @@ def template_names(settings: TrainingSettings) -> list[str]:
     """Return the names of the label maps whose shapes a run uses, for the model card."""
     if settings.label_maps is None:
         return []
-    from mrresponse.synthetic.label_maps import load_templates
-
     return [template.name for template in load_templates(settings.label_maps)]
 
 
@@ -264,3 +351,22 @@ def _write_log(
     with (out_dir / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     _log.info("%s: %s", settings.name, line)
+
+
+def _board(settings: TrainingSettings, out_dir: Path) -> Any | None:
+    """Open TensorBoard's log where the settings ask for it."""
+    if not settings.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "training.tensorboard: the package is not installed; pip install 'mrresponse[train]'"
+        ) from error
+    return SummaryWriter(str(out_dir / "tensorboard"))
+
+
+def _write_board(board: Any, run: _Run, losses: list[float]) -> None:
+    board.add_scalar("loss", sum(losses) / max(1, len(losses)), run.step)
+    board.add_scalar("learning rate", run.optimiser.param_groups[0]["lr"], run.step)
+    board.add_scalar("examples", run.examples, run.step)

@@ -3,17 +3,25 @@
 import torch
 import torch.nn.functional as functional
 
+IGNORED = -1
+"""Target of voxels whose class nobody knows; they count for nothing."""
+
 
 def dice_cross_entropy(
     logits: torch.Tensor, target: torch.Tensor, *, class_weights: torch.Tensor
 ) -> torch.Tensor:
-    """Return weighted cross-entropy plus the mean soft Dice loss of the foreground classes present in the batch.
+    """Return weighted cross-entropy plus the mean soft Dice loss of the foreground classes.
 
-    Shapes: logits (B, C, I, J, K), target (B, I, J, K) of class numbers.
+    Shapes: logits (B, C, I, J, K), target (B, I, J, K) of class numbers or ``IGNORED``.
     """
     logits = logits.float()
-    entropy = functional.cross_entropy(logits, target, weight=class_weights)
-    probability = torch.softmax(logits, dim=1)
+    known = target != IGNORED
+    sums = functional.cross_entropy(
+        logits, target, weight=class_weights, ignore_index=IGNORED, reduction="sum"
+    )
+    # a patch in which nothing is known costs nothing, where a mean over nothing would not be a number
+    entropy = sums / class_weights[target[known]].sum().clamp(min=1.0)
+    probability = torch.softmax(logits, dim=1) * known[:, None]
     losses = [
         1.0 - soft_dice(probability[:, index], (target == index).float())
         for index in range(1, logits.shape[1])

@@ -14,8 +14,8 @@ _CARD = """# {name} {version}
 
 {task}. A SegResNet with 8 initial filters (1.2 million parameters), grid {spacing} mm.
 
-**Research use only.** Trained on **0 patients**: every image was computed. No clinical validation of any kind. A
-reader confirms every contour; no number that follows from one is a diagnosis.
+**Research use only.** Trained on **{patients} patients**{computed}. No clinical validation of any kind. A reader
+confirms every contour; no number that follows from one is a diagnosis.
 
 ## Input and output
 Input channels: {inputs}. {absent}Normalisation: `{normalisation}` in `mrresponse/segment/normalise.py`, the same code
@@ -31,7 +31,7 @@ python -m monai.bundle run --config_file configs/inference.json --bundle_root .
 ## Training
 {examples} synthetic examples in {steps} steps ({minutes} minutes of wall clock on a shared two-core CPU), seed
 {seed}, generator version {generator}; cross-entropy plus Dice, AdamW, exponential average of the weights, which is
-what is shipped. {templates}
+what is shipped. {start}{templates}
 
 Go on training (a checkpoint found in the folder is resumed):
 
@@ -92,6 +92,9 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         name=settings.name,
         version=settings.version,
         task=task[0].upper() + task[1:],
+        patients=training["patients"],
+        computed=" and on computed images" if training["patients"] else ": every image was computed",
+        start=_start_sentence(training["started_from"]),
         spacing=" x ".join(f"{value:g}" for value in settings.spacing_mm),
         inputs=", ".join(metadata["input_channels"]),
         absent="An absent contrast phase is a channel of zeros. " if settings.stage is Stage.LESIONS else "",
@@ -113,6 +116,10 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
 
 
 _NOTICE = " Shapes: SPL abdominal atlas (3D Slicer licence), AMOS case 13 (CC BY 4.0)."
+
+
+def _start_sentence(started_from: list[str]) -> str:
+    return f"The weights of {' and then '.join(started_from)} were the start. " if started_from else ""
 
 
 def _shapes_sentence(templates: list[str]) -> str:

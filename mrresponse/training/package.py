@@ -79,7 +79,7 @@ def describe(
         "required_packages_version": {"mrresponse": __version__},
         "changelog": {settings.version: "see CHANGELOG.md of mrresponse"},
         "task": TASKS[settings.stage],
-        "description": TASKS[settings.stage] + ", trained on synthetic images only",
+        "description": f"{TASKS[settings.stage]}, trained on {_dataset(state['patients'])}",
         "authors": "mrresponse contributors",
         "copyright": "Apache-2.0",
         "intended_use": "research; a reader confirms every contour; not validated on patients",
@@ -92,16 +92,16 @@ def describe(
         "classes": list(CLASSES[settings.stage]),
         "sha256": digest,
         "training": {
-            "dataset": "synthetic only",
-            "patients": 0,
-            "label_map_templates": state.get("templates", []),
+            "dataset": _dataset(state["patients"]),
+            "patients": int(state["patients"]),
+            "label_map_templates": state["templates"],
             "steps": int(state["step"]),
             "examples": int(state["examples"]),
             "minutes": round(float(state["seconds"]) / 60, 1),
             "seed": int(state["seed"]),
             "generator_version": GENERATOR_VERSION,
             "source_revision": revision,
-            "started_from": state.get("lineage", []),
+            "started_from": state["lineage"],
         },
         "figures": dict(figures),
         "network_data_format": {
@@ -132,3 +132,7 @@ def describe(
             },
         },
     }
+
+
+def _dataset(patients: int) -> str:
+    return f"synthetic images and {patients} patients" if patients else "synthetic images only"

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mrresponse.errors import ConfigError
+from mrresponse.training.cases import DataSettings
 
 
 class Stage(StrEnum):
@@ -46,11 +47,17 @@ class TrainingSettings(BaseModel):
     reuse: int = Field(default=10, ge=1)
     label_maps: Path | None = None
     """Folder of users' own organ label maps, drawn half of the time in place of the procedural torso (liver stage)."""
+    data: DataSettings | None = None
+    """Labelled patients to train on besides synthetic images; by default there are none."""
     initial: Path | None = None
-    """Checkpoint of another run whose averaged weights this one starts from."""
+    """Checkpoint of another run, or a model folder, whose weights this one starts from."""
     threads: int = Field(default=1, ge=1)
     workers: int = Field(default=1, ge=0)
     """Processes that draw examples; 0 draws them between the steps."""
+    device: str = "auto"
+    """``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``."""
+    tensorboard: bool = False
+    """Write TensorBoard's log beside ``log.jsonl`` (needs the extra ``train``)."""
     log_every: int = Field(default=20, ge=1)
     checkpoint_minutes: float = Field(default=2.0, gt=0)
 

@@ -39,7 +39,16 @@ def bundle(folder: Path, *, stage: str, classes: int) -> Path:
     torch.manual_seed(classes)
     network = ARCHITECTURES["segresnet"](**architecture_arguments(settings.stage))
     checkpoint = folder / "checkpoint.pt"
-    state = {"averaged": network.state_dict(), "step": 1, "examples": 1, "seconds": 1.0, "seed": 1}
+    state = {
+        "averaged": network.state_dict(),
+        "step": 1,
+        "examples": 1,
+        "seconds": 1.0,
+        "seed": 1,
+        "templates": [],
+        "lineage": [],
+        "patients": 0,
+    }
     torch.save(state, checkpoint)
     write_bundle(settings, checkpoint, folder / stage, figures={})
     (folder / stage / "input").mkdir()

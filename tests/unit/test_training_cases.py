@@ -1,0 +1,215 @@
+"""Labelled patients are found, dealt to folds as patients, and shown as inference would show them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from mrresponse.domain import ContrastPhase
+from mrresponse.errors import ConfigError, DataError
+from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
+from mrresponse.training.evaluate import evaluate_patients
+from mrresponse.training.loop import train
+from mrresponse.training.losses import IGNORED, dice_cross_entropy
+from mrresponse.training.package import write_bundle
+from mrresponse.training.real_examples import (
+    load_lesion_case,
+    load_liver_case,
+    real_lesion_examples,
+    real_liver_examples,
+)
+from mrresponse.training.settings import TrainingSettings
+
+SPACING = (8.0, 8.0, 8.0)
+SHAPE = (32, 28, 24)
+
+
+def write_case(
+    folder: Path, name: str, *, image: str = "imagesTr/{}.nii.gz", label: str = "labelsTr/{}.nii.gz"
+) -> None:
+    """Write a bright box, the liver (1), with a brighter one in it, a lesion (2), 8 mm voxels."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[6:22, 6:22, 5:19] = 1
+    labels[10:16, 10:16, 9:15] = 2
+    voxels = np.array([20.0, 100.0, 160.0], np.float32)[labels]
+    voxels += np.random.default_rng(len(name)).normal(0, 1, SHAPE).astype(np.float32)
+    for pattern, content in ((image, voxels), (label, labels)):
+        file = folder / pattern.format(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(content, np.diag([8.0, 8.0, 8.0, 1.0])), file)
+
+
+def settings(folder: Path, **changes: Any) -> DataSettings:
+    values = {
+        "layout": "pairs",
+        "folder": folder,
+        "images": "imagesTr/*.nii.gz",
+        "labels": "labelsTr/*.nii.gz",
+        "contrast_phase": "ART",
+    }
+    return DataSettings.model_validate({**values, **changes})
+
+
+def one_case(folder: Path) -> Case:
+    write_case(folder, "p1")
+    (case,) = list_cases(settings(folder))
+    return case
+
+
+def test_pairs_are_joined_by_what_the_star_stands_for(tmp_path: Path) -> None:
+    for name in ("p1-a", "p1-b", "p2-a"):
+        write_case(tmp_path, name, image="imagesTr/im{}.nii.gz", label="labelsTr/lb{}.nii.gz")
+    (tmp_path / "imagesTr" / "imlonely.nii.gz").write_bytes(b"")
+    chosen = settings(
+        tmp_path, images="imagesTr/im*.nii.gz", labels="labelsTr/lb*.nii.gz", patient=r"^(p\d)-"
+    )
+    cases = list_cases(chosen)
+    assert [(case.name, case.patient_id) for case in cases] == [
+        ("p1-a", "p1"),
+        ("p1-b", "p1"),
+        ("p2-a", "p2"),
+    ]
+    assert set(cases[0].images) == {ContrastPhase.ARTERIAL}
+
+
+def test_channels_of_a_dataset_json_become_contrast_phases(tmp_path: Path) -> None:
+    for channel in ("0000", "0001"):
+        write_case(tmp_path, "c7", image="imagesTr/{}_" + channel + ".nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz"}))
+    chosen = settings(tmp_path, layout=Layout.DATASET_JSON, channels={0: "PRE", 1: "ART"})
+    (case,) = list_cases(chosen)
+    assert [path.name for path in case.images.values()] == ["c7_0000.nii.gz", "c7_0001.nii.gz"]
+    with pytest.raises(ConfigError, match="channel 2 of case 'c7'"):
+        list_cases(chosen.model_copy(update={"channels": {2: ContrastPhase.DELAYED}}))
+
+
+def test_a_decathlon_list_names_its_own_labels(tmp_path: Path) -> None:
+    write_case(tmp_path, "liver_3")
+    entry = {"image": "./imagesTr/liver_3.nii.gz", "label": "./labelsTr/liver_3.nii.gz"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": [entry], "numTraining": 1}))
+    (case,) = list_cases(settings(tmp_path, layout=Layout.DATASET_JSON, channels={0: "PVP"}))
+    assert case.name == "liver_3"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": "nothing/*.nii.gz"}, "no labelled case"),
+        ({"images": "imagesTr/p1.nii.gz"}, "needs exactly one"),
+        ({"patient": "^(x)"}, "finds no patient in 'p1'"),
+        ({"patient": "("}, "not a regular expression"),
+        ({"layout": "dataset_json", "channels": {0: "ART"}}, "no readable dataset.json"),
+        ({"layout": "results"}, "training.data.masks: missing"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_is_said(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_case(tmp_path, "p1")
+    with pytest.raises(ConfigError, match=message):
+        list_cases(settings(tmp_path, **changes))
+
+
+def test_every_patient_is_held_out_in_exactly_one_fold_with_all_its_studies(tmp_path: Path) -> None:
+    cases = [
+        Case(patient_id=f"p{patient}", name=f"p{patient}-{study}", images={})
+        for patient in range(7)
+        for study in range(2)
+    ]
+    held_out: list[str] = []
+    for fold in range(3):
+        train_on, test_on = split(cases, settings(tmp_path, folds=3, fold=fold))
+        assert not {case.patient_id for case in train_on} & {case.patient_id for case in test_on}
+        assert len(train_on) + len(test_on) == 14
+        held_out += [case.name for case in test_on]
+    assert sorted(held_out) == sorted(case.name for case in cases)
+
+
+def test_too_few_patients_for_the_folds_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="1 patients cannot be dealt to 5 folds"):
+        split([one_case(tmp_path)], settings(tmp_path))
+
+
+def test_liver_examples_of_a_patient_keep_the_mask_on_the_organ(tmp_path: Path) -> None:
+    case = load_liver_case(one_case(tmp_path), settings(tmp_path), SPACING)
+    assert case.liver.sum() == 16 * 16 * 14
+    stream = real_liver_examples([case], [(32, 24, 24)], SPACING, seed=1, batch=2)
+    images, livers = next(stream)
+    assert images.shape == (2, 1, 32, 24, 24)
+    for image, liver in zip(images[:, 0], livers, strict=True):
+        assert float(image[liver == 1].mean()) > float(image[liver == 0].mean()) + 0.5
+
+
+def test_lesion_examples_of_a_patient_have_three_classes_and_one_phase(tmp_path: Path) -> None:
+    case = load_lesion_case(one_case(tmp_path), settings(tmp_path), SPACING)
+    assert case.lesions is not None
+    assert int(case.lesions.sum()) == 6 * 6 * 6
+    images, classes = next(real_lesion_examples([case], [(24, 24, 16)], SPACING, seed=1, batch=4))
+    assert images.shape == (4, 6, 24, 24, 16)
+    assert {int(value) for value in classes.unique()} == {0, 1, 2}
+    # the arterial channel alone, and the lesion brighter than the liver in it
+    assert not images[:, [0, 2, 3, 4]].any()
+    arterial = images[:, 1]
+    assert float(arterial[classes == 2].mean()) > float(arterial[classes == 1].mean()) + 0.5
+
+
+def test_lesions_that_nobody_outlined_are_not_taught_as_liver(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, lesion_labels=None)
+    case = load_lesion_case(one_case(tmp_path), chosen, SPACING)
+    _, classes = next(real_lesion_examples([case], [(24, 24, 16)], SPACING, seed=1, batch=2))
+    assert {int(value) for value in classes.unique()} == {IGNORED, 0}
+
+
+def test_unknown_voxels_cost_nothing_whatever_is_said_of_them() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3, 4, 4, 4)
+    target = torch.randint(0, 3, (1, 4, 4, 4))
+    target[:, :2] = IGNORED
+    other = logits.clone()
+    other[:, :, :2] = 50 * torch.randn(1, 3, 2, 4, 4)
+    weights = torch.tensor([1.0, 1.0, 3.0])
+    known = dice_cross_entropy(logits, target, class_weights=weights)
+    assert torch.allclose(known, dice_cross_entropy(other, target, class_weights=weights))
+    nothing = dice_cross_entropy(logits, torch.full_like(target, IGNORED), class_weights=weights)
+    assert float(nothing) == 0.0
+
+
+def test_the_lesion_network_needs_a_contrast_phase(tmp_path: Path) -> None:
+    write_case(tmp_path, "p1")
+    chosen = settings(tmp_path, contrast_phase="OTHER")
+    (case,) = list_cases(chosen)
+    with pytest.raises(DataError, match="no T1 contrast phase"):
+        load_lesion_case(case, chosen, SPACING)
+
+
+def test_a_model_says_on_how_many_patients_it_was_trained(tmp_path: Path) -> None:
+    for number in range(4):
+        write_case(tmp_path / "data", f"p{number}")
+    run = TrainingSettings.model_validate(
+        {
+            "stage": "liver",
+            "name": "own",
+            "spacing_mm": SPACING,
+            "patch_shapes": [[16, 16, 16]],
+            "window": [32, 32, 32],
+            "batch": 1,
+            "minutes": 0.001,
+            "workers": 0,
+            "data": {**settings(tmp_path / "data", folds=4, share=1.0).model_dump()},
+        }
+    )
+    checkpoint = train(run, tmp_path / "run")
+    metadata = json.loads(write_bundle(run, checkpoint, tmp_path / "model", figures={}).read_text())
+    assert metadata["training"]["patients"] == 3
+    assert metadata["training"]["dataset"] == "synthetic images and 3 patients"
+    card = (tmp_path / "model" / "docs" / "README.md").read_text()
+    assert "Trained on **3 patients**" in card
+    # fine-tuning does not forget whose images its start has seen
+    again = train(run.model_copy(update={"initial": tmp_path / "model"}), tmp_path / "again")
+    state = torch.load(again, weights_only=True)
+    assert (state["patients"], state["lineage"]) == (6, ["own 0.1.0"])
+    figures = evaluate_patients(run, checkpoint)
+    assert figures["patients"] == 1
+    assert 0.0 <= figures["mean"] <= 1.0
