@@ -19,6 +19,7 @@ from statistics import median
 from mrresponse.synthetic.scenarios import generate
 
 REPEATS = 7
+PATIENTS = 10_000
 TIMED_IMPORT = (
     "import time; start = time.perf_counter(); import mrresponse; print(time.perf_counter() - start)"
 )
@@ -71,7 +72,46 @@ def study() -> tuple[Figure, ...]:
     )
 
 
-BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {"startup": startup, "study": study}
+def respond() -> tuple[Figure, ...]:
+    """Classify 10,000 patients of 10 visits and 5 lesions under every criterion, one after another on one core.
+
+    Seconds are those of the processor. Tables are not counted; their time is given beside. The time per patient must
+    not depend on how many there are, nor the memory.
+    """
+    plain, full = (_respond(method) for method in ("none", "measurement_error"))
+    per_patient = {n: plain[key] / n for n, key in ((100, "first_hundred"), (PATIENTS, "seconds"))}
+    tables = PATIENTS / full["table_patients"]
+    return (
+        _at_most("responses of 10,000 patients", plain["seconds"], 30.0),
+        _at_most("with probabilities", full["seconds"], 60.0),
+        _at_most("time per patient, 10,000 to 100", per_patient[PATIENTS] / per_patient[100], 1.2, unit=""),
+        _at_most(
+            "memory gained, 1,000 to 10,000",
+            full["memory_mib"] - full["memory_after_tenth_mib"],
+            5.0,
+            unit="MiB",
+        ),
+        Figure(name="peak memory", value=round(full["memory_mib"], 1), unit="MiB"),
+        Figure(name="assessments", value=full["assessments"], unit=""),
+        Figure(name="reading measurements.csv", value=round(full["read_seconds"] * tables, 1), unit="s"),
+        Figure(name="writing assessments.csv", value=round(full["write_seconds"] * tables, 1), unit="s"),
+    )
+
+
+def _respond(method: str) -> dict[str, float]:
+    script = Path(__file__).parent / "benchmark_respond.py"
+    command = [sys.executable, str(script), str(PATIENTS), method]
+    found: dict[str, float] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
+    return found
+
+
+BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {
+    "startup": startup,
+    "study": study,
+    "respond": respond,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = BENCHMARKS[chosen.name]()
     for figure in figures:
         value = f"{figure.value:8.3f} {figure.unit:<4}"
-        print(f"{figure.name:<28}{value}{_verdict(figure)}")
+        print(f"{figure.name:<34}{value}{_verdict(figure)}")
     if chosen.json:
         rows = [asdict(figure) for figure in figures]
         chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
