@@ -211,13 +211,10 @@ def _probabilities(visit: TargetErrors, pd: float, pr: float, criterion: Criteri
 
 def _kept(visit: TargetErrors, cr: float, rest: float, pd: float) -> Probabilities:
     """Give what is too little to count after a complete response to the category that is kept."""
-    kept = visit.response if visit.response is not Response.PD else visit.evidence.previous
-    return Probabilities(
-        cr=cr + (rest if kept is Response.CR or kept is None else 0.0),
-        pr=rest if kept is Response.PR else 0.0,
-        sd=rest if kept is Response.SD else 0.0,
-        pd=pd,
-    )
+    kept = visit.response if visit.response is not Response.PD else visit.evidence.previous or Response.CR
+    shares = {Response.CR: cr, Response.PR: 0.0, Response.SD: 0.0, Response.PD: pd}
+    shares[kept] += rest
+    return Probabilities(*shares.values())
 
 
 def _reappearance(estimates: Mapping[str, Estimate], criterion: Criterion, pd: float) -> float:
