@@ -319,6 +319,7 @@ def respond(
     from mrresponse.numbers import respond_again
     from mrresponse.store import RunFolder
 
+    _log_to_terminal(verbose=False)
     run_folder = RunFolder.open(folder)
     info = run_folder.info()
     if config is not None:
@@ -338,6 +339,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
     """Write the lesion table and the pages again from the stored rows."""
     from mrresponse.store import RunFolder
 
+    _log_to_terminal(verbose=False)
     run_folder = RunFolder.open(folder)
     results, failures = run_folder.read()
     run_folder.write_pages(results, run_folder.info())
@@ -370,6 +372,7 @@ def export(
     unknown = [name for name in to if name not in EXPORTERS]
     if unknown:
         raise ConfigError(f"--to: unknown format {unknown[0]!r}; known: {', '.join(EXPORTERS)}")
+    _log_to_terminal(verbose=False)
     run_folder = RunFolder.open(folder)
     finished = replace(finished_run(run_folder, study_id=study), deidentify=deidentify)
     for name in dict.fromkeys(to):

@@ -18,6 +18,9 @@ FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
 Point = tuple[float, float, float]
+
+ADJUDICATED = "adjudicated"
+"""Reader of the assessments that were restated."""
 PixelPoint = tuple[float, float]
 
 
@@ -740,7 +743,7 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleRecord:
-    """Why a lesion is target, non-target or new in one treatment phase under one criterion."""
+    """Why a lesion is target, non-target or new in one treatment phase under one criterion, and what is read of it."""
 
     patient_id: str
     treatment_phase: str
@@ -749,6 +752,7 @@ class RoleRecord:
     lesion_id: str
     role: LesionRole
     reason: str
+    quantity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -923,6 +927,16 @@ class PatientResult:
     registrations: tuple[RegistrationRecord, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def measured_by(self, row: Assessment | RoleRecord) -> str:
+        """Return the reader whose numbers a row rests on: of an adjudicated one, the reader who was restated."""
+        if row.reader != ADJUDICATED:
+            return row.reader
+        readers = {one.reader for one in self.measurements}
+        for override in self.patient.edits.overrides:
+            if (override.treatment_phase, override.criterion) == (row.treatment_phase, row.criterion):
+                return override.assessed_by or next(iter(readers), row.reader)
+        return row.reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

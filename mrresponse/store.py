@@ -5,6 +5,7 @@ does not depend on who finished first, nor on how many there are.
 """
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -67,6 +68,9 @@ _MOST_GROUPS = 12
 
 
 UNEDITED = "measurements_before_edits.csv"
+
+
+_log = logging.getLogger(__name__)
 
 
 class _OfPatient(Protocol):
@@ -390,7 +394,10 @@ class RunFolder:
         unedited = _by_patient(self._read_rows(UNEDITED, Measurement))
         results = []
         numbers = read_numbers(self.path)
-        patients, failures = with_edits([row[0] for row in numbers.patients], read_edits(self.path))
+        edits = read_edits(self.path)
+        for note in (*numbers.notes, *edits.notes):
+            _log.warning("%s", note)
+        patients, failures = with_edits([row[0] for row in numbers.patients], edits)
         edited = {patient.patient_id: patient for patient in patients}
         for given, studies, measurements in numbers.patients:
             key = given.patient_id

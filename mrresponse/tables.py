@@ -162,7 +162,8 @@ def parse_rows(
 ) -> Iterator[tuple[int, T | DataError]]:
     """Yield the row number and the row, or the error of that row, so that the others can be kept.
 
-    The error carries the cell of a column ``patient_id`` where there is one. Rows without any content are passed over.
+    The error carries the cells of the columns ``patient_id``, ``study_date`` and ``lesion_id`` where there are any.
+    Rows without any content are passed over.
 
     Parameters
     ----------
@@ -192,12 +193,25 @@ def parse_rows(
             yield (
                 number,
                 DataError(
-                    f"{path.name} row {number}{error}",
+                    f"{path.name} row {number}{_lesion_of(named)}{error}",
                     code="bad_value",
                     patient_id=named.get("patient_id", "").strip() or None,
+                    study_date=_study_of(named),
                     path=path,
                 ),
             )
+
+
+def _lesion_of(cells: Mapping[str, str]) -> str:
+    lesion_id = cells.get("lesion_id", "").strip()
+    return f" (lesion {lesion_id[:_SHOWN_CHARACTERS]})" if lesion_id else ""
+
+
+def _study_of(cells: Mapping[str, str]) -> date | None:
+    try:
+        return _read_date(cells.get("study_date", ""))
+    except ValueError:
+        return None
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -5,9 +5,8 @@ has no ``state``, the state follows from the numbers: a bare number above 0 is m
 ``too small``, ``not done`` and ``not assessable`` mean themselves, and a row without any number is not assessed.
 """
 
-import re
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,18 +16,14 @@ from mrresponse.errors import DataError
 from mrresponse.ingest.inputs import NOT_FATAL, as_failure, check_id
 from mrresponse.ingest.patient_tables import column_notes, read_checked, read_patient_tables, with_tables
 from mrresponse.tables import parse_rows
+from mrresponse.typed import WORDS, parse_measurement
 
-_WORDS = {
-    "too small": MeasurementState.TOO_SMALL,
-    "not done": MeasurementState.NOT_ASSESSED,
-    "not assessable": MeasurementState.NOT_ASSESSED,
-    "absent": MeasurementState.ABSENT,
-}
-_BARE_NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 _WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
 _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
+_NODES = "lymph_node"
+_WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 
 Key = TypeVar("Key", bound=Hashable)
 PatientNumbers = tuple[Patient, tuple[StudyRecord, ...], tuple[Measurement, ...]]
@@ -112,16 +107,24 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
     Raises
     ------
     ValueError
-        A number that is not bare, or a word that is not known; the message continues a sentence.
+        A number that is not bare, a word that is not known, or parts that contradict each other; the message continues
+        a sentence.
     """
     filled = {name: cell.strip() if name in _REQUIRED else cell for name, cell in cells.items()}
-    if cells.get("state", "").strip():
-        return filled
     filled["reader"] = cells.get("reader", "").strip() or "reader"
     filled["source"] = cells.get("source", "").strip() or "reader"
+    filled |= _site(cells)
+    if cells.get("state", "").strip():
+        _check_stated(filled)
+        return filled
     whole = _state(filled, _WHOLE_NUMBERS)
     viable = _state(filled, _VIABLE_NUMBERS)
+    _check_sizes(filled)
     if whole is MeasurementState.ABSENT:
+        if viable in (MeasurementState.MEASURED, MeasurementState.TOO_SMALL):
+            raise ValueError(
+                f" column {_VIABLE}: found a viable part, expected none of a lesion that is absent"
+            )
         filled |= {_LONGEST: "0", _VIABLE: "0"}
         viable = MeasurementState.ABSENT
     elif viable is MeasurementState.ABSENT:
@@ -133,10 +136,9 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
     filled["state"] = whole.value
     filled["viable_state"] = viable.value if viable is not None else ""
     if whole is MeasurementState.NOT_ASSESSED and not filled.get("reason", "").strip():
-        typed = cells.get(_LONGEST, "").strip().lower()
-        filled["reason"] = typed or "no number given"
+        filled["reason"] = _typed_word(cells, _WHOLE_NUMBERS)
     if viable is MeasurementState.NOT_ASSESSED and not filled.get("viable_reason", "").strip():
-        filled["viable_reason"] = cells.get(_VIABLE, "").strip().lower() or "no number given"
+        filled["viable_reason"] = _typed_word(cells, _VIABLE_NUMBERS)
     return filled
 
 
@@ -160,26 +162,70 @@ def complete_edit(cells: dict[str, str]) -> dict[str, str]:
 
 
 def _state(cells: dict[str, str], names: Sequence[str]) -> MeasurementState | None:
-    """Return what the typed cells of a lesion or of its viable part mean, words taken out of `cells`."""
-    first, *others = names
-    typed = cells.get(first, "").strip().lower()
-    for name in others:
-        _check_bare(name, cells.get(name, "").strip())
-    if typed in _WORDS:
-        cells[first] = ""
-        return _WORDS[typed]
-    _check_bare(first, typed, words=tuple(_WORDS))
-    if typed and float(typed) == 0.0:
-        return MeasurementState.ABSENT
-    filled = [cells.get(name, "").strip() for name in names]
-    return MeasurementState.MEASURED if any(filled) else None
+    """Return what the typed cells of a lesion or of its viable part mean, words taken out of `cells`.
+
+    The first cell that says something decides; ``not done`` beside a number means that one quantity only.
+    """
+    parsed = {name: parse_measurement(cells.get(name)) for name in names}
+    for name, value in parsed.items():
+        if value.problem:
+            unit = name.rsplit("_", 1)[1].replace("ml", "mL")
+            expected = ", ".join((f"a bare number in {unit}", *WORDS))
+            raise ValueError(f" column {name}: found {cells[name].strip()!r}, expected {expected}")
+    said = {name: value.state for name, value in parsed.items() if value.state is not None}
+    for name in said:
+        if cells[name].strip().lower() in WORDS:
+            cells[name] = ""
+    judged = {name: state for name, state in said.items() if state is not MeasurementState.NOT_ASSESSED}
+    if not judged:
+        return MeasurementState.NOT_ASSESSED if said else None
+    (first, state), *others = judged.items()
+    for name, other in others:
+        if (other is MeasurementState.ABSENT) is not (state is MeasurementState.ABSENT):
+            raise ValueError(
+                f" column {name}: found {other.value.replace('_', ' ')}, expected what fits {first}: "
+                f"{state.value.replace('_', ' ')}"
+            )
+    return state
 
 
-def _check_bare(name: str, typed: str, words: Sequence[str] = ()) -> None:
-    if typed and not _BARE_NUMBER.fullmatch(typed):
-        unit = name.rsplit("_", 1)[1].replace("ml", "mL")
-        expected = ", ".join(("a bare number in " + unit, *words))
-        raise ValueError(f" column {name}: found {typed!r}, expected {expected}")
+def _site(cells: Mapping[str, str]) -> dict[str, str]:
+    """Return organ and node as the rules know them: ``Liver`` is the liver, and a lymph node is a node."""
+    organ = cells.get("organ", "").strip().lower().replace(" ", "_")
+    if not organ:
+        return {}
+    is_node = cells.get("is_node", "").strip() or ("true" if organ == _NODES else "")
+    return {"organ": organ, "is_node": is_node}
+
+
+def _check_sizes(cells: Mapping[str, str]) -> None:
+    """Refuse a perpendicular diameter above the longest one: they were exchanged, or one is wrong."""
+    for longest, perpendicular in (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2]):
+        long, short = (cells.get(name, "").strip() for name in (longest, perpendicular))
+        if long and short and float(short) > float(long):
+            raise ValueError(
+                f" column {perpendicular}: found {short} above {longest} {long}, expected at most that"
+            )
+
+
+def _check_stated(cells: Mapping[str, str]) -> None:
+    """Refuse numbers that contradict the state beside them, and negative ones; what is no number is found later."""
+    state = cells["state"].strip().lower()
+    for name in (*_WHOLE_NUMBERS, *_VIABLE_NUMBERS):
+        cell = cells.get(name, "").strip()
+        if cell.startswith("-"):
+            raise ValueError(f" column {name}: found {cell}, expected 0 or more")
+        number = parse_measurement(cell).value
+        if number is None or name in _VIABLE_NUMBERS:
+            continue
+        if state in _WITHOUT_NUMBERS or (state == MeasurementState.ABSENT and number > 0.0):
+            raise ValueError(f" column {name}: found {cell} beside state {state}, expected no number")
+        if state == MeasurementState.MEASURED and name == _LONGEST and number == 0.0:
+            raise ValueError(f" column {name}: found 0 beside state measured, expected more, or state absent")
+
+
+def _typed_word(cells: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((word for name in names if (word := cells.get(name, "").strip().lower())), "no number given")
 
 
 def _twice(records: Sequence[StudyRecord], measurements: Sequence[Measurement]) -> list[Failure]:

@@ -63,8 +63,9 @@ def lesion_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float
 
 
 def _lesion_points(result: PatientResult, lesion_id: str, leading: Assessment) -> list[Point]:
+    reader = result.measured_by(leading)
     own = sorted(
-        (row for row in result.measurements if row.lesion_id == lesion_id and row.reader == leading.reader),
+        (row for row in result.measurements if row.lesion_id == lesion_id and row.reader == reader),
         key=lambda row: row.study_date,
     )
     points: list[Point] = []

@@ -16,16 +16,17 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult
+from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult, RoleRecord
 from mrresponse.files import opened_atomically
 from mrresponse.report.wording import (
     COURSE,
     ROLE_WORDS,
+    Quantity,
     decimal,
     percent,
     phases_in_order,
     plain,
-    quantity_of,
+    role_quantity,
     size_cell,
 )
 
@@ -136,12 +137,13 @@ def _group_rows(result: PatientResult, group: Sequence[Assessment]) -> list[Lesi
         line("study date", (row.study_date.isoformat() for row in group)),
         line("timepoint", _timepoints(group)),
     ]
-    for lesion_id, role in _lesions(result, group):
-        measurements = _of_lesion(result, lesion_id, first.reader)
-        sample = next(iter(measurements.values()), None)
-        quantity = quantity_of(first.criterion, sample)
-        cells = (_cell(measurements, row) for row in group)
-        rows.append(line(quantity.name, cells, unit=quantity.unit, lesion=(lesion_id, role)))
+    reader = result.measured_by(first)
+    for lesion_id, role in _lesions(result, group, reader).items():
+        measurements = _of_lesion(result, lesion_id, reader)
+        quantity = role_quantity(role, first.criterion, next(iter(measurements.values()), None))
+        cells = (_cell(measurements, row, quantity) for row in group)
+        word = ROLE_WORDS[role.role] if role else "no role"
+        rows.append(line(quantity.name, cells, unit=quantity.unit, lesion=(lesion_id, word)))
     unit = first.burden_unit
     rows += [
         line("sum of targets", (_number(burden(row), unit) for row in group), unit=unit),
@@ -164,23 +166,20 @@ def _timepoints(group: Sequence[Assessment]) -> Iterable[str]:
             yield "after progression" if row.after_progression else "follow-up"
 
 
-def _lesions(result: PatientResult, group: Sequence[Assessment]) -> list[tuple[str, str]]:
+def _lesions(result: PatientResult, group: Sequence[Assessment], reader: str) -> dict[str, RoleRecord | None]:
     """List the group's lesions with their role, targets first; measured ones without a role come last."""
     key = (group[0].treatment_phase, group[0].criterion, group[0].reader)
     dates = {row.study_date for row in group}
-    roles = {
-        role.lesion_id: role.role
-        for role in result.response.roles
-        if (role.treatment_phase, role.criterion, role.reader) == key
-    }
-    measured = {
-        row.lesion_id for row in result.measurements if row.reader == key[2] and row.study_date in dates
-    }
     order = list(LesionRole)
-    with_role = sorted(roles, key=lambda lesion_id: (order.index(roles[lesion_id]), lesion_id))
-    return [(lesion_id, ROLE_WORDS[roles[lesion_id]]) for lesion_id in with_role] + [
-        (lesion_id, "no role") for lesion_id in sorted(measured - set(roles))
-    ]
+    roles = sorted(
+        (row for row in result.response.roles if (row.treatment_phase, row.criterion, row.reader) == key),
+        key=lambda row: (order.index(row.role), row.lesion_id),
+    )
+    measured = {
+        row.lesion_id for row in result.measurements if row.reader == reader and row.study_date in dates
+    }
+    with_role = {row.lesion_id: row for row in roles}
+    return {**with_role, **dict.fromkeys(sorted(measured - with_role.keys()))}
 
 
 def _of_lesion(result: PatientResult, lesion_id: str, reader: str) -> dict[date, Measurement]:
@@ -191,10 +190,10 @@ def _of_lesion(result: PatientResult, lesion_id: str, reader: str) -> dict[date,
     }
 
 
-def _cell(measurements: dict[date, Measurement], row: Assessment) -> str:
+def _cell(measurements: dict[date, Measurement], row: Assessment, quantity: Quantity) -> str:
     measurement = measurements.get(row.study_date)
     if measurement is not None:
-        return size_cell(measurement, quantity_of(row.criterion, measurement))
+        return size_cell(measurement, quantity)
     return "not yet seen" if row.study_date < min(measurements, default=date.max) else "no record"
 
 

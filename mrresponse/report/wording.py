@@ -1,6 +1,6 @@
 """How numbers, states and categories are written for a reader: rounding for display happens only here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mrresponse.domain import (
@@ -10,6 +10,7 @@ from mrresponse.domain import (
     Measurement,
     MeasurementSource,
     MeasurementState,
+    RoleRecord,
     TreatmentPhase,
 )
 
@@ -77,6 +78,16 @@ _AREA = Quantity(
 _VOLUME = Quantity(name="volume", unit="mL", value=lambda m: m.volume_ml)
 _VIABLE_VOLUME = Quantity(name="viable volume", unit="mL", value=lambda m: m.viable_volume_ml, is_viable=True)
 
+# As the rules name what they read of a lesion, in roles.csv.
+QUANTITIES: Mapping[str, Quantity] = {
+    "longest diameter": _WHOLE,
+    "short axis": _SHORT,
+    "viable diameter": _VIABLE,
+    "product of diameters": _AREA,
+    "product of viable diameters": _VIABLE_AREA,
+    "volume": _VOLUME,
+    "viable volume": _VIABLE_VOLUME,
+}
 # The first name that a criterion's name contains decides (response-criteria, section 1).
 _QUANTITIES = (
     ("qeasl", _VIABLE_VOLUME),
@@ -88,13 +99,24 @@ _QUANTITIES = (
 
 
 def quantity_of(criterion: str, measurement: Measurement | None = None) -> Quantity:
-    """Give the quantity that a criterion reads: of nodes the short axis, of other organs the whole."""
+    """Give the quantity that a criterion reads by its name: of nodes the short axis, of other organs the whole.
+
+    A criterion of one's own may have any name: where a lesion has a role, `role_quantity` knows better.
+    """
     named = next((quantity for name, quantity in _QUANTITIES if name in criterion.lower()), _WHOLE)
-    if measurement is None or named.unit != "mm":
+    if measurement is None:
         return named
-    if measurement.is_node:
+    if measurement.is_node and named.unit == "mm":
         return _SHORT
-    return named if measurement.organ == "liver" else _WHOLE
+    if measurement.organ == "liver" and not measurement.is_node:
+        return named
+    return {"mm": _WHOLE, "mm2": _AREA, "mL": _VOLUME}[named.unit]
+
+
+def role_quantity(role: RoleRecord | None, criterion: str, measurement: Measurement | None) -> Quantity:
+    """Give the quantity that the rules read of a lesion, as its role says."""
+    found = QUANTITIES.get(role.quantity) if role is not None else None
+    return found or quantity_of(criterion, measurement)
 
 
 def decimal(value: float, unit: str = "mm") -> str:

@@ -50,11 +50,11 @@ from mrresponse.respond.endpoints import (
     depth_of_response,
     immune_best_overall_response,
 )
-from mrresponse.respond.parse import TypedMeasurement, parse_measurement
 from mrresponse.respond.patient import respond
 from mrresponse.respond.restate import with_settled
 from mrresponse.respond.rules import FLAG_MESSAGES, decide_target, overall_response, target_response
 from mrresponse.respond.settings import RespondSettings, settings_id
+from mrresponse.typed import TypedMeasurement, parse_measurement
 
 __all__ = [
     "CRITERIA",

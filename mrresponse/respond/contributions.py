@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mrresponse.domain import (
+    ADJUDICATED,
     Assessment,
     Contribution,
     LesionRole,
@@ -18,11 +19,11 @@ from mrresponse.domain import (
 )
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.newlesions import new_lesions_through
-from mrresponse.respond.restate import ADJUDICATED, overrides_by_group
+from mrresponse.respond.restate import overrides_by_group
 from mrresponse.respond.settings import RespondSettings, criteria_of
 from mrresponse.respond.targets import target_values
 from mrresponse.respond.timeline import Visit, reader_visits, source_of
-from mrresponse.respond.values import LesionValue, is_viable_part, lesion_value
+from mrresponse.respond.values import LesionValue, is_viable_part, lesion_value, quantity_name
 
 Group = tuple[str, str, str]
 
@@ -112,7 +113,7 @@ def _at_visit(
                 is_baseline=row.is_baseline,
                 organ=m.organ if m else "",
                 is_node=m.is_node if m else False,
-                quantity=_quantity(m, criterion),
+                quantity=quantity_name(m, criterion),
                 value=value.value,
                 unit=criterion.unit,
                 note=value.note,
@@ -130,14 +131,3 @@ def _other_value(
     if visit.unread:
         return LesionValue(None, visit.unread)
     return lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
-
-
-def _quantity(m: Measurement | None, criterion: Criterion) -> str:
-    """Name what was read: a node by its short axis, disease outside the liver whole."""
-    if m is None or not criterion.is_length:
-        return criterion.quantity.value
-    if m.is_node:
-        return "short axis"
-    if criterion.is_viable and not is_viable_part(m, criterion):
-        return "longest diameter"
-    return criterion.quantity.value

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mrresponse.domain import (
+    ADJUDICATED,
     Assessment,
     AuditRow,
     Flag,
@@ -23,7 +24,6 @@ from mrresponse.respond.assess import PhaseAssessment, assess_phase
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.markers import UNKNOWN_UNIT, MarkerSeries, marker_series, summarise_marker
 from mrresponse.respond.restate import (
-    ADJUDICATED,
     Group,
     check_used,
     overrides_by_group,
@@ -46,6 +46,7 @@ from mrresponse.respond.timeline import (
     source_of,
     treatment_phases,
 )
+from mrresponse.respond.values import quantity_name
 
 UNNAMED_READER = "none"
 
@@ -280,9 +281,15 @@ def _role_records(
             lesion_id=lesion_id,
             role=role,
             reason=reason,
+            quantity=quantity_name(_first_measured(context, lesion_id), criterion),
         )
         for lesion_id, (role, reason) in sorted(said.items())
     )
+
+
+def _first_measured(context: Context, lesion_id: str) -> Measurement | None:
+    found = (visit.measurements.get(lesion_id) for visit in context.visits)
+    return next((m for m in found if m is not None), None)
 
 
 def _with_baselines(

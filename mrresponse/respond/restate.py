@@ -8,13 +8,12 @@ response, dates, ``after_progression``) is derived again. Sums and changes are n
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from mrresponse.domain import Assessment, AuditRow, Override, PhaseSummary, Response
+from mrresponse.domain import ADJUDICATED, Assessment, AuditRow, Override, PhaseSummary, Response
 from mrresponse.errors import DataError
 from mrresponse.respond.assess import Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.rules import overall_response
 
-ADJUDICATED = "adjudicated"
 RESTATED = "restated"
 EDIT = "overrides.csv"
 PARTS = ("target", "non_target", "new_lesions", "liver_response", "overall")

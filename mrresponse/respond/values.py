@@ -15,6 +15,13 @@ MISSING_STATES = frozenset({MeasurementState.NOT_FOUND, MeasurementState.NOT_ASS
 BENIGN_PATTERNS = frozenset({"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like"})
 THROMBUS_WORDS = ("thrombus", "vein")
 INFILTRATIVE = "infiltrative"
+SHORT_AXIS = "short axis"
+# What is read of disease outside the liver under a criterion of viable tumour.
+WHOLE = {
+    Quantity.VIABLE_DIAMETER: Quantity.DIAMETER,
+    Quantity.VIABLE_AREA: Quantity.AREA,
+    Quantity.VIABLE_VOLUME: Quantity.VOLUME,
+}
 
 
 class LesionValue(NamedTuple):
@@ -61,6 +68,14 @@ def lesion_value(
 def is_viable_part(measurement: Measurement, criterion: Criterion) -> bool:
     """Tell whether only the enhancing part of this lesion is measured."""
     return criterion.is_viable and measurement.organ == LIVER and not measurement.is_node
+
+
+def quantity_name(measurement: Measurement | None, criterion: Criterion) -> str:
+    """Name what is read of a lesion: a node's short axis, and disease outside the liver whole."""
+    if measurement is not None and measurement.is_node and criterion.is_length:
+        return SHORT_AXIS
+    is_whole = measurement is not None and criterion.is_viable and not is_viable_part(measurement, criterion)
+    return (WHOLE[criterion.quantity] if is_whole else criterion.quantity).value
 
 
 def is_merged_away(measurement: Measurement) -> bool:

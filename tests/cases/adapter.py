@@ -48,7 +48,6 @@ from mrresponse.respond.endpoints import (
     until_progression,
 )
 from mrresponse.respond.immune import immune_overall
-from mrresponse.respond.parse import parse_measurement
 from mrresponse.respond.roles import ineligibility, is_malignant_node
 from mrresponse.respond.rules import (
     NonTargetEvidence,
@@ -62,6 +61,7 @@ from mrresponse.respond.settings import DayCount, PartialResponse, criteria_of
 from mrresponse.respond.targets import accept, begin, judge
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import lesion_value
+from mrresponse.typed import parse_measurement
 
 Row = Mapping[str, Any]
 DAY_0 = date(2000, 1, 1)

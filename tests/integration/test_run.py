@@ -454,3 +454,53 @@ def test_an_override_that_fits_nothing_fails_its_patient_only_until_it_is_mended
     assert main(["respond", str(folder)]) == 0
     assert rows_of(folder / "failures.csv") == []
     assert {row["patient_id"] for row in rows_of(folder / "assessments.csv")} == {"P1", "P2"}
+
+
+def test_typed_tables_go_through_respond_and_report_and_a_bad_row_costs_its_patient_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = typed_tables(tmp_path, "P3,L01,2024-01-10,12mm,\n")
+    (folder / "studies.csv").write_text((folder / "studies.csv").read_text() + "P3,2024-01-10\n")
+    (folder / "treatments.csv").write_text(
+        "patient_id,treatment_phase,name,kind,start_date,ward\nP1,first,TACE,locoregional,2024-01-12,7\n"
+    )
+    typed = (folder / "measurements.csv").read_bytes()
+    assert main(["respond", str(folder)]) == 1
+    assert main(["report", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "error: P3 2024-01-10: measurements.csv row 6 (lesion L01) column longest_diameter_mm: found '12mm'"
+        in said
+    )
+    assert "treatments.csv: unknown columns left out: ward" in caplog.text
+    assert {path.name for path in (folder / "report").glob("*.html")} == {"P1.html", "P2.html", "index.html"}
+    assert "P3" in (folder / "report" / "index.html").read_text(encoding="utf-8")
+    (failure,) = rows_of(folder / "failures.csv")
+    assert (failure["patient_id"], failure["study_date"], failure["code"]) == (
+        "P3",
+        "2024-01-10",
+        "bad_value",
+    )
+    assert {row["patient_id"] for row in rows_of(folder / "lesion_table.csv")} == {"P1", "P2"}
+    # what people typed is not written over
+    assert (folder / "measurements.csv").read_bytes() == typed
+
+
+def test_several_readers_have_rows_of_their_own_and_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP1,2024-01-10\nP1,2024-04-10\n")
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,reader,longest_diameter_mm\n"
+        "P1,L01,2024-01-10,A,40\nP1,L01,2024-04-10,A,28\nP1,L01,2024-01-10,B,42\nP1,L01,2024-04-10,B,32\n"
+    )
+    assert main(["respond", str(tmp_path)]) == 0
+    found = {
+        row["reader"]: row["overall"]
+        for row in rows_of(tmp_path / "assessments.csv")
+        if (row["criterion"], row["is_baseline"]) == ("RECIST 1.1", "false")
+    }
+    # 28 of 40 mm is -30 %, 32 of 42 mm is -23.8 %
+    assert found == {"A": "PR", "B": "SD"}
+    (row,) = [row for row in rows_of(tmp_path / "agreement.csv") if row["criterion"] == "RECIST 1.1"]
+    assert (row["reader_1"], row["reader_2"], row["same_response"], row["n_burdens"]) == ("A", "B", "0", "2")
+    # 42 - 40 and 32 - 28
+    assert row["burden_bias"] == "3"

@@ -56,8 +56,8 @@ def test_anything_else_fails_its_patient_with_a_message(tmp_path, typed):
     assert [patient.patient_id for patient, _, _ in numbers.patients] == ["P2"]
     (failure,) = numbers.failures
     assert failure.message == (
-        f"measurements.csv row 2 column longest_diameter_mm: found {typed.strip(chr(34))!r}, expected a bare number "
-        "in mm, too small, not done, not assessable, absent"
+        f"measurements.csv row 2 (lesion L01) column longest_diameter_mm: found {typed.strip(chr(34))!r}, "
+        "expected a bare number in mm, too small, not done, not assessable, absent"
     )
 
 
@@ -110,3 +110,85 @@ def test_two_rows_for_one_study_are_a_failure(tmp_path):
 def test_a_folder_without_studies_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"studies\.csv: cannot be read"):
         read_numbers(tmp_path)
+
+
+HEADER = (
+    "patient_id,lesion_id,study_date,reader,organ,is_node,state,longest_diameter_mm,perpendicular_diameter_mm,"
+    "viable_longest_diameter_mm,volume_ml"
+)
+
+
+def one_row(tmp_path, **cells):
+    columns = HEADER.split(",")
+    values = {"patient_id": "P1", "lesion_id": "L01", "study_date": "2024-01-05", **cells}
+    return read_numbers(folder(tmp_path, HEADER, ",".join(values.get(column, "") for column in columns)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"longest_diameter_mm": "absent", "viable_longest_diameter_mm": "12"}, "viable part"),
+        ({"longest_diameter_mm": "0", "volume_ml": "5"}, "column volume_ml: found measured"),
+        ({"longest_diameter_mm": "20", "volume_ml": "absent"}, "column volume_ml: found absent"),
+        ({"longest_diameter_mm": "16", "perpendicular_diameter_mm": "28"}, "found 28 above longest_diameter_mm 16"),
+        ({"state": "absent", "longest_diameter_mm": "30"}, "found 30 beside state absent, expected no number"),
+        ({"state": "not_found", "volume_ml": "3"}, "found 3 beside state not_found, expected no number"),
+        ({"state": "not_assessed", "longest_diameter_mm": "0"}, "found 0 beside state not_assessed"),
+        ({"state": "measured", "longest_diameter_mm": "0"}, "found 0 beside state measured"),
+        ({"state": "measured", "longest_diameter_mm": "-30"}, "found -30, expected 0 or more"),
+        ({"state": "measured", "viable_longest_diameter_mm": "-3"}, "found -3, expected 0 or more"),
+        ({"perpendicular_diameter_mm": "9 mm"}, "found '9 mm', expected a bare number in mm, too small"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_fails_its_patient_and_names_lesion_and_study(tmp_path, cells, said):
+    numbers = one_row(tmp_path, **cells)
+    assert [patient.patient_id for patient, _, _ in numbers.patients] == ["P2"]
+    (failure,) = numbers.failures
+    assert said in failure.message
+    assert "measurements.csv row 2 (lesion L01)" in failure.message
+    assert (failure.patient_id, failure.study_date.isoformat()) == ("P1", "2024-01-05")
+
+
+def test_a_state_typed_by_a_person_does_not_make_a_network_of_her(tmp_path):
+    numbers = one_row(tmp_path, state="measured", longest_diameter_mm="30")
+    (measurement,) = numbers.patients[0][2]
+    assert (measurement.reader, measurement.source.value) == ("reader", "reader")
+
+
+def test_blanks_around_a_name_do_not_make_two_readers(tmp_path):
+    (measurement,) = one_row(tmp_path, reader=" reader A ", longest_diameter_mm="30").patients[0][2]
+    assert measurement.reader == "reader A"
+
+
+@pytest.mark.parametrize(
+    ("organ", "is_node", "found"),
+    [
+        ("Liver", "", ("liver", False)),
+        (" LIVER ", "", ("liver", False)),
+        ("Lymph node", "", ("lymph_node", True)),
+        ("lymph_node", "false", ("lymph_node", False)),
+        ("Adrenal gland", "", ("adrenal_gland", False)),
+        ("", "", ("liver", False)),
+    ],
+)
+def test_an_organ_is_known_however_it_is_spelled(tmp_path, organ, is_node, found):
+    (measurement,) = one_row(tmp_path, organ=organ, is_node=is_node, longest_diameter_mm="30").patients[0][2]
+    assert (measurement.organ, measurement.is_node) == found
+
+
+@pytest.mark.parametrize(
+    ("longest", "perpendicular", "state", "reason"),
+    [
+        ("", "too small", "too_small", ""),
+        ("", "absent", "absent", ""),
+        ("", "not assessable", "not_assessed", "not assessable"),
+        ("30", "not done", "measured", ""),
+        ("not done", "20", "measured", ""),
+        ("too small", "", "too_small", ""),
+    ],
+)
+def test_a_word_may_stand_in_any_size(tmp_path, longest, perpendicular, state, reason):
+    numbers = one_row(tmp_path, longest_diameter_mm=longest, perpendicular_diameter_mm=perpendicular)
+    (measurement,) = numbers.patients[0][2]
+    assert (measurement.state.value, measurement.reason) == (state, reason)
+    assert measurement.longest_diameter_mm == {"30": 30.0}.get(longest, 0.0 if state == "absent" else None)

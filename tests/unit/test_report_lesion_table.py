@@ -4,12 +4,24 @@ import csv
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mrresponse.domain import Measurement, MeasurementState, PatientResult
+from mrresponse.domain import (
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    Override,
+    Patient,
+    PatientEdits,
+    PatientResult,
+    Response,
+    StudyRecord,
+)
 from mrresponse.report import lesion_table, response_table, write_lesion_table
 from mrresponse.report.wording import percent, quantity_of, signed_percent, size_cell
+from mrresponse.respond import MRECIST, RespondSettings, respond
 from tests.reference_course import PHASES, reference_course
 
 
@@ -185,3 +197,64 @@ def test_terminal_table_names_the_reader_only_where_there_are_several() -> None:
     headers, rows = response_table(replace(course, response=both))
     assert headers[2] == "reader"
     assert {row[2] for row in rows} == {"liver-mr 0.1 + lesions-mr 0.1", "radiologist 1"}
+
+
+# --- what the rules read, whatever a criterion is called ------------------------------------------------------------
+
+
+def measured(day: date, lesion_id: str, **more: Any) -> Measurement:
+    return Measurement(
+        patient_id="P", lesion_id=lesion_id, study_date=day, reader="A", state=MeasurementState.MEASURED,
+        source=MeasurementSource.READER, **more,
+    )  # fmt: skip
+
+
+def assessed(settings: RespondSettings, *overrides: Override) -> PatientResult:
+    days = (date(2024, 1, 1), date(2024, 3, 1))
+    studies = tuple(StudyRecord(patient_id="P", study_date=day) for day in days)
+    measurements = tuple(
+        row
+        for day, size in zip(days, (40.0, 30.0), strict=True)
+        for row in (
+            measured(
+                day, "L01", longest_diameter_mm=size, perpendicular_diameter_mm=30.0,
+                viable_longest_diameter_mm=size / 2, viable_perpendicular_diameter_mm=10.0,
+            ),
+            measured(
+                day, "L02", organ="lymph_node", is_node=True, longest_diameter_mm=25.0,
+                perpendicular_diameter_mm=size / 2,
+            ),
+        )
+    )  # fmt: skip
+    patient = Patient(patient_id="P", edits=PatientEdits(overrides=overrides))
+    response = respond(patient, studies, measurements, settings)
+    return PatientResult(patient=patient, studies=studies, measurements=measurements, response=response)
+
+
+def test_a_criterion_of_ones_own_shows_what_it_sums_whatever_its_name() -> None:
+    own = replace(MRECIST, name="site standard")
+    rows = group(
+        assessed(RespondSettings(criteria=("site standard",), variants=(own,))), "course", "site standard"
+    )
+    assert rows["L01", "longest viable diameter"] == ("20.0", "15.0")
+    assert rows["L02", "short axis"] == ("20.0", "15.0")
+    assert rows["", "sum of targets"] == ("40.0", "30.0")
+
+
+def test_a_node_is_measured_whole_under_a_criterion_of_viable_area() -> None:
+    rows = group(assessed(RespondSettings(criteria=("EASL",))), "course", "EASL")
+    assert rows["L01", "viable longest x perpendicular diameter"] == ("200", "150")
+    assert rows["L02", "longest x perpendicular diameter"] == ("500", "375")
+    assert rows["", "sum of targets"] == ("700", "525")
+
+
+def test_a_restated_read_shows_the_numbers_of_the_reader_that_was_restated() -> None:
+    override = Override(
+        patient_id="P", treatment_phase="course", criterion="RECIST 1.1", study_date=date(2024, 3, 1),
+        reader="Dr C", reason="see the late phase", overall=Response.PR,
+    )  # fmt: skip
+    rows = lesion_table([assessed(RespondSettings(criteria=("RECIST 1.1",)), override)])
+    cells = {(row.reader, row.lesion_id): row.cells for row in rows if row.lesion_id}
+    assert cells["adjudicated", "L01"] == cells["A", "L01"] == ("40.0", "30.0")
+    overall = {row.reader: row.cells for row in rows if row.row == "overall response"}
+    assert overall == {"A": ("", "SD"), "adjudicated": ("", "PR")}

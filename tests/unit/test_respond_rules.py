@@ -20,7 +20,6 @@ from mrresponse.respond import (
     target_response,
 )
 from mrresponse.respond.criteria import CRITERIA, sphere_diameter_mm, sphere_volume_ml
-from mrresponse.respond.parse import parse_measurement
 from mrresponse.respond.rules import (
     NonTargetEvidence,
     TargetEvidence,
@@ -32,6 +31,7 @@ from mrresponse.respond.rules import (
     reaches,
 )
 from mrresponse.respond.settings import VolumeFloor, VolumeThresholds, criteria_of
+from mrresponse.typed import parse_measurement
 
 
 def test_boundaries_count_as_reached_in_binary_arithmetic() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from mrresponse.domain import (
+    ADJUDICATED,
     Assessment,
     Contribution,
     LesionRole,
@@ -24,7 +25,6 @@ from mrresponse.report.run import FinishedRun
 from mrresponse.report.tidy import reference_date, study_day, visit_numbers
 from mrresponse.report.wording import COURSE, phases_in_order
 
-ADJUDICATED = "adjudicated"
 RESTATED = "restated"
 # The evaluator list is extensible; what an algorithm measured is kept apart from investigators and assessors.
 ALGORITHM = "ALGORITHM"

@@ -1,4 +1,4 @@
-"""Read a diameter typed by a person."""
+"""Read a size typed by a person: a bare number, or a word for its absence."""
 
 import re
 from dataclasses import dataclass
