@@ -22,6 +22,7 @@ from mrresponse.report.page_lesions import lesion_parts
 from mrresponse.report.page_parts import (
     course_note,
     flag_parts,
+    given,
     headlines,
     not_assessed,
     phase_parts,
@@ -47,7 +48,10 @@ def patient_page(result: PatientResult) -> str:
             timeline_wide=timeline(result, width=_WIDE),
             timeline_narrow=timeline(result, width=_NARROW),
             course_note=course_note(result),
-            numbered=list(enumerate(numbered_phases(result), 1)),
+            numbered=[
+                (number, phase, given(result, phase.name))
+                for number, phase in enumerate(numbered_phases(result), 1)
+            ],
             phases=phase_parts(result),
             lesions=lesion_parts(result),
             not_assessed=not_assessed(result),

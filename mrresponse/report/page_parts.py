@@ -84,6 +84,7 @@ class PhasePart:
 
     number: int | None
     name: str
+    given: str
     dates: str
     baseline: str
     criteria: tuple[CriterionPart, ...]
@@ -117,8 +118,18 @@ def category(response: Response | None) -> Category:
 
 def phase_names(result: PatientResult) -> dict[str, str]:
     """Name the phases as the page does: numbered in order of their start."""
-    names = {phase.name: f"phase {n}: {phase.name}" for n, phase in enumerate(numbered_phases(result), 1)}
+    names = {
+        phase.name: phase.name if phase.name.lower() == f"phase {n}" else f"phase {n}: {phase.name}"
+        for n, phase in enumerate(numbered_phases(result), 1)
+    }
     return names | {COURSE: "whole course"}
+
+
+def given(result: PatientResult, phase_name: str) -> str:
+    """Name what was given in a phase, unless the phase is named after it."""
+    names = [row.name for row in result.patient.treatments if row.treatment_phase == phase_name]
+    missing = [name for name in dict.fromkeys(names) if name.lower() not in phase_name.lower()]
+    return " + ".join(missing)
 
 
 def headlines(result: PatientResult) -> tuple[Headline, ...]:
@@ -155,6 +166,7 @@ def phase_parts(result: PatientResult) -> tuple[PhasePart, ...]:
         PhasePart(
             number=numbers.get(name),
             name="Whole course" if name == COURSE and name not in numbers else name,
+            given=given(result, name),
             dates=_phase_dates(known.get(name)),
             baseline=_baseline_words(known.get(name)),
             criteria=tuple(

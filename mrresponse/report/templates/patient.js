@@ -61,5 +61,5 @@ for (const button of document.querySelectorAll("button.enlarge")) {
 }
 large.querySelector("button").addEventListener("click", () => large.close());
 
-// Everything that is folded away is printed.
-addEventListener("beforeprint", () => { for (const folded of document.querySelectorAll("details")) folded.open = true; });
+// What is folded away is printed, but for the whole course, which repeats the phases: that is printed where it is open.
+addEventListener("beforeprint", () => { for (const folded of document.querySelectorAll("details:not(.course)")) folded.open = true; });
