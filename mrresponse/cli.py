@@ -116,6 +116,9 @@ def check(
         Path | None,
         typer.Option("--write", help="Write the inferred manifest.csv and identities.csv here, for editing."),
     ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Look at the images of series whose headers do not say enough.")
+    ] = False,
     config: ConfigFile = None,
     key: KeyFile = None,
     show_paths: ShowPaths = False,
@@ -123,7 +126,7 @@ def check(
     """Show what was found for each patient and study, and what is missing; reads headers only."""
     from mrresponse.ingest.check import check_report, write_identities, write_manifest
 
-    ingested = _ingest(data, _settings(config), key)
+    ingested = _ingest(data, _settings(config), key, images=images)
     headings = ["patient", "study", "status", "series", "contrast phase", "agent", "why", "description"]
     rows = [
         (
@@ -177,7 +180,7 @@ def run(
     part = None if shard is None else Shard.parse(shard)
     info = run_info(settings, masks)
     workplace = choose_workplace(settings, masks, workers=workers, address=dask, resources=dask_resources)
-    ingested = _ingest(data, settings, key)
+    ingested = _ingest(data, settings, key, masks=masks)
     folder = RunFolder.create(out)
     options = BatchOptions(
         retry_failed=retry_failed,
@@ -477,12 +480,16 @@ def _settings(config: Path | None, *, device: str | None = None) -> "Settings":
     return replace(settings, segment=replace(settings.segment, device=device))
 
 
-def _ingest(data: Path, settings: "Settings", key: Path | None) -> "Ingested":
+def _ingest(
+    data: Path, settings: "Settings", key: Path | None, *, images: bool = True, masks: Path | None = None
+) -> "Ingested":
     from mrresponse.ingest import ingest
+    from mrresponse.segment import lazy_liver
 
     if not data.is_dir():
         raise ConfigError(f"DATA: '{data.name}' is not a folder")
-    return ingest(data, settings.ingest, key_file=key)
+    liver_of = lazy_liver(settings.segment, masks=masks) if images else None
+    return ingest(data, settings.ingest, key_file=key, liver_of=liver_of)
 
 
 def _failures(outcomes: "Iterable[Outcome]") -> "list[Failure]":

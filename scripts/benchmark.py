@@ -107,7 +107,21 @@ def _respond(method: str) -> dict[str, float]:
     return found
 
 
+def ingest() -> tuple[Figure, ...]:
+    """Read a study of 360 DICOM slices, and the headers of 50,000 files: first, again, and after an interruption."""
+    from benchmark_ingest import measure
+
+    seconds = measure()
+    return (
+        _at_most("read 5 phases, 360 slices", seconds["read_study"], 3.0),
+        _at_most("scan 50,000 headers", seconds["scan"], 60.0),
+        Figure(name="scan them again", value=round(seconds["scan_again"], 4), unit="s"),
+        Figure(name="scan after a stop half-way", value=round(seconds["scan_resumed"], 4), unit="s"),
+    )
+
+
 BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {
+    "ingest": ingest,
     "startup": startup,
     "study": study,
     "respond": respond,

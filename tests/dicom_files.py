@@ -66,9 +66,10 @@ def write_dynamic(folder: Path, **changes: Any) -> dict[str, list[Path]]:
 
 
 def pixel_values(plan: SeriesPlan, index: int) -> npt.NDArray[np.uint16]:
-    """Return the pixels of a slice, ``[row, column]``: every one different."""
+    """Return the pixels of a slice, ``[row, column]``: every one different, up to the size of the type."""
     size = plan.rows * plan.columns
-    return (np.arange(size, dtype=np.uint16) + index * size).reshape(plan.rows, plan.columns)
+    values = (np.arange(size) + index * size) % 65536
+    return values.astype(np.uint16).reshape(plan.rows, plan.columns)
 
 
 def alter(path: Path, **elements: Any) -> None:

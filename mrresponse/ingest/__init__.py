@@ -12,6 +12,7 @@ that names nobody (``unknown_patient``).
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mrresponse.domain import ContrastPhase, Failure, Image, Series, Study
 from mrresponse.errors import DataError
@@ -37,6 +38,9 @@ from mrresponse.ingest.manifest import (
 )
 from mrresponse.ingest.patient_tables import PatientTables, read_patient_tables, with_tables
 
+if TYPE_CHECKING:
+    from mrresponse.ingest.selection import LiverOf
+
 __all__ = [
     "NOT_FATAL",
     "Identity",
@@ -49,8 +53,14 @@ __all__ = [
 ]
 
 
-def ingest(data: Path, settings: IngestSettings, *, key_file: Path | None = None) -> Ingested:
-    """Read a data folder, headers only.
+def ingest(
+    data: Path,
+    settings: IngestSettings,
+    *,
+    key_file: Path | None = None,
+    liver_of: "LiverOf | None" = None,
+) -> Ingested:
+    """Read a data folder: headers, and the images of series whose contrast phase the headers leave open.
 
     Parameters
     ----------
@@ -60,6 +70,8 @@ def ingest(data: Path, settings: IngestSettings, *, key_file: Path | None = None
         A site's own rules.
     key_file
         Key of the pseudonyms of a DICOM tree; ``mrresponse.key`` in `data` where not given, made where absent.
+    liver_of
+        Finds the liver in an image, for contrast phases that only the image tells; without it no image is read.
 
     Raises
     ------
@@ -78,7 +90,9 @@ def ingest(data: Path, settings: IngestSettings, *, key_file: Path | None = None
     collected = joined(collected, _nifti(nifti_rows))
     if not nifti_rows and is_bids(data):
         collected = joined(collected, read_bids(data, settings))
-    collected = joined(collected, _dicom(data, dicom_rows, settings, key_file or data / "mrresponse.key"))
+    collected = joined(
+        collected, _dicom(data, dicom_rows, settings, key_file or data / "mrresponse.key", liver_of)
+    )
     if not collected.series and not collected.failures:
         raise DataError(
             "no images found, expected a DICOM tree, a manifest.csv that names NIfTI files, or a BIDS-like tree",
@@ -136,10 +150,16 @@ def _nifti(rows: Iterable[ManifestRow]) -> Collected:
     return Collected(series=tuple(found), failures=tuple(failures))
 
 
-def _dicom(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings, key_file: Path) -> Collected:
+def _dicom(
+    data: Path,
+    rows: Sequence[ManifestRow],
+    settings: IngestSettings,
+    key_file: Path,
+    liver_of: "LiverOf | None",
+) -> Collected:
     from mrresponse.ingest.dicom import read_tree
 
-    return read_tree(data, rows, settings, key_file)
+    return read_tree(data, rows, settings, key_file, liver_of)
 
 
 def _assembled(collected: Collected, tables: PatientTables) -> Ingested:

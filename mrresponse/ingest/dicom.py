@@ -12,11 +12,17 @@ from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.identity import DicomPatient, name_patients
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
 from mrresponse.ingest.manifest import ManifestRow
-from mrresponse.ingest.selection import select_series
+from mrresponse.ingest.selection import LiverOf, Rules, select_series
 from mrresponse.ingest.tree import CACHE, scan
 
 
-def read_tree(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings, key_file: Path) -> Collected:
+def read_tree(
+    data: Path,
+    rows: Sequence[ManifestRow],
+    settings: IngestSettings,
+    key_file: Path,
+    liver_of: LiverOf | None = None,
+) -> Collected:
     """Read the DICOM series below a folder and those that manifest rows name.
 
     Raises
@@ -33,9 +39,9 @@ def read_tree(data: Path, rows: Sequence[ManifestRow], settings: IngestSettings,
     failures += [_no_patient_id(header) for header in nameless.values()]
     named = {key: patient for key, patient in patients.items() if key not in nameless}
     names_by_patient = name_patients(named, names, data, key_file)
+    rules = Rules(stated=stated, settings=settings, liver_of=liver_of)
     collected = [
-        select_series(name, slices, stated, settings)
-        for name, slices in _by_patient(headers, names_by_patient)
+        select_series(name, slices, rules) for name, slices in _by_patient(headers, names_by_patient)
     ]
     failures += [*found.failures, *(_unreadable(path) for path in found.unreadable)]
     # Without DICOM in the tree every folder holds files of another kind; with it they deserve a word.

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from mrresponse.dicom.slices import stack_order
-from mrresponse.domain import Agent, ContrastPhase, Failure, Series
+from mrresponse.domain import Agent, ContrastPhase, Failure, Image, Series, Study
 from mrresponse.errors import DataError
+from mrresponse.ingest.content import Appearance, appearance, content_evidence
 from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.inputs import (
     Collected,
@@ -34,10 +35,14 @@ from mrresponse.ingest.inputs import (
 from mrresponse.ingest.manifest import ManifestRow
 from mrresponse.ingest.patterns import SeriesFacts, normalised, study_agent
 from mrresponse.ingest.phases import PhaseDecision, decide
+from mrresponse.ingest.volume import read_volume
 
 # Other kinds of image; everything else beside MR (reports, segmentations, curves) is no image at all.
 _OTHER_IMAGES = frozenset({"CT", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OPT", "RG"})
 _CORRECTED = frozenset({"DIS2D", "DIS3D"})
+
+LiverOf = Callable[[Study, Series, Image], Image | None]
+_LIVER_FROM = 0.5
 
 _PARTS: tuple[Callable[[SliceHeader], Hashable], ...] = (
     lambda item: item.temporal_position,
@@ -94,12 +99,25 @@ class _Candidate:
         return self.volume.facts.acquired_at or datetime.min, self.volume.first.series_number or 0
 
 
-def select_series(
-    patient_id: str,
-    slices: Sequence[SliceHeader],
-    stated: Mapping[Path, ManifestRow],
-    settings: IngestSettings,
-) -> Collected:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What decides beside the headers.
+
+    Parameters
+    ----------
+    stated
+        Manifest rows by the files that they name.
+    liver_of
+        Finds the liver in a volume whose headers do not say its contrast phase, so that its image can; ``None`` where
+        images are not to be read.
+    """
+
+    stated: Mapping[Path, ManifestRow]
+    settings: IngestSettings
+    liver_of: LiverOf | None = None
+
+
+def select_series(patient_id: str, slices: Sequence[SliceHeader], rules: Rules) -> Collected:
     """Choose the series of one patient, with every other one and every problem named."""
     collected = Collected()
     by_date: dict[date | None, list[SliceHeader]] = {}
@@ -116,7 +134,7 @@ def select_series(
             collected = joined(collected, Collected(failures=(as_failure(error),)))
             continue
         place = _Place(patient_id=patient_id, study_date=study_date)
-        collected = joined(collected, _select_study(place, members, stated, settings))
+        collected = joined(collected, _select_study(place, members, rules))
     return collected
 
 
@@ -150,12 +168,7 @@ class _Place:
         )
 
 
-def _select_study(
-    place: _Place,
-    slices: Sequence[SliceHeader],
-    stated: Mapping[Path, ManifestRow],
-    settings: IngestSettings,
-) -> Collected:
+def _select_study(place: _Place, slices: Sequence[SliceHeader], rules: Rules) -> Collected:
     resonance = [item for item in slices if item.modality == "MR"]
     others = [item for item in slices if item.modality != "MR"]
     left_out, failures = _other_modalities(place, others, alone=not resonance)
@@ -167,8 +180,8 @@ def _select_study(
         return Collected(
             left_out=left_out, failures=(*failures, place.failure(message, "two_studies", resonance[0]))
         )
-    volumes = [volume for members in _series(resonance) for volume in _volumes(members, stated)]
-    chosen = _choose(place, volumes, settings)
+    volumes = [volume for members in _series(resonance) for volume in _volumes(members, rules.stated)]
+    chosen = _choose(place, volumes, rules)
     return joined(Collected(left_out=left_out, failures=failures), chosen)
 
 
@@ -247,11 +260,45 @@ def _slice_place(item: SliceHeader) -> Hashable:
     return (*(round(part, 2) for part in item.geometry.orientation), round(item.geometry.along_normal_mm, 2))
 
 
-def _choose(place: _Place, volumes: Sequence[Volume], settings: IngestSettings) -> Collected:
+def _decide(place: _Place, volumes: Sequence[Volume], rules: Rules) -> tuple[PhaseDecision, ...]:
+    """Decide by the headers, and again with what the images say where those leave a volume open."""
     facts = [volume.facts for volume in volumes]
-    decisions = decide(
-        facts, [volume.row.contrast_phase if volume.row else None for volume in volumes], settings
-    )
+    stated = [volume.row.contrast_phase if volume.row else None for volume in volumes]
+    decisions = decide(facts, stated, rules.settings)
+    if rules.liver_of is None:
+        return decisions
+    seen = {
+        index: found
+        for index, (volume, decision) in enumerate(zip(volumes, decisions, strict=True))
+        if not decision.left_out
+        and decision.contrast_phase is None
+        and not _no_volume(volume, decision, axial=False)
+        if (found := _appearance(place, volume, rules.liver_of)) is not None
+    }
+    if not seen:
+        return decisions
+    times = {index: facts[index].acquired_at for index in seen}
+    return decide(facts, stated, rules.settings, seen=content_evidence(seen, times, study_agent(facts)))
+
+
+def _appearance(place: _Place, volume: Volume, liver_of: LiverOf) -> Appearance | None:
+    """Read a volume and measure it around its liver; ``None`` where it cannot be read or has no liver."""
+    if volume.is_multiframe:
+        return None
+    candidate = _Candidate(volume=volume, contrast_phase=ContrastPhase.OTHER, reason="")
+    try:
+        series = _series_of(candidate, None)
+        image = read_volume(series.files, series.frames)
+        study = Study(patient_id=place.patient_id, study_date=place.study_date, series=(series,))
+        liver = liver_of(study, series, image)
+    except DataError:
+        return None
+    return None if liver is None else appearance(image, liver.voxels >= _LIVER_FROM)
+
+
+def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules) -> Collected:
+    facts = [volume.facts for volume in volumes]
+    decisions = _decide(place, volumes, rules)
     left_out = []
     failures = []
     candidates: dict[ContrastPhase, list[_Candidate]] = {}

@@ -16,6 +16,8 @@ from mrresponse.domain import (
 )
 from mrresponse.errors import ConfigError
 
+LiverOf = Callable[[Study, Series, Image], Image | None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSettings:
@@ -68,7 +70,7 @@ class Segmenter:
 
     name: str
     source: MeasurementSource
-    liver: Callable[[Study, Series, Image], Image | None]
+    liver: LiverOf
     lesions: Callable[[PreparedStudy], Image | GivenLesions]
 
 
@@ -119,6 +121,18 @@ def corrected_viable(prepared: PreparedStudy, masks: Sequence[MaskEdit]) -> Labe
         if (row.study_date, row.mask) == (study.study_date, "viable"):
             return edited_viable(row.root, prepared)
     return None
+
+
+def lazy_liver(settings: SegmentSettings, *, masks: Path | None = None) -> LiverOf:
+    """Return the ``liver`` of a segmenter; given masks are looked for, or networks loaded, when it is first called."""
+    made: list[Segmenter] = []
+
+    def liver(study: Study, series: Series, image: Image) -> Image | None:
+        if not made:
+            made.append(make_segmenter(settings, masks=masks))
+        return made[0].liver(study, series, image)
+
+    return liver
 
 
 def _precomputed_segmenter(masks: Path) -> Segmenter:

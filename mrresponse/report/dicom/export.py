@@ -73,10 +73,16 @@ def export_structured_reports(run: FinishedRun, folder: Path) -> None:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep the libraries from warning: they repeat values of the source's headers, names too."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keep the libraries quiet: they repeat values of the source's headers, names and UIDs too."""
+    library = logging.getLogger("highdicom")
+    before = library.level
+    library.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        library.setLevel(before)
 
 
 def _visits(run: FinishedRun) -> Iterator[_Visit]:

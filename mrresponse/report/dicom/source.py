@@ -24,6 +24,19 @@ from mrresponse.report.run import source_file
 _KEY_BYTES = 32
 # In place of every date and time that is taken away: a valid value that nobody takes for a real one.
 NO_DATE, NO_TIME = "19000101", "000000"
+# What a segmentation or a report takes from its source images, or needs to know of them.
+_CARRIED = frozenset(
+    {
+        "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+        "FrameOfReferenceUID", "Modality", "ImageType", "SeriesNumber", "InstanceNumber",
+        "AccessionNumber", "ReferringPhysicianName", "PatientSex", "Rows",
+        "Columns", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImageOrientationPatient",
+        "ImagePositionPatient", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
+        "HighBit", "PixelRepresentation", "NumberOfFrames", "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence", "DimensionIndexSequence",
+        "TransferSyntaxUID",
+    }
+)  # fmt: skip
 # UIDs that DICOM itself defines: classes and transfer syntaxes.
 _STANDARD_ROOT = "1.2.840.10008."
 
@@ -133,6 +146,10 @@ def deidentified(header: Dataset, patient_id: str, key: bytes) -> Dataset:
     # The library would draw random UIDs; these are hashes already.
     own_uids = {(element.tag.group, element.tag.element): keep for element in made if element.VR == "UI"}
     anonymize_dataset(made, own_uids, delete_private_tags=True)
+    # The library's table is that of one edition of the standard; what no object needs is not carried on at all.
+    for element in list(made):
+        if element.keyword not in _CARRIED:
+            del made[element.tag]
     made.PatientID, made.PatientName, made.PatientBirthDate = patient_id, f"{patient_id}^", ""
     made.StudyDate, made.StudyTime, made.StudyID = NO_DATE, NO_TIME, "1"
     made.PatientIdentityRemoved = "YES"
