@@ -219,8 +219,8 @@ def _treatment(row: _TreatmentRow, place: str) -> Treatment:
         )
     return Treatment(
         patient_id=row.patient_id,
-        treatment_phase=row.treatment_phase,
-        name=row.name,
+        treatment_phase=_named(row.treatment_phase, place, "treatment_phase"),
+        name=row.name.strip(),
         kind=row.kind,
         start_date=row.start_date,
         end_date=row.end_date,
@@ -233,7 +233,7 @@ def _marker(row: Marker, place: str) -> Marker:
         raise DataError(
             f"{place} column qualifier: found {row.qualifier!r}, expected <, > or nothing", code="bad_value"
         )
-    return row
+    return replace(row, name=_named(row.name, place, "name"), unit=row.unit.strip())
 
 
 def _finding(row: _FindingRow, place: str) -> Finding:
@@ -246,13 +246,20 @@ def _finding(row: _FindingRow, place: str) -> Finding:
         date=row.date,
         kind=row.kind,
         status=row.status,
-        site=row.site,
+        site=row.site.strip(),
         size_mm=row.size_mm,
         cytology=row.cytology,
         affects=row.affects or _affects(row.kind, row.site),
         author=row.author,
         note=row.note,
     )
+
+
+def _named(text: str, place: str, column: str) -> str:
+    """Return a name without blanks around it, which would make two of one."""
+    if not text.strip():
+        raise DataError(f"{place} column {column}: found blanks, expected a name", code="bad_value")
+    return text.strip()
 
 
 def _affects(kind: FindingKind, site: str) -> Affects:

@@ -4,8 +4,9 @@ The values are those of the rules (`target_values`, `lesion_value`), so the targ
 wherever that is evaluable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from mrresponse.domain import (
     ADJUDICATED,
@@ -13,11 +14,14 @@ from mrresponse.domain import (
     Contribution,
     LesionRole,
     Measurement,
+    MeasurementSource,
+    MeasurementState,
     Patient,
     ResponseResult,
     StudyRecord,
 )
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.findings import finding_name, findings_through, known_at_baseline
 from mrresponse.respond.newlesions import new_lesions_through
 from mrresponse.respond.restate import overrides_by_group
 from mrresponse.respond.settings import RespondSettings, criteria_of
@@ -26,6 +30,8 @@ from mrresponse.respond.timeline import Visit, reader_visits, source_of
 from mrresponse.respond.values import LesionValue, is_viable_part, lesion_value, quantity_name
 
 Group = tuple[str, str, str]
+FINDING = "finding"
+_NEW_STATUSES = {"new": "definite", "equivocal": "equivocal"}
 
 
 def contributions(
@@ -37,7 +43,8 @@ def contributions(
 ) -> tuple[Contribution, ...]:
     """Return a row for every lesion with a role at every visit of an assessment, targets first.
 
-    A new lesion has rows from the first visit on at which it was looked at.
+    A new lesion has rows from the first visit on at which it was looked at. Findings that enter the overall response
+    have rows under their name, with ``finding`` for a quantity and no value.
     """
     readers = sorted({row.reader for row in measurements})
     restated = {
@@ -76,7 +83,68 @@ def contributions(
             for one in _at_visit(row, visit, roles, criterion, settings):
                 status = statuses.get((one.study_date, one.lesion_id), "")
                 found.append(replace(one, new_lesion_status=status, source=source))
+        found += _findings(patient, dated, visits[measured_by].values(), criterion, settings)
     return tuple(found)
+
+
+def _findings(
+    patient: Patient,
+    dated: Sequence[tuple[Assessment, Visit]],
+    visits: Iterable[Visit],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> list[Contribution]:
+    """Return rows for what readers reported beside the lesions: non-target at baseline, new afterwards."""
+    start = next((visit.study_date for row, visit in dated if row.is_baseline), None)
+    if start is None or not patient.findings:
+        return []
+    known = known_at_baseline(
+        sorted((v for v in visits if v.study_date <= start), key=_day), criterion, settings
+    )
+    later = [(row, visit) for row, visit in dated if not row.is_baseline]
+    said = findings_through(known, [visit for _, visit in later], criterion, settings)
+    sites = {finding_name(finding): finding.site for finding in patient.findings}
+    roles = {finding_name(finding): LesionRole.NON_TARGET for finding in known.values()}
+    first = next(row for row, _ in dated if row.is_baseline)
+    found = [_finding(first, name, role, sites, ("present", "")) for name, role in roles.items()]
+    spelled = {name.lower(): name for name in roles}
+    for (row, _), at_visit in zip(later, said, strict=True):
+        for entry in at_visit.entries:
+            # a site may be spelled otherwise from visit to visit
+            name = spelled.setdefault(entry.name.lower(), entry.name)
+            is_new = entry.component in _NEW_STATUSES
+            role = roles.setdefault(name, LesionRole.NEW if is_new else LesionRole.NON_TARGET)
+            found.append(_finding(row, name, role, sites, (entry.component, entry.text)))
+    return found
+
+
+def _finding(
+    row: Assessment, name: str, role: LesionRole, sites: Mapping[str, str], said: tuple[str, str]
+) -> Contribution:
+    component, text = said
+    states = {"missing": MeasurementState.NOT_ASSESSED, "gone": MeasurementState.ABSENT}
+    return Contribution(
+        patient_id=row.patient_id,
+        treatment_phase=row.treatment_phase,
+        criterion=row.criterion,
+        reader=row.reader,
+        study_date=row.study_date,
+        lesion_id=name,
+        role=role,
+        is_baseline=row.is_baseline,
+        organ=sites.get(name, ""),
+        quantity=FINDING,
+        unit=row.burden_unit,
+        note=text,
+        is_normal=component == "gone",
+        state=states.get(component, MeasurementState.MEASURED),
+        new_lesion_status=_NEW_STATUSES.get(component, "") if role is LesionRole.NEW else "",
+        source=MeasurementSource.READER,
+    )
+
+
+def _day(visit: Visit) -> date:
+    return visit.study_date
 
 
 def _roles(response: ResponseResult, group: Group) -> dict[str, LesionRole]:

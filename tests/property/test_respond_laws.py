@@ -1,5 +1,6 @@
 """Laws of the response engine that hold for every patient."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from mrresponse.domain import (
     Assessment,
+    LesionRole,
     Measurement,
     MeasurementSource,
     MeasurementState,
@@ -27,6 +29,7 @@ from mrresponse.respond import (
     MRECIST,
     RECIST_1_1,
     RespondSettings,
+    contributions,
     overall_response,
     respond,
     target_response,
@@ -360,3 +363,26 @@ def test_a_missing_target_is_never_a_complete_or_partial_response_of_targets(
         }
         if not row.is_baseline and any((lesion, row.study_date) in missing for lesion in lesions):
             assert row.target in (Response.NE, Response.PD, Response.IUPD, Response.ICPD)
+
+
+@given(patients())
+@settings(max_examples=60)
+def test_the_targets_of_every_visit_add_up_to_its_burden(
+    drawn: tuple[Patient, tuple[StudyRecord, ...], tuple[Measurement, ...]],
+) -> None:
+    patient, studies, rows = drawn
+    result = respond(patient, studies, rows, ALL)
+    parts: dict[tuple[object, ...], list[float | None]] = {}
+    for row in contributions(patient, studies, rows, result, ALL):
+        if row.role is LesionRole.TARGET:
+            key = row.treatment_phase, row.criterion, row.study_date, row.is_baseline
+            parts.setdefault(key, []).append(row.value)
+    for row in result.assessments:
+        values = parts.get((row.treatment_phase, row.criterion, row.study_date, row.is_baseline), [])
+        if row.current_burden is None:
+            assert not values or None in values
+        else:
+            assert math.fsum(value for value in values if value is not None) == pytest.approx(
+                row.current_burden, rel=1e-9, abs=1e-6
+            )
+            assert None not in values

@@ -192,3 +192,22 @@ def test_a_word_may_stand_in_any_size(tmp_path, longest, perpendicular, state, r
     (measurement,) = numbers.patients[0][2]
     assert (measurement.state.value, measurement.reason) == (state, reason)
     assert measurement.longest_diameter_mm == {"30": 30.0}.get(longest, 0.0 if state == "absent" else None)
+
+
+def test_blanks_around_a_name_do_not_make_two_treatment_phases_or_markers(tmp_path):
+    data = folder(tmp_path, HEADER, "P1,L01,2024-01-05,,,,,30,,,")
+    (data / "treatments.csv").write_text(
+        "patient_id,treatment_phase,name,kind,start_date\n"
+        "P1,one,A,systemic,2024-01-06\nP1, one ,B,systemic,2024-01-07\n"
+    )
+    (data / "markers.csv").write_text(
+        "patient_id,date,name,value,unit\nP1,2024-01-05,AFP,20,ng/mL\nP1,2024-02-05,AFP ,10, ng/mL\n"
+    )
+    patient = read_numbers(data).patients[0][0]
+    assert [row.treatment_phase for row in patient.treatments] == ["one", "one"]
+    assert {(row.name, row.unit) for row in patient.markers} == {("AFP", "ng/mL")}
+    (data / "treatments.csv").write_text(
+        "patient_id,treatment_phase,name,kind,start_date\nP1,  ,A,systemic,2024-01-06\n"
+    )
+    (failure,) = read_numbers(data).failures
+    assert "column treatment_phase: found blanks, expected a name" in failure.message

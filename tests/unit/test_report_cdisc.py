@@ -265,13 +265,22 @@ def test_nodes_are_measured_across_and_viable_parts_are_marked(folder: Path) -> 
 
 def test_a_new_lesion_is_new_where_it_was_first_seen_and_a_normal_node_never_is(folder: Path) -> None:
     new = {(row["TUSPID"], row["TUDTC"]) for row in dataset(folder, "sdtm/tu") if row["TUORRES"] == "NEW"}
-    assert new == {("L04", "2024-07-05")}
+    assert new == {("L04", "2024-07-05"), ("extrahepatic lesion left ilium", "2024-07-10")}
     states = {
         row["TRORRES"]
         for row in dataset(folder, "sdtm/tr")
         if row["TRGRPID"] == "NEW" and row["TRTESTCD"] == "TUMSTATE"
     }
     assert states == {"UNEQUIVOCAL"}
+
+
+def test_a_finding_is_a_lesion_without_a_size_and_without_a_method(folder: Path) -> None:
+    (tumour, *_) = [row for row in dataset(folder, "sdtm/tu") if row["TUSPID"].startswith("extrahepatic")]
+    assert (tumour["TUORRES"], tumour["TULOC"], tumour["TUMETHOD"]) == ("NEW", "LEFT ILIUM", "")
+    results = [row for row in dataset(folder, "sdtm/tr") if row["TRSPID"].startswith("extrahepatic")]
+    assert {(row["TRTESTCD"], row["TRORRES"], row["TRSTRESN"], row["TRMETHOD"]) for row in results} == {
+        ("TUMSTATE", "UNEQUIVOCAL", "", "")
+    }
 
 
 def test_study_days_count_from_the_first_treatment_without_day_zero(folder: Path) -> None:

@@ -28,7 +28,7 @@ from mrresponse.domain import (
     TreatmentKind,
 )
 from mrresponse.errors import DataError
-from mrresponse.respond import RespondSettings, respond
+from mrresponse.respond import RespondSettings, contributions, respond
 
 DAY = date(2024, 1, 1)
 LATER, LAST = DAY + timedelta(days=60), DAY + timedelta(days=120)
@@ -447,3 +447,42 @@ def test_death_and_new_therapy_enter_the_summaries() -> None:
     assert (overall.progression_free_days, overall.time_to_progression_days) == (90, 60)
     assert overall.event.startswith("death; time to progression censored")
     assert overall.progression_date is None
+
+
+def test_findings_stand_beside_the_lesions_in_what_each_gives_to_an_assessment() -> None:
+    def finding(day: date, status: FindingStatus, site: str = "ilium", **more: Any) -> Finding:
+        kind = more.pop("kind", FindingKind.EXTRAHEPATIC_LESION)
+        return Finding(patient_id="P", date=day, kind=kind, status=status, site=site, **more)
+
+    thrombus = {"kind": FindingKind.VEIN_THROMBUS, "site": "left portal vein"}
+    patient = Patient(
+        patient_id="P",
+        findings=(
+            finding(DAY, FindingStatus.PRESENT, **thrombus),
+            finding(LATER, FindingStatus.NEW),
+            finding(LAST, FindingStatus.GONE, "Ilium"),
+            finding(LAST, FindingStatus.PROGRESSING, **thrombus),
+        ),
+    )
+    rows = [lesion("L01", day, 40.0) for day in (DAY, LATER, LAST)]
+    studies = [StudyRecord(patient_id="P", study_date=day) for day in (DAY, LATER, LAST)]
+    settings = RespondSettings(criteria=("RECIST 1.1",))
+    result = respond(patient, studies, rows, settings)
+    found = [
+        (
+            row.study_date,
+            row.lesion_id,
+            row.role.value,
+            row.state.value if row.state else "",
+            row.new_lesion_status,
+        )
+        for row in contributions(patient, studies, rows, result, settings)
+        if row.quantity == "finding"
+    ]
+    vein, bone = "vein thrombus left portal vein", "extrahepatic lesion ilium"
+    assert found == [
+        (DAY, vein, "non_target", "measured", ""),
+        (LATER, bone, "new", "measured", "definite"),
+        (LATER, vein, "non_target", "not_assessed", ""),
+        (LAST, vein, "non_target", "measured", ""),
+    ]

@@ -228,10 +228,15 @@ def _tu_row(
         "TUORRES": role,
         "TUSTRESC": role,
         "TULOC": row.organ.replace("_", " ").upper(),
-        "TUMETHOD": _METHOD,
+        "TUMETHOD": _method(row),
         **_who("TU", group),
         **_when("TU", subject, row.study_date),
     }
+
+
+def _method(row: Contribution) -> str | None:
+    """Name the method of a lesion of the images; how a finding was made is not known."""
+    return None if row.quantity == "finding" else _METHOD
 
 
 def _is_seen(row: Contribution) -> bool:
@@ -269,7 +274,7 @@ def _tr_rows(subject: Subject, group: Group) -> Iterator[Row]:
                     "TRGRPID": ROLE_GROUPS[lesion.role],
                     "TRSPID": lesion.lesion_id,
                     "TRLNKID": group.link(lesion.lesion_id),
-                    "TRMETHOD": _METHOD,
+                    "TRMETHOD": _method(lesion),
                     **result,
                 }
         for result in _sum_results(row, group):
@@ -297,13 +302,12 @@ def _size_result(row: Contribution) -> Row:
 
 
 def _state_result(row: Contribution) -> Row:
-    if row.state is None or (row.value is None and row.state not in _SEEN):
-        return _not_done(_STATE_TEST, row.note)
-    if row.role is LesionRole.NEW and row.new_lesion_status in _NEW_STATES:
+    is_seen = row.value is not None or row.state in _SEEN
+    if is_seen and row.role is LesionRole.NEW and row.new_lesion_status in _NEW_STATES:
         return _result(_STATE_TEST, _NEW_STATES[row.new_lesion_status])
     if row.is_normal:
         return _result(_STATE_TEST, "ABSENT")
-    if row.value is None and row.is_viable_part:
+    if not is_seen or (row.value is None and row.is_viable_part):
         return _not_done(_STATE_TEST, row.note)
     return _result(_STATE_TEST, "PRESENT")
 
