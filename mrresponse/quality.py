@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy import ndimage
 
 from mrresponse.domain import (
     BoolArray,
@@ -283,6 +284,8 @@ def _unenhanced_ratio(
     Fat, muscle and bowel content make up most of what lies around the liver and hardly enhance in ART; vessels,
     spleen and kidneys lie in the upper part of the distribution.
     """
+    # in-plane averages: of single noisy voxels the lower quartile would be too low
+    arterial, before = (ndimage.uniform_filter(image, size=(3, 3, 1)) for image in (arterial, before))
     around = ~dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, 10.0)
     tissue = around & (before > 0.2 * unit) & (before < 1.5 * unit)
     if int(tissue.sum()) * prepared.grid.voxel_volume_ml < 20.0:

@@ -29,6 +29,7 @@ from mrresponse.track.assign import (
     corrected,
     find_fragments,
     find_mergers,
+    joined,
     largest_parents,
 )
 from mrresponse.track.identity import keep_ids
@@ -277,11 +278,7 @@ def _note_found(
     found: Sequence[tuple[Lesion, Body]],
     worlds: _Worlds,
 ) -> None:
-    parts = [body for _, body in found]
-    body = Body(
-        points=np.concatenate([part.points for part in parts]),
-        volume_ml=sum(part.volume_ml for part in parts),
-    )
+    body = joined([part for _, part in found])
     distance = float(np.linalg.norm(expected.middle - body.middle))
     event = TrackEvent.MATCHED
     if len(found) > 1:

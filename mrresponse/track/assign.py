@@ -91,14 +91,25 @@ def corrected(
 def find_mergers(
     expected: Sequence[Body], bodies: Sequence[Body], pairs: dict[int, int], settings: TrackSettings
 ) -> dict[int, int]:
-    """Give the unmatched tracks whose place a matched lesion has taken up."""
+    """Give the unmatched tracks whose place a matched lesion has taken up.
+
+    It has where most of the track's body lies in the lesion: as it is, or after both parents together were moved onto
+    the lesion that is as large as both, since one parent alone says little about where registration is off.
+    """
+    owner = {column: row for row, column in pairs.items()}
     found = {}
     for row, one in enumerate(expected):
         if row in pairs:
             continue
-        shares = {
-            column: _share_near(one, bodies[column], settings.tolerance_mm) for column in pairs.values()
-        }
+        shares = {}
+        for column, parent in owner.items():
+            lesion = bodies[column]
+            shares[column] = _share_near(one, lesion, settings.tolerance_mm)
+            both = joined([expected[parent], one])
+            if lesion.volume_ml >= settings.least_union * both.volume_ml:
+                moved = _moved_onto(one, both, lesion, settings)
+                if moved is not None:
+                    shares[column] = max(shares[column], _share_near(moved, lesion, settings.tolerance_mm))
         if shares:
             best = max(shares, key=lambda column: (shares[column], -column))
             if shares[best] >= settings.share:
@@ -124,14 +135,41 @@ def largest_parents(
 def find_fragments(
     expected: Sequence[Body], bodies: Sequence[Body], pairs: dict[int, int], settings: TrackSettings
 ) -> dict[int, list[int]]:
-    """Give the unmatched lesions that lie where a matched track was."""
+    """Give the unmatched lesions that lie where a matched track was.
+
+    They do as the track is, or after it was moved onto both fragments together, where they are no larger than it.
+    """
     found: dict[int, list[int]] = {}
     for column, body in enumerate(bodies):
         if column in pairs.values():
             continue
-        shares = {row: _share_near(body, expected[row], settings.tolerance_mm) for row in pairs}
+        shares = {}
+        for row, paired in pairs.items():
+            track = expected[row]
+            shares[row] = _share_near(body, track, settings.tolerance_mm)
+            both = joined([bodies[paired], body])
+            if settings.least_union * both.volume_ml <= track.volume_ml:
+                moved = _moved_onto(track, track, both, settings)
+                if moved is not None:
+                    shares[row] = max(shares[row], _share_near(body, moved, settings.tolerance_mm))
         if shares:
             best = max(shares, key=lambda row: (shares[row], -row))
             if shares[best] >= settings.share and body.volume_ml <= expected[best].volume_ml:
                 found.setdefault(best, []).append(column)
     return found
+
+
+def joined(parts: Sequence[Body]) -> Body:
+    """Put bodies together."""
+    return Body(
+        points=np.concatenate([part.points for part in parts]),
+        volume_ml=sum(part.volume_ml for part in parts),
+    )
+
+
+def _moved_onto(body: Body, whole: Body, other: Body, settings: TrackSettings) -> Body | None:
+    """Move a body as ``whole`` would have to move onto another; ``None`` for farther than a match may lie."""
+    shift = other.middle - whole.middle
+    if float(np.linalg.norm(shift)) > settings.gate_mm:
+        return None
+    return Body(points=body.points + shift, volume_ml=body.volume_ml)

@@ -22,6 +22,9 @@ class TrackSettings:
         How far from a lesion's registered outline a fragment of it, or a lesion that has taken it up, may lie.
     share
         Part of the smaller body that must lie there.
+    least_union
+        A lesion that took up two others is at least this share of both, and one that fell apart at least this share
+        of its fragments.
     neighbour_mm
         Reach of the correction by lesions matched already.
     liver_like
@@ -40,6 +43,7 @@ class TrackSettings:
     size_weight: float = 0.3
     tolerance_mm: float = 4.0
     share: float = 0.5
+    least_union: float = 0.7
     neighbour_mm: float = 60.0
     liver_like: float = 0.12
     search_mm: float = 8.0

@@ -3,12 +3,13 @@ from datetime import date
 
 import numpy as np
 
-from mrresponse.domain import ContrastPhase, Flag, Image, PreparedStudy
-from mrresponse.quality import QualitySettings, check_quality, review_level
+from mrresponse.domain import Agent, ContrastPhase, ExaminedStudy, Flag, Image, PreparedStudy
+from mrresponse.quality import QualitySettings, check_quality, check_technique, review_level
 from tests.phantoms import LIVER, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
 
 ART, PRE = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST
 WIDE = grid_around(margin_mm=40.0)
+FIRST, SECOND = date(2024, 1, 10), date(2024, 4, 10)
 
 
 def codes(prepared: PreparedStudy, *lesions: Ellipsoid) -> list[str]:
@@ -81,4 +82,61 @@ def test_one_doubt_asks_for_review_and_two_forbid_unedited_use() -> None:
         "ok",
         "review",
         "do not use unedited",
+    ]
+
+
+def test_noise_above_the_bar_is_flagged() -> None:
+    lesion = ball((20.0, 0.0, 0.0), 30.0)
+    # noise in units of pre-contrast liver; the arterial liver is 1.24 of them: 0.09 / 1.24 is 0.07
+    assert codes(prepared_study([lesion], grid=WIDE, noise_sd=0.09), lesion)[-1:] == ["low_snr"]
+    assert codes(prepared_study([lesion], grid=WIDE, noise_sd=0.04), lesion) == []
+
+
+def test_bright_fat_around_the_liver_is_flagged() -> None:
+    study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
+    outside = study.liver.voxels == 0
+    images = {
+        phase: Image(voxels=np.where(outside, np.float32(169.0), image.voxels), grid=WIDE)
+        for phase, image in study.images.items()
+    }
+    assert "fat_not_suppressed" in codes(replace(study, images=images))
+
+
+def test_an_arterial_phase_taken_as_late_as_the_portal_venous_is_flagged() -> None:
+    study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
+    late = replace(study, images={**study.images, ART: study.images[ContrastPhase.PORTAL_VENOUS]})
+    assert "mistimed_arterial" in codes(late)
+
+
+def examined(prepared: PreparedStudy, day: date, *flags: str) -> ExaminedStudy:
+    said = tuple(Flag(patient_id="P001", study_date=day, code=code, message="") for code in flags)
+    dated = replace(prepared, study=replace(prepared.study, study_date=day))
+    return ExaminedStudy(prepared=dated, lesion_map=lesion_map(label_map([], prepared.grid)), flags=said)
+
+
+def technique(before: ExaminedStudy, after: ExaminedStudy) -> list[str]:
+    return [flag.message for flag in check_technique([before, after], QualitySettings())]
+
+
+def test_two_studies_of_one_technique_have_no_flag() -> None:
+    study = prepared_study(grid=WIDE)
+    assert technique(examined(study, FIRST), examined(study, SECOND)) == []
+
+
+def test_every_difference_of_technique_is_said_with_both_values() -> None:
+    study = prepared_study(grid=WIDE)
+    series = tuple(replace(one, field_strength_t=1.5) for one in study.study.series)
+    before = replace(study, study=replace(study.study, series=series))
+    thick = grid_around(spacing_mm=(4.0, 4.0, 8.0), margin_mm=40.0)
+    other = prepared_study(grid=thick, phases=(PRE, ContrastPhase.PORTAL_VENOUS))
+    series = tuple(replace(one, field_strength_t=3.0) for one in other.study.series)
+    after = replace(other, agent=Agent.GADOXETATE, study=replace(other.study, series=series))
+    said = technique(examined(before, FIRST), examined(after, SECOND, "fat_not_suppressed"))
+    assert said == [
+        "since 2024-01-10: contrast agent extracellular -> gadoxetate",
+        "since 2024-01-10: field strength 1.5 -> 3 T",
+        "since 2024-01-10: slices 5.0 -> 8.0 mm apart",
+        "since 2024-01-10: measured on ART -> PRE",
+        "since 2024-01-10: contrast phases: without ART, without DEL",
+        "since 2024-01-10: fat suppression: sound -> doubtful",
     ]

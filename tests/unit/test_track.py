@@ -190,3 +190,22 @@ def test_every_lesion_is_in_exactly_one_track() -> None:
         ]
         assert sorted(taken) == sorted(lesion.label for lesion in study.lesion_map.lesions)
         assert all(len(one.observations) <= 3 for one in found)
+
+
+def test_fragments_are_found_where_registration_is_off() -> None:
+    """Nothing near says how far off, so both fragments together have to lie where the lesion was."""
+    large = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(22.0, 12.0, 12.0))
+    pieces = [ball((-13.0, 10.0, 0.0), 18.0), ball((13.0, 10.0, 0.0), 16.0)]
+    assert events(track(history([large], pieces), SETTINGS)) == {"L01": ["first", "split"]}
+
+
+def test_a_merger_is_found_where_registration_is_off() -> None:
+    small, big = ball((-11.0, 0.0, 0.0), 14.0), ball((9.0, 0.0, 0.0), 20.0)
+    union = Ellipsoid(centre_mm=(1.0, 12.0, 0.0), semi_axes_mm=(21.0, 12.0, 12.0))
+    found = track(history([small, big], [union]), SETTINGS)
+    assert events(found) == {"L01": ["first", "matched"], "L02": ["first", "merged"]}
+
+
+def test_a_new_lesion_beside_one_that_stayed_is_no_fragment() -> None:
+    stays, new = ball((0.0, 0.0, 0.0), 20.0), ball((22.0, 0.0, 0.0), 16.0)
+    assert events(track(history([stays], [stays, new]), SETTINGS))["L02"] == ["new"]

@@ -1,0 +1,95 @@
+"""A lesion that the network does not find is gone only where the images show it."""
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import ContrastPhase, ExaminedStudy, Flag, MeasurementSource
+from mrresponse.registration import RegistrationSettings
+from mrresponse.track import TrackSettings, track
+from mrresponse.track.look_again import look_at_ball
+from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
+
+LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(70.0, 55.0, 48.0))
+GRID = grid_around(LIVER, (3.0, 3.0, 4.0))
+SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
+LESION = ball((30.0, 5.0, 5.0), 26.0)
+STAYS = ball((-35.0, 0.0, 0.0), 20.0)
+PHASES = (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
+FIRST, SECOND = date(2024, 1, 10), date(2024, 4, 10)
+
+
+class Plain(Body):
+    """A liver without vessels and texture, so that what is there is what is drawn."""
+
+    def _vessels(self, points: np.ndarray) -> np.ndarray:  # type: ignore[type-arg,override]
+        return np.zeros(points.shape[:-1], dtype=bool)
+
+
+def study(
+    day: date,
+    there: tuple[Ellipsoid, ...],
+    drawn: tuple[Ellipsoid, ...],
+    phases: tuple[ContrastPhase, ...] = PHASES,
+) -> ExaminedStudy:
+    """Give a study whose images show some lesions and whose network found others."""
+    prepared = prepared_study(
+        study_date=day, body=Plain(liver=LIVER, lesions=there), grid=GRID, phases=phases, noise_sd=0.03
+    )
+    found = lesion_map(label_map(drawn, GRID), MeasurementSource.NETWORK)
+    return ExaminedStudy(prepared=prepared, lesion_map=found)
+
+
+def last_event(after: ExaminedStudy) -> tuple[str, str]:
+    before = study(FIRST, (LESION, STAYS), (LESION, STAYS))
+    (lost,) = (one for one in track([before, after], SETTINGS).tracks if not one.observations[-1].labels)
+    return lost.observations[-1].event.value, lost.observations[-1].evidence
+
+
+def test_a_lesion_whose_place_is_like_liver_is_absent() -> None:
+    event, evidence = last_event(study(SECOND, (STAYS,), (STAYS,)))
+    assert event == "absent", evidence
+    assert "like liver" in evidence
+    assert "in ART" in evidence
+
+
+def test_a_lesion_that_is_still_there_is_not_absent() -> None:
+    event, evidence = last_event(study(SECOND, (LESION, STAYS), (STAYS,)))
+    assert event == "not_found"
+    assert "not like liver" in evidence
+
+
+def test_a_lesion_that_lies_a_little_beside_its_registered_place_is_not_absent() -> None:
+    beside = LESION.moved((7.0, 0.0, 0.0))
+    small = replace(beside, semi_axes_mm=(8.0, 8.0, 8.0))
+    event, _ = last_event(study(SECOND, (small, STAYS), (STAYS,)))
+    assert event == "not_found"
+
+
+@pytest.mark.parametrize("code", ["low_snr", "registration_rejected", "mistimed_arterial"])
+def test_doubtful_images_do_not_show_that_a_lesion_is_gone(code: str) -> None:
+    doubt = Flag(patient_id="P001", study_date=SECOND, code=code, message="doubt")
+    event, evidence = last_event(replace(study(SECOND, (STAYS,), (STAYS,)), flags=(doubt,)))
+    assert event == "not_found"
+    assert code in evidence
+
+
+def test_a_contrast_phase_in_which_the_lesion_did_not_stand_out_shows_nothing() -> None:
+    event, evidence = last_event(study(SECOND, (STAYS,), (STAYS,), phases=(ContrastPhase.DELAYED,)))
+    assert event == "not_found"
+    assert "did not stand out" in evidence
+
+
+def test_a_ball_is_compared_with_the_liver_beside_it() -> None:
+    seen = look_at_ball(study(FIRST, (LESION,), ()), np.asarray(LESION.centre_mm), 6.0)
+    assert seen is not None
+    # 1.91 of viable tumour over 1.24 of liver in the arterial phase, 0.80 over 1 before contrast
+    assert seen.ratios[ContrastPhase.ARTERIAL] == pytest.approx(1.91 / 1.24, rel=0.05)
+    assert seen.ratios[ContrastPhase.PRECONTRAST] == pytest.approx(0.80, rel=0.05)
+    assert not seen.is_like_liver(0.12)
+
+
+def test_outside_the_liver_nothing_is_seen() -> None:
+    assert look_at_ball(study(FIRST, (), ()), np.array([0.0, 80.0, 0.0]), 6.0) is None
