@@ -118,7 +118,8 @@ def study_key(study: Study, settings: Settings, model: str, masks: Path | None) 
         [] if masks is None else sorted((masks / study.patient_id / study.study_date.isoformat()).glob("*"))
     )
     series = [
-        [one.contrast_phase.value, one.agent, *map(_state, one.files or (one.path,))] for one in study.series
+        [one.contrast_phase.value, one.agent, one.frames, *map(_state, one.files or (one.path,))]
+        for one in study.series
     ]
     return _digest(
         __version__,

@@ -1,6 +1,6 @@
 """A hospital's export of one patient: 60 series at 5 visits, with what scanners, archives and people do to them.
 
-`QUIRKS` lists every series with the kind of trouble it brings and what is to become of it: a contrast phase, ``left
+`QUIRKS` lists every volume with the kind of trouble it brings and what is to become of it: a contrast phase, ``left
 out`` with a reason, or ``asks`` where nobody could know. Images are tiny.
 """
 
@@ -88,6 +88,10 @@ QUIRKS = (
           reason="diffusion"),
     Quirk(name="ADC map", visit=1, number=12, description="resolve_ADC", becomes=LEFT_OUT, reason="diffusion",
           extra=_image_type("DERIVED", "PRIMARY", "ADC")),
+    Quirk(name="gaps between the slices, hepatobiliary", visit=1, number=13, description="t1_vibe_hbp", time="103000",
+          becomes="HBP", extra=(("SliceThickness", 2.0), ("SpacingBetweenSlices", 3.0))),
+    Quirk(name="early arterial beside late arterial", visit=1, number=14, description="t1_vibe_early art",
+          time="100950", becomes=LEFT_OUT, reason="early arterial"),
     # 2: GE, English: a dynamic in one series told apart by the trigger time only; slices from head to feet.
     Quirk(name="GE trigger time, precontrast", visit=2, number=1, description="Ax LAVA Multi-Phase", becomes="PRE"),
     Quirk(name="GE trigger time, arterial", visit=2, number=1, description="Ax LAVA Multi-Phase", becomes="ART"),
@@ -133,6 +137,12 @@ QUIRKS = (
           reason="modality SR, expected MR", extra=(("Modality", "SR"),)),
     Quirk(name="magnetic resonance cholangiography", visit=3, number=10, description="MRCP 3D", becomes=LEFT_OUT,
           reason="T2"),
+    Quirk(name="second delayed series", visit=3, number=11, description="phase tardive 10 min", time="102000",
+          becomes=LEFT_OUT, reason="another series of this contrast phase"),
+    Quirk(name="image made from others", visit=3, number=12, description="artérielle", becomes=LEFT_OUT,
+          reason="secondary image",
+          extra=(*_image_type("DERIVED", "SECONDARY"), ("SpecificCharacterSet", "ISO_IR 100"))),
+    Quirk(name="Philips survey", visit=3, number=13, description="Survey_BH", becomes=LEFT_OUT, reason="localiser"),
     # 4: Italian and Spanish, every compressed syntax, oblique, in a zip archive.
     Quirk(name="JPEG lossless, Italian", visit=4, number=3, description="THRIVE senza mdc", becomes="PRE"),
     Quirk(name="JPEG 2000, oblique", visit=4, number=4, description="fase arteriosa", time="101000", becomes="ART",
@@ -155,6 +165,10 @@ QUIRKS = (
           reason="diffusion", extra=(("DiffusionBValue", 800.0),)),
     Quirk(name="curved reformat", visit=4, number=14, description="MPR cor", becomes=LEFT_OUT,
           reason="projection or reformat"),
+    Quirk(name="echo-planar sequence", visit=4, number=15, description="ax", becomes=LEFT_OUT, reason="echo-planar",
+          extra=(("ScanningSequence", "EP"),)),
+    Quirk(name="repetition time of another sequence", visit=4, number=16, description="axial", becomes=LEFT_OUT,
+          reason="repetition time 500 ms", extra=(("RepetitionTime", 500.0),)),
     # 5: Dutch, silent descriptions, an examination over midnight, sent twice, on a disc with a DICOMDIR.
     Quirk(name="silent, before the injection", visit=5, number=3, description="mobiview", time="235500",
           becomes="PRE", extra=_INJECTED),
@@ -180,6 +194,8 @@ QUIRKS = (
           reason="in- or opposed-phase"),
     Quirk(name="coronal repeat of unclear time", visit=5, number=14, description="cor", orientation=CORONAL,
           becomes=LEFT_OUT, reason="not axial", extra=(("AcquisitionTime", ""), *_AGENT)),
+    Quirk(name="Portuguese subtraction", visit=5, number=15, description="subtração", becomes=LEFT_OUT,
+          reason="subtraction", extra=(("SpecificCharacterSet", "ISO_IR 100"),)),
 )  # fmt: skip
 _COMPRESSED = {3: JPEGLosslessSV1, 4: JPEG2000Lossless, 5: JPEGLSLossless, 6: RLELossless}
 _MDIXON = {"mDIXON water": "W", "mDIXON in-phase": "IP", "mDIXON opposed": "OP", "mDIXON fat": "F"}

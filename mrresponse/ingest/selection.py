@@ -1,9 +1,5 @@
 """From the DICOM slices of one patient to at most one series per contrast phase and study.
 
-Several volumes in one series (phases of a dynamic, echoes, Dixon images) are parted by the first of temporal position,
-acquisition number, acquisition time, trigger time, echo and image type that leaves each slice position once in every
-part, or by the first two of them that do together.
-
 Where the rules find several volumes of one contrast phase, the choice is written too: one that the manifest states
 wins; then axial before other planes, distortion-corrected before its uncorrected copy, late before early arterial;
 then the last precontrast, the first delayed and the last hepatobiliary. Two arterial or two portal venous series are
@@ -11,9 +7,9 @@ not chosen between: the patient fails and the message asks for a line in the man
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ from mrresponse.dicom.slices import stack_order
 from mrresponse.domain import Agent, ContrastPhase, Failure, Image, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.ingest.content import Appearance, appearance, content_evidence
+from mrresponse.ingest.grouping import Volume, series_of, volumes_of
 from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.inputs import (
     Collected,
@@ -33,7 +30,7 @@ from mrresponse.ingest.inputs import (
     located,
 )
 from mrresponse.ingest.manifest import ManifestRow
-from mrresponse.ingest.patterns import SeriesFacts, normalised, study_agent
+from mrresponse.ingest.patterns import normalised, study_agent
 from mrresponse.ingest.phases import PhaseDecision, decide
 from mrresponse.ingest.volume import read_volume
 
@@ -44,45 +41,8 @@ _CORRECTED = frozenset({"DIS2D", "DIS3D"})
 LiverOf = Callable[[Study, Series, Image], Image | None]
 _LIVER_FROM = 0.5
 
-_PARTS: tuple[Callable[[SliceHeader], Hashable], ...] = (
-    lambda item: item.temporal_position,
-    lambda item: item.acquisition_number,
-    lambda item: item.facts.acquired_at,
-    lambda item: item.trigger_time_ms,
-    lambda item: (item.echo_number, item.facts.echo_time_ms),
-    lambda item: item.facts.image_type,
-)
 # A stack of one direction is a volume; three directions in one series are a localiser.
 _LOCALISER_DIRECTIONS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
-    """Slices that make one volume, unordered, and the manifest row that names it.
-
-    ``later`` is how long after the time in its headers it was acquired, where only the trigger time tells.
-    """
-
-    slices: tuple[SliceHeader, ...]
-    row: ManifestRow | None = None
-    later: timedelta = timedelta()
-
-    @property
-    def first(self) -> SliceHeader:
-        """The slice that speaks for the volume."""
-        return self.slices[0]
-
-    @property
-    def facts(self) -> SeriesFacts:
-        """What the volume is, acquired when its first slice was."""
-        times = [item.facts.acquired_at for item in self.slices if item.facts.acquired_at is not None]
-        acquired_at = min(times, default=None)
-        return replace(self.first.facts, acquired_at=acquired_at and acquired_at + self.later)
-
-    @property
-    def is_multiframe(self) -> bool:
-        """Tell whether several slices lie in one file and cannot be told apart."""
-        return any(item.multiframe for item in self.slices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +140,7 @@ def _select_study(place: _Place, slices: Sequence[SliceHeader], rules: Rules) ->
         return Collected(
             left_out=left_out, failures=(*failures, place.failure(message, "two_studies", resonance[0]))
         )
-    volumes = [volume for members in _series(resonance) for volume in _volumes(members, rules.stated)]
+    volumes = [volume for members in series_of(resonance) for volume in volumes_of(members, rules.stated)]
     chosen = _choose(place, volumes, rules)
     return joined(Collected(left_out=left_out, failures=failures), chosen)
 
@@ -191,73 +151,13 @@ def _other_modalities(
     """Leave out what is not MR; a study of nothing but another kind of image is a failure."""
     left_out = tuple(
         place.left_out(members[0], f"modality {members[0].modality or 'not stated'}, expected MR")
-        for members in _series(slices)
+        for members in series_of(slices)
     )
     images = sorted({item.modality for item in slices} & _OTHER_IMAGES)
     if not alone or not images:
         return left_out, ()
     first = next(item for item in slices if item.modality in images)
     return left_out, (place.failure(f"modality {', '.join(images)}, expected MR", "modality", first),)
-
-
-def _series(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
-    """Group slices by series, in the order of series numbers; copies of one image count once."""
-    groups: dict[str, dict[str, SliceHeader]] = {}
-    for item in slices:
-        groups.setdefault(item.series, {}).setdefault(item.instance, item)
-    series = [sorted(group.values(), key=lambda item: item.instance_number) for group in groups.values()]
-    return sorted(series, key=lambda members: members[0].series_number or 0)
-
-
-def _volumes(slices: Sequence[SliceHeader], stated: Mapping[Path, ManifestRow]) -> tuple[Volume, ...]:
-    parts = _parted(_each_once(slices))
-    triggers = [part[0].trigger_time_ms for part in parts]
-    at_once = len({part[0].facts.acquired_at for part in parts}) == 1 and None not in triggers
-    first = min((trigger for trigger in triggers if trigger is not None), default=0.0)
-    volumes = []
-    for part, trigger in zip(parts, triggers, strict=True):
-        rows = [stated[item.path] for item in part if item.path in stated]
-        later = timedelta(milliseconds=(trigger or first) - first if at_once else 0.0)
-        volumes.append(Volume(slices=tuple(part), row=rows[0] if rows else None, later=later))
-    return tuple(volumes)
-
-
-def _each_once(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """Drop images that were sent again under another UID: same place, times, echo, kind and number."""
-    kept: dict[Hashable, SliceHeader] = {}
-    for item in slices:
-        place = _slice_place(item)
-        key = (
-            (place, item.instance_number, *(part(item) for part in _PARTS))
-            if place is not None
-            else item.instance
-        )
-        kept.setdefault(key, item)
-    return list(kept.values())
-
-
-def _parted(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Part the slices of one series so that each position stands once in every part."""
-    places = {_slice_place(item) for item in slices}
-    if len(places) == len(slices) or None in places:
-        return [list(slices)]
-    pairs = ((one, other) for at, one in enumerate(_PARTS) for other in _PARTS[at + 1 :])
-    for keys in (*((key,) for key in _PARTS), *pairs):
-        groups: dict[Hashable, list[SliceHeader]] = {}
-        for item in slices:
-            groups.setdefault(tuple(key(item) for key in keys), []).append(item)
-        once = all(len({_slice_place(item) for item in group}) == len(group) for group in groups.values())
-        # A slice may be missing from a part, which is found later; a part of few slices is no volume.
-        whole = all(len(group) > len(places) / 2 for group in groups.values())
-        if once and whole:
-            return [groups[name] for name in sorted(groups, key=str)]
-    return [list(slices)]
-
-
-def _slice_place(item: SliceHeader) -> Hashable:
-    if item.geometry is None:
-        return None
-    return (*(round(part, 2) for part in item.geometry.orientation), round(item.geometry.along_normal_mm, 2))
 
 
 def _decide(place: _Place, volumes: Sequence[Volume], rules: Rules) -> tuple[PhaseDecision, ...]:
@@ -416,7 +316,7 @@ def _is_corrected(candidate: _Candidate, others: Sequence[_Candidate]) -> bool:
 
 def _is_late(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
     text = normalised(candidate.volume.first.facts.description)
-    late = re.search(r"\b(late|lap|lart|spa?et?\w*|tard\w*)\b", text) is not None
+    late = re.search(r"\b(late|lap|lart|spae?t\w*|tard\w*)\b", text) is not None
     return candidate.contrast_phase is not ContrastPhase.ARTERIAL or late
 
 

@@ -174,6 +174,7 @@ def _series_header(
     header.MRAcquisitionType = "3D"
     header.SliceThickness = header.SpacingBetweenSlices = _decimal(spacing[2])
     header.RepetitionTime, header.EchoTime, header.FlipAngle = "4.2", "1.6", "11"
+    header.EchoTrainLength = "1"
     header.MagneticFieldStrength = "3"
     if phase is not ContrastPhase.PRECONTRAST:
         header.ContrastBolusAgent = _AGENTS[study.plan.agent]
@@ -182,6 +183,7 @@ def _series_header(
     header.StudyInstanceUID = generate_uid(entropy_srcs=[*sources, "study"])
     header.SeriesInstanceUID = generate_uid(entropy_srcs=[*sources, phase.value])
     header.FrameOfReferenceUID = generate_uid(entropy_srcs=[*sources, "frame"])
+    header.PositionReferenceIndicator = ""
     header.StudyID = "1"
     header.SeriesNumber = series_number
     # image columns run to the patient's left, rows to the back: LPS

@@ -99,6 +99,9 @@ def _time_point(visit: VisitNumbers) -> sr.TimePointContext:
         time_point_order=visit.order,
         subject_time_point_identifier=f"visit {visit.order}",
         protocol_time_point_identifier=f"visit {visit.order}",
+        temporal_offset_from_event=sr.LongitudinalTemporalOffsetFromEvent(
+            value=visit.days, unit=own.DAY, event_type=own.FIRST_STUDY
+        ),
     )
 
 
