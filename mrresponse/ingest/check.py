@@ -89,7 +89,9 @@ def write_manifest(path: Path, ingested: Ingested) -> None:
             patient_id=study.patient_id,
             study_date=study.study_date,
             contrast_phase=series.contrast_phase,
-            path=_manifest_path(series.files[0] if series.files else series.path, path.parent),
+            path=_manifest_path(
+                series.files[0] if series.files else series.path, path.parent, next(iter(series.frames), None)
+            ),
             series_description=series.description,
             agent=series.agent,
         )
@@ -101,7 +103,7 @@ def write_manifest(path: Path, ingested: Ingested) -> None:
             patient_id=item.patient_id,
             study_date=item.study_date,
             contrast_phase=None,
-            path=_manifest_path(item.path, path.parent),
+            path=_manifest_path(item.path, path.parent, item.frame),
             series_description=item.description,
         )
         for item in ingested.left_out
@@ -166,7 +168,10 @@ def _studies(ingested: Ingested) -> tuple[Study, ...]:
     )
 
 
-def _manifest_path(path: Path, folder: Path) -> str:
+def _manifest_path(path: Path, folder: Path, frame: int | None) -> str:
+    """Return a path relative to the manifest where it can be; of a multi-frame file with the first frame meant."""
+    mark = "" if frame is None else f"#{frame + 1}"
     target = Path(os.path.abspath(path))
     home = Path(os.path.abspath(folder))
-    return target.relative_to(home).as_posix() if target.is_relative_to(home) else target.as_posix()
+    place = target.relative_to(home) if target.is_relative_to(home) else target
+    return f"{place.as_posix()}{mark}"

@@ -60,9 +60,9 @@ def read_tree(
 
 def _stated(
     rows: Sequence[ManifestRow], headers: Sequence[SliceHeader]
-) -> tuple[Mapping[Path, ManifestRow], Mapping[str, str], list[Failure]]:
+) -> tuple[Mapping[Path, Sequence[ManifestRow]], Mapping[str, str], list[Failure]]:
     """Return manifest rows by the files they name, the names they give to patients, and what contradicts."""
-    by_file: dict[Path, ManifestRow] = {}
+    by_file: dict[Path, list[ManifestRow]] = {}
     names: dict[str, str] = {}
     failures = []
     for row in rows:
@@ -81,7 +81,8 @@ def _stated(
             )
         elif named:
             names[named[0].patient] = row.patient_id
-            by_file.update({header.path: row for header in named})
+            for path in {header.path for header in named}:
+                by_file.setdefault(path, []).append(row)
     return by_file, names, failures
 
 

@@ -62,7 +62,9 @@ def series_of(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
     return sorted(series, key=lambda members: members[0].series_number or 0)
 
 
-def volumes_of(slices: Sequence[SliceHeader], stated: Mapping[Path, ManifestRow]) -> tuple[Volume, ...]:
+def volumes_of(
+    slices: Sequence[SliceHeader], stated: Mapping[Path, Sequence[ManifestRow]]
+) -> tuple[Volume, ...]:
     """Return the volumes that the slices of one series make, with the manifest rows that name their files."""
     parts = _parted(_each_once(slices))
     triggers = [part[0].trigger_time_ms for part in parts]
@@ -70,7 +72,12 @@ def volumes_of(slices: Sequence[SliceHeader], stated: Mapping[Path, ManifestRow]
     first = min((trigger for trigger in triggers if trigger is not None), default=0.0)
     volumes = []
     for part, trigger in zip(parts, triggers, strict=True):
-        rows = [stated[item.path] for item in part if item.path in stated]
+        rows = [
+            row
+            for item in part
+            for row in stated.get(item.path, ())
+            if row.frame is None or row.frame - 1 == item.frame
+        ]
         later = timedelta(milliseconds=(trigger or first) - first if at_once else 0.0)
         volumes.append(Volume(slices=tuple(part), row=rows[0] if rows else None, later=later))
     return tuple(volumes)

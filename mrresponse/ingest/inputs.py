@@ -51,6 +51,7 @@ class LeftOut:
     reason: str
     undecided: bool = False
     path: Path | None = None
+    frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,10 @@ MANIFEST = "manifest.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
-    """One row of ``manifest.csv``: a file, or a folder with one DICOM series."""
+    """One row of ``manifest.csv``: a file, or a folder with one DICOM series.
+
+    ``frame``, counted from 1, tells which of several volumes in a multi-frame file is meant: ``file#frame``.
+    """
 
     patient_id: str
     study_date: date
@@ -42,6 +45,7 @@ class ManifestRow:
     series_description: str = ""
     agent: Agent | None = None
     place: str = ""
+    frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +137,7 @@ def _checked(row: _TypedRow, place: str, data: Path) -> ManifestRow:
             code="unknown_contrast_phase",
             study_date=row.study_date,
         ) from None
-    path = Path(row.path)
+    path, frame = _without_frame(row.path)
     if not path.is_absolute():
         if Path(os.path.normpath(path)).parts[:1] == ("..",):
             raise DataError(
@@ -158,7 +162,14 @@ def _checked(row: _TypedRow, place: str, data: Path) -> ManifestRow:
         series_description=row.series_description,
         agent=row.agent,
         place=place,
+        frame=frame,
     )
+
+
+def _without_frame(text: str) -> tuple[Path, int | None]:
+    """Part ``file#frame`` into both."""
+    name, mark, number = text.rpartition("#")
+    return (Path(name), int(number)) if mark and number.isdecimal() else (Path(text), None)
 
 
 def _with_header(patient_id: str, study_date: date, series: Series) -> FoundSeries:

@@ -72,7 +72,7 @@ class Rules:
         images are not to be read.
     """
 
-    stated: Mapping[Path, ManifestRow]
+    stated: Mapping[Path, Sequence[ManifestRow]]
     settings: IngestSettings
     liver_of: LiverOf | None = None
 
@@ -114,6 +114,7 @@ class _Place:
             reason=reason,
             undecided=undecided,
             path=item.path,
+            frame=item.frame,
         )
 
     def failure(self, message: str, code: str, item: SliceHeader | None = None) -> Failure:

@@ -41,6 +41,9 @@ def scan(roots: Iterable[Path], cache: Path) -> Scan:
         for path in _files(roots, cache, failures):
             found = index.find(path)
             if found is None:
+                # Pipes and devices would never end.
+                if not path.is_file():
+                    continue
                 if not is_dicom(path):
                     others += path.suffix not in _OWN_SUFFIXES
                     continue

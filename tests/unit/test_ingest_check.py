@@ -3,7 +3,7 @@
 from mrresponse.domain import ContrastPhase
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.ingest.check import check_report, write_identities, write_manifest
-from tests.dicom_files import SeriesPlan, write_dynamic, write_series
+from tests.dicom_files import SeriesPlan, write_dynamic, write_enhanced, write_series
 
 PLAIN = IngestSettings()
 
@@ -61,3 +61,25 @@ def test_the_list_of_identities_is_for_the_owner_only(tmp_path):
     assert (tmp_path / "identities.csv").read_text() == (
         f"dicom_patient_id,patient_id\nHOSP-4711,{found.patients[0].patient_id}\n"
     )
+
+
+def test_phases_in_one_multi_frame_file_can_be_named_one_by_one(tmp_path):
+    plans = [SeriesPlan(description="dyn", time=time) for time in ("100000", "101000", "101005")]
+    write_enhanced(tmp_path / "MF", plans)
+    before = ingest(tmp_path, PLAIN)
+    assert [failure.code for failure in before.failures] == ["unknown_contrast_phase"] * 3
+    write_manifest(tmp_path / "manifest.csv", before)
+    text = (tmp_path / "manifest.csv").read_text()
+    name = before.failures[0].patient_id
+    for frame, phase in ((1, "PRE"), (5, "ART"), (9, "PVP")):
+        assert f"{name},2024-01-05,,MF#{frame}," in text
+        text = text.replace(f",,MF#{frame},", f",{phase},MF#{frame},")
+    (tmp_path / "manifest.csv").write_text(text)
+    after = ingest(tmp_path, PLAIN)
+    assert after.failures == ()
+    series = after.patients[0].studies[0].series
+    assert [(item.contrast_phase.value, item.frames[0]) for item in series] == [
+        ("PRE", 0),
+        ("ART", 4),
+        ("PVP", 8),
+    ]

@@ -1,5 +1,6 @@
 """A tree of files is scanned once; archives stay inside their folder; nothing of an absurd size is taken."""
 
+import os
 import shutil
 import stat
 import zipfile
@@ -196,6 +197,13 @@ def test_a_folder_that_links_to_itself_is_read_once(tmp_path):
     (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
     found = ingest(tmp_path, PLAIN)
     assert all(len(series.files) == 4 for series in found.patients[0].studies[0].series)
+
+
+def test_pipes_and_broken_links_are_passed_over(tmp_path):
+    write_dynamic(tmp_path / "a")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "nowhere")
+    assert ingest(tmp_path, PLAIN).failures == ()
 
 
 def test_a_copied_tree_is_known_by_its_new_place_only(tmp_path, small_index):

@@ -1,0 +1,107 @@
+"""Pixels are decoded and rescaled as they were meant; what states an absurd size is refused before it takes memory."""
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from mrresponse.errors import DataError
+from mrresponse.ingest import pixels
+from mrresponse.ingest.headers import read_headers
+from mrresponse.ingest.volume import read_volume
+from tests.dicom_files import SeriesPlan, alter, pixel_values, write_enhanced, write_series
+from tests.hospital import compress
+
+PLAN = SeriesPlan(rows=32, columns=33, slices=2)
+
+
+def code_of(files, frames=()):
+    with pytest.raises(DataError) as caught:
+        read_volume(files, frames)
+    assert "/" not in caught.value.message
+    return caught.value.code
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGLosslessSV1])
+@pytest.mark.parametrize("element", ["Rows", "Columns"])
+def test_a_compressed_image_of_another_size_than_its_header_is_never_decoded(
+    tmp_path, monkeypatch, syntax, element
+):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        compress(file, syntax)
+        alter(file, **{element: 16})
+
+    def decoded(self):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("pydicom.dataset.Dataset.pixel_array", property(decoded))
+    assert code_of(files) == "truncated"
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGLosslessSV1, RLELossless])
+def test_every_lossless_syntax_gives_the_stored_values(tmp_path, syntax):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        compress(file, syntax)
+    expected = np.stack([pixel_values(PLAN, index).T for index in range(2)], axis=2)
+    np.testing.assert_array_equal(read_volume(files).voxels, expected)
+
+
+def test_a_slice_of_an_absurd_size_is_refused(tmp_path):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        alter(file, Rows=60_000, Columns=60_000)
+    assert code_of(files) == "too_large"
+
+
+def test_a_deflated_file_is_read_and_one_that_would_fill_the_memory_is_not(tmp_path, monkeypatch):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        dataset = dcmread(file)
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        dataset.save_as(file)
+    assert read_headers(files[0]).slices
+    assert read_volume(files).grid.shape == (33, 32, 2)
+    monkeypatch.setattr(pixels, "_MOST_INFLATED", 1000)
+    assert read_headers(files[0]).is_unreadable
+    assert code_of(files) == "truncated"
+
+
+def test_rescaling_takes_philips_own_slope_out_of_the_values(tmp_path):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        dataset = dcmread(file)
+        dataset.RescaleSlope, dataset.RescaleIntercept = 3.0, 6.0
+        dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.25)
+        dataset.save_as(file)
+    # (3 x + 6) / (3 * 0.25)
+    assert read_volume(files).voxels[2, 0, 0] == pytest.approx((3 * 2 + 6) / 0.75)
+
+
+def test_frames_of_a_multi_frame_file_are_read_in_the_order_of_their_places(tmp_path):
+    file = write_enhanced(tmp_path / "mf", [PLAN, SeriesPlan(rows=32, columns=33, slices=2, time="110000")])
+    image = read_volume([file, file], [3, 2])
+    expected = 2.0 * np.stack([pixel_values(PLAN, index).T for index in range(2)], axis=2)
+    np.testing.assert_array_equal(image.voxels, expected)
+
+
+def test_a_frame_without_a_place_is_refused(tmp_path):
+    file = write_enhanced(tmp_path / "mf", [PLAN])
+    dataset = dcmread(file)
+    del dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence
+    dataset.save_as(file)
+    assert code_of([file, file], [0, 1]) == "no_geometry"
+
+
+def test_colour_images_are_refused(tmp_path):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        alter(file, SamplesPerPixel=3)
+    assert code_of(files) == "bad_type"
