@@ -92,6 +92,15 @@ def leading_assessments(result: PatientResult) -> tuple[Assessment, ...]:
     )
 
 
+def lesion_table_header(rows: Iterable[LesionTableRow]) -> list[str]:
+    """Return the columns of a lesion table, with as many visits as the longest group needs."""
+    return _header(max((len(row.cells) for row in rows), default=0))
+
+
+def _header(visits: int) -> list[str]:
+    return [*_COLUMNS, *(f"visit_{number}" for number in range(1, visits + 1))]
+
+
 def write_lesion_table(path: Path, rows: Iterable[LesionTableRow]) -> None:
     """Write ``lesion_table.csv``, with as many visit columns as the longest group needs.
 
@@ -108,7 +117,7 @@ def write_lesion_table(path: Path, rows: Iterable[LesionTableRow]) -> None:
         with opened_atomically(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
             final = csv.writer(text, lineterminator="\n")
-            final.writerow([*_COLUMNS, *(f"visit_{number}" for number in range(1, visits + 1))])
+            final.writerow(_header(visits))
             for cells in csv.reader(waiting):
                 final.writerow([*cells, *[""] * (len(_COLUMNS) + visits - len(cells))])
             text.flush()

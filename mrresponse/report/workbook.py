@@ -1,15 +1,18 @@
-"""The tables of a run as one XLSX workbook: a sheet per table, and the settings.
+"""The tables of a run as one XLSX workbook: the lesion table for eyes, a sheet per table, and the settings.
 
 Text stays text: a cell that a spreadsheet would take for a formula is marked as text and quoted, so that it is not
 run when it is edited either. The program writes no formula.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from mrresponse.errors import ConfigError
 from mrresponse.files import replace_atomically
+from mrresponse.report.lesion_table import LesionTableRow, lesion_table, lesion_table_header
 from mrresponse.report.run import FinishedRun
 from mrresponse.report.tidy import tidy_tables
 from mrresponse.report.wording import plain
@@ -17,21 +20,32 @@ from mrresponse.tables import Table, typed_columns
 
 FILE = "results.xlsx"
 SETTINGS = "settings"
+LESION_TABLE = "lesion_table"
 # Sheets for eyes come first.
 FIRST = ("visits", "phases", "lesions", "measurements", "cohort", "flags", "failures")
 WIDEST = 60
 NARROWEST = 9
 # What a cell can hold (Excel specifications and limits).
 CELL_CHARACTERS = 32_767
+SHEET_ROWS = 1_048_576
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export_workbook(run: FinishedRun, folder: Path) -> None:
-    """Write ``results.xlsx``."""
+    """Write ``results.xlsx``.
+
+    Raises
+    ------
+    ConfigError
+        A table has more rows than a sheet can hold.
+    """
     from openpyxl import Workbook
 
     book = Workbook()
     book.remove(book.active)
+    rows = lesion_table(run.results)
+    _add_sheet(book, LESION_TABLE, lesion_table_header(rows), map(_lesion_cells, rows))
     for table in sorted(tidy_tables(run), key=_order):
         columns = typed_columns(table)
         _add_sheet(
@@ -48,7 +62,7 @@ def _order(table: Table) -> int:
     return FIRST.index(table.name) if table.name in FIRST else len(FIRST)
 
 
-def _add_sheet(book: Any, name: str, header: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def _add_sheet(book: Any, name: str, header: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
     from openpyxl.styles import Font
     from openpyxl.utils import get_column_letter
 
@@ -57,6 +71,10 @@ def _add_sheet(book: Any, name: str, header: list[str], rows: Iterable[tuple[Any
     for number, title in enumerate(header, start=1):
         sheet.cell(row=1, column=number, value=title).font = Font(bold=True)
     for at, row in enumerate(rows, start=2):
+        if at > SHEET_ROWS:
+            raise ConfigError(
+                f"--to xlsx: table {name} has more rows than the {SHEET_ROWS - 1} of a sheet; csv and parquet hold them"
+            )
         for number, value in enumerate(row, start=1):
             if value is None:
                 continue
@@ -67,6 +85,21 @@ def _add_sheet(book: Any, name: str, header: list[str], rows: Iterable[tuple[Any
     for number, width in enumerate(widths, start=1):
         letter = get_column_letter(number)
         sheet.column_dimensions[letter].width = min(max(width + 2, NARROWEST), WIDEST)
+
+
+def _lesion_cells(row: LesionTableRow) -> tuple[Any, ...]:
+    """Return the cells of a row of the lesion table, its numbers as numbers."""
+    keys = (
+        row.patient_id,
+        row.treatment_phase,
+        row.criterion,
+        row.reader,
+        row.row,
+        row.lesion_id,
+        row.role,
+        row.unit,
+    )
+    return (*keys, *(float(cell) if _NUMBER.fullmatch(cell) else cell or None for cell in row.cells))
 
 
 def _fill(cell: Any, value: Any) -> None:

@@ -135,6 +135,22 @@ def test_responding_again_from_the_tables_changes_nothing(finished: Path, tmp_pa
     assert (copy / "report" / "R5.html").read_bytes() == (finished / "report" / "R5.html").read_bytes()
 
 
+def test_a_run_is_exported_in_every_format_of_numbers(finished: Path, tmp_path: Path) -> None:
+    names = ("csv", "parquet", "xlsx", "html", "sdtm", "adam")
+    wanted = [part for name in names for part in ("--to", name)]
+    assert main(["export", str(finished), *wanted, "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    results = rows_of(tmp_path / "sdtm" / "tr.csv")
+    sums = [row["TRSTRESN"] for row in results if row["TRTESTCD"] == "SUMDIAM"]
+    burdens = [row["current_burden"] for row in rows_of(finished / "assessments.csv")]
+    assert sorted(sums) == sorted(burdens)
+    assert {row["TREVAL"] for row in results} == {"ALGORITHM"}
+    new = [row for row in rows_of(tmp_path / "sdtm" / "tu.csv") if row["TUORRES"] == "NEW"]
+    # the new lesion of this scenario, under both criteria
+    assert {row["TUDTC"] for row in new} == {"2024-04-15"}
+    assert len(new) == 2
+
+
 def test_typed_tables_alone_are_enough_to_respond(tmp_path: Path) -> None:
     (tmp_path / "studies.csv").write_text("patient_id,study_date\nP1,2024-01-10\nP1,2024-04-10\n")
     (tmp_path / "measurements.csv").write_text(

@@ -13,7 +13,7 @@ from openpyxl import load_workbook
 from pyarrow import parquet
 
 from mrresponse.cli import main
-from mrresponse.report import EXPORTERS
+from mrresponse.report import EXPORTERS, workbook
 from mrresponse.report.tidy import study_day
 from tests.typed_run import write_typed_run
 
@@ -111,8 +111,8 @@ def test_parquet_holds_the_same_cells_as_csv_with_types(exported: Path) -> None:
 def test_the_workbook_has_a_readable_sheet_per_table_and_the_settings(exported: Path) -> None:
     book = load_workbook(exported / "xlsx" / "results.xlsx")
     tables = {file.stem for file in (exported / "csv").glob("*.csv")}
-    assert set(book.sheetnames) == tables | {"settings"}
-    assert book.sheetnames[0] == "visits"
+    assert set(book.sheetnames) == tables | {"lesion_table", "settings"}
+    assert book.sheetnames[:2] == ["lesion_table", "visits"]
     for sheet in book:
         assert sheet.freeze_panes == "B2"
         assert all(cell.font.bold for cell in sheet[1])
@@ -129,6 +129,32 @@ def test_numbers_and_dates_of_the_workbook_are_numbers_and_dates(exported: Path)
     assert (first["baseline_burden"].value, first["baseline_burden"].data_type) == (76.5, "n")
     assert first["nadir_burden"].value is None
     assert first["is_baseline"].value is True
+
+
+def test_the_lesion_table_of_the_workbook_is_that_of_the_run_with_numbers(exported: Path) -> None:
+    sheet = load_workbook(exported / "xlsx" / "results.xlsx")["lesion_table"]
+    with (exported.parent / "lesion_table.csv").open(newline="", encoding="utf-8") as file:
+        expected = list(csv.reader(file))
+    found = [[cell.value for cell in row] for row in sheet.iter_rows()]
+    assert len(found) == len(expected) > 50
+    numbers = 0
+    for cells, texts in zip(found, expected, strict=True):
+        for value, text in zip(cells, texts, strict=True):
+            if isinstance(value, float | int):
+                assert value == float(text)
+                numbers += 1
+            else:
+                assert (value or "") == text.removeprefix("'")
+    assert numbers > 100
+
+
+def test_a_table_that_no_sheet_can_hold_is_refused_by_name(
+    exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "SHEET_ROWS", 20)
+    assert main(["export", str(exported.parent), "--to", "xlsx", "--out", str(exported / "none")]) == 2
+    assert "--to xlsx: table lesion_table has more rows than the 19 of a sheet" in capsys.readouterr().err
+    assert not (exported / "none" / "xlsx").exists()
 
 
 def test_hostile_text_stays_text_and_no_cell_is_a_formula(exported: Path) -> None:
