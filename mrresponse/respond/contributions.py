@@ -46,7 +46,8 @@ def contributions(
     A new lesion has rows from the first visit on at which it was looked at. Findings that enter the overall response
     have rows under their name, with ``finding`` for a quantity and no value.
     """
-    readers = sorted({row.reader for row in measurements})
+    # a reader who saw no lesion has assessments and no measurements
+    readers = sorted({row.reader for row in response.assessments} - {ADJUDICATED})
     restated = {
         (phase, criterion): reader
         for phase, criterion, reader in overrides_by_group(patient.edits.overrides, readers)
@@ -65,7 +66,7 @@ def contributions(
     for (phase, name, reader), rows in groups.items():
         measured_by = restated.get((phase, name), reader) if reader == ADJUDICATED else reader
         roles = _roles(response, (phase, name, reader))
-        if measured_by not in visits or not roles:
+        if not roles and not patient.findings:
             continue
         source = source_of(measurements, measured_by)
         criterion = next(one for one in criteria_of(settings, phase, source=source) if one.name == name)

@@ -486,3 +486,22 @@ def test_findings_stand_beside_the_lesions_in_what_each_gives_to_an_assessment()
         (LATER, vein, "non_target", "not_assessed", ""),
         (LAST, vein, "non_target", "measured", ""),
     ]
+
+
+def test_findings_have_rows_where_no_lesion_was_measured() -> None:
+    findings = tuple(
+        Finding(patient_id="P", date=day, kind=FindingKind.EXTRAHEPATIC_LESION, status=status, site="ilium")
+        for day, status in ((DAY, FindingStatus.PRESENT), (LATER, FindingStatus.PROGRESSING))
+    )
+    patient = Patient(patient_id="P", findings=findings)
+    studies = [
+        StudyRecord(patient_id="P", study_date=day, lesions_assessable=True, model="network")
+        for day in (DAY, LATER)
+    ]
+    settings = RespondSettings(criteria=("RECIST 1.1",))
+    result = respond(patient, studies, [], settings)
+    found = [
+        (row.reader, row.study_date, row.role.value)
+        for row in contributions(patient, studies, [], result, settings)
+    ]
+    assert found == [("network", DAY, "non_target"), ("network", LATER, "non_target")]
