@@ -319,7 +319,7 @@ def respond(
 ) -> None:
     """Classify every visit again from the tables of numbers and the edits; no image is read."""
     from mrresponse.domain import PatientResult
-    from mrresponse.numbers import respond_again
+    from mrresponse.numbers import respond_again, with_repeats
     from mrresponse.store import RunFolder
 
     _log_to_terminal(verbose=False)
@@ -327,8 +327,10 @@ def respond(
     info = run_folder.info()
     if config is not None:
         info = replace(info, settings=_settings(config))
+    settings = with_repeats(info.settings.respond, folder)
+    info = replace(info, settings=replace(info.settings, respond=settings))
     numbers, unread = run_folder.read()
-    outcomes = [*unread, *respond_again(numbers, info.settings.respond)]
+    outcomes = [*unread, *respond_again(numbers, settings)]
     results = [outcome for outcome in outcomes if isinstance(outcome, PatientResult)]
     failures = _failures(outcomes)
     run_folder.write_response_failures(failures)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mrresponse.corrections import correct_measurements, is_of_images
 from mrresponse.domain import (
@@ -17,12 +18,16 @@ from mrresponse.domain import (
     Treatment,
 )
 from mrresponse.errors import ConfigError, DataError
+from mrresponse.ingest.numbers import read_measurements
 from mrresponse.journal import log_fault
 from mrresponse.report import summarise
 from mrresponse.report.run import FinishedRun
 from mrresponse.respond import RespondSettings, contributions, respond, settings_id
+from mrresponse.respond.repeats import error_of_repeats
 from mrresponse.store import PatientRow, RunFolder, figures_of, patient_row
 from mrresponse.tables import Table
+
+REPEATS = "repeats.csv"
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +65,25 @@ def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -
                 response=response,
                 audit=(*filter(is_of_images, result.audit), *audit),
             )
+
+
+def with_repeats(settings: RespondSettings, folder: Path) -> RespondSettings:
+    """Take the error of one reading from ``repeats.csv``, where the folder has repeated readings.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read, a row of it cannot be used, or it has too few repeated readings.
+    """
+    file = folder / REPEATS
+    if not file.is_file():
+        return settings
+    rows, failures = read_measurements(file)
+    if failures:
+        raise DataError(
+            failures[0].message, code=failures[0].code, patient_id=failures[0].patient_id, path=file
+        )
+    return replace(settings, measurement_error=error_of_repeats(rows, settings.measurement_error))
 
 
 def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
