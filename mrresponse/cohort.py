@@ -43,6 +43,7 @@ class CohortRow:
     value: float | None
     interval_low: float | None = None
     interval_high: float | None = None
+    settings_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ treatment phase under one criterion, on one basis, by one reader.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 from mrresponse.cohort import (
@@ -49,9 +50,10 @@ def cohort_rows(summaries: Iterable[PhaseSummary], *, level: float = 0.95) -> tu
     """
     rows: list[CohortRow] = []
     for group, members in groups_of(summaries).items():
+        made_with = ";".join(sorted({row.settings_id for row in members if row.settings_id}))
         best = [row.best_overall_response for row in members]
         confirmed = [row.confirmed_best_overall_response for row in members]
-        rows += [
+        found = [
             _rate(group, "objective_response_rate", [word in OBJECTIVE for word in best], level),
             _rate(group, "disease_control_rate", [word in CONTROL for word in best], level),
             _rate(
@@ -62,7 +64,8 @@ def cohort_rows(summaries: Iterable[PhaseSummary], *, level: float = 0.95) -> tu
         for endpoint in Endpoint:
             curve = kaplan_meier(members, group, endpoint, level=level)
             if curve is not None:
-                rows.append(_median(curve))
+                found.append(_median(curve))
+        rows += [replace(row, settings_id=made_with) for row in found]
     return tuple(rows)
 
 

@@ -246,7 +246,7 @@ def _has_regrown(nadir: float | None, size: float | None, settings: RespondSetti
 def _new_sizes(
     state: ImmuneState, evidence: ImmuneEvidence, settings: RespondSettings
 ) -> dict[str, float | None]:
-    """Return the sizes of the definite new lesions now; the first of them become new targets, at most 5, 2 an organ."""
+    """Return the sizes of the definite new lesions now; the first of them become new targets, within the limits."""
     sizes: dict[str, float | None] = {}
     for lesion in evidence.new:
         m = lesion.measurement
@@ -258,7 +258,10 @@ def _new_sizes(
             continue
         organ = organ_of(m)
         least = settings.irecist_new_target_mm * (1.5 if m.is_node else 1.0)
-        has_room = len(state.new_targets) < 5 and list(state.new_targets.values()).count(organ) < 2
+        has_room = (
+            len(state.new_targets) < settings.irecist_new_targets
+            and list(state.new_targets.values()).count(organ) < settings.irecist_new_targets_per_organ
+        )
         if lesion.lesion_id not in state.new_nadirs and reaches(size, least) and has_room:
             state.new_targets[lesion.lesion_id] = organ
     return sizes

@@ -199,6 +199,8 @@ class RespondSettings:
     irecist_confirm_tolerance_days: int = 0
     irecist_confirm_growth_mm: float = 5.0
     irecist_new_target_mm: float = 10.0
+    irecist_new_targets: int = 5
+    irecist_new_targets_per_organ: int = 2
     # growth (section 8)
     early_shrinkage_from_days: int = 42
     early_shrinkage_to_days: int = 84

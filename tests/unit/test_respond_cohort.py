@@ -1,5 +1,6 @@
 """Rates, Kaplan-Meier curves, waterfall and swimmer data."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -86,6 +87,9 @@ def test_the_cohort_table_has_rates_and_medians_of_each_group() -> None:
         )
         for number in range(4)
     ]
+    assert {row.settings_id for row in cohort_rows([replace(row, settings_id="abc") for row in rows])} == {
+        "abc"
+    }
     found = {row.endpoint: (row.n, row.n_events, row.value) for row in cohort_rows(rows)}
     assert found == {
         "objective_response_rate": (4, 2, 0.5),
