@@ -332,11 +332,10 @@ def target_response(
         baseline=baseline,
         nadir=nadir,
         current=current,
-        missing=() if current is not None else ("sum not given",),
         is_gone=current == 0.0,
         was_gone=nadir == 0.0,
-        reappeared=seen if criterion.is_viable else 0.0,
-        reappeared_sum=seen if criterion.is_viable else 0.0,
+        reappeared=seen,
+        reappeared_sum=seen,
         reappeared_whole=0.0 if criterion.is_viable else seen,
     )
     return decide_target(evidence, criterion).response
