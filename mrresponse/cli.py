@@ -5,7 +5,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,10 +15,9 @@ import typer
 
 from mrresponse import __version__
 from mrresponse.errors import ConfigError, DataError, MrresponseError
+from mrresponse.terminal import print_table, with_progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mrresponse.batch import BatchOptions
     from mrresponse.config import Settings
     from mrresponse.domain import Failure, Outcome, PatientResult
@@ -141,7 +140,7 @@ def check(
         )
         for row in check_report(ingested)
     ]
-    _print_table("What was found", headings, rows)
+    print_table("What was found", headings, rows)
     if write is not None:
         write_manifest(write / "manifest.csv", ingested)
         write_identities(write / "identities.csv", ingested)
@@ -237,7 +236,7 @@ def _assess(
         workplace=workplace,
         options=replace(options, log=log),
     )
-    for outcome in _with_progress(assessed, total=len(patients)):
+    for outcome in with_progress(assessed, patients):
         if isinstance(outcome, Failure):
             failures.append(outcome)
         else:
@@ -304,7 +303,7 @@ def segment(
         segmented = assess_cohort(
             ingested.patients, settings, folder=folder, workplace=workplace, options=options
         )
-        failures = [*ingested.failures, *_failures(_with_progress(segmented, total=len(ingested.patients)))]
+        failures = [*ingested.failures, *_failures(with_progress(segmented, ingested.patients))]
         folder.write_failures(failures)
     _print(f"Masks in {folder.masks}")
     _finish(failures, show_paths=show_paths)
@@ -414,7 +413,7 @@ def phantom(
 
     if scenario == "list":
         rows = [[name, entry.summary] for name, entry in SCENARIOS.items()]
-        _print_table("Scenarios", ["name", "what it shows"], rows)
+        print_table("Scenarios", ["name", "what it shows"], rows)
         return
     if out is None:
         raise ConfigError("--out: missing, expected a folder")
@@ -500,45 +499,15 @@ def _failures(outcomes: "Iterable[Outcome]") -> "list[Failure]":
     return [outcome for outcome in outcomes if isinstance(outcome, Failure)]
 
 
-def _with_progress(outcomes: "Iterator[Outcome]", *, total: int) -> "Iterator[Outcome]":
-    """Show a bar on a terminal, and one line per finished patient elsewhere."""
-    from rich.progress import track
-
-    from mrresponse.domain import Failure
-
-    if sys.stderr.isatty():
-        yield from track(outcomes, description="patients", total=total, console=_console(stderr=True))
-        return
-    for number, outcome in enumerate(outcomes, start=1):
-        if isinstance(outcome, Failure):
-            line = f"{outcome.patient_id}: failed"
-        else:
-            line = f"{outcome.patient.patient_id}: {sum(outcome.seconds.values()):.1f} s"
-        typer.echo(f"[{number}/{total}] {line}", err=True)
-        yield outcome
-
-
 def _print_responses(results: "Sequence[PatientResult]") -> None:
     from mrresponse.report import response_table
 
     shown = results[:_PATIENTS_SHOWN]
     for result in shown:
         headings, rows = response_table(result)
-        _print_table(f"Patient {result.patient.patient_id}", headings, rows)
+        print_table(f"Patient {result.patient.patient_id}", headings, rows)
     if len(results) > len(shown):
         _print(f"… and {len(results) - len(shown)} more patients; see assessments.csv")
-
-
-def _print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title), title_justify="left", show_lines=False)
-    for heading in headings:
-        table.add_column(escape(heading), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    _console().print(table)
 
 
 def _print_notes(notes: Iterable[str]) -> None:
@@ -568,13 +537,6 @@ def _print(text: str) -> None:
 
 def _print_error(text: str) -> None:
     typer.echo(f"error: {text}", err=True)
-
-
-def _console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    # a log file has no width of its own; 160 columns keep a response row on one line
-    return Console(stderr=stderr, width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def _log_to_terminal(*, verbose: bool) -> None:

@@ -44,6 +44,8 @@ from mrresponse.segment import Segmenter, corrected_viable, with_corrected_masks
 from mrresponse.track import track
 
 _log = logging.getLogger(__name__)
+# Steps as they begin, for whoever shows them while they run; no part of the log.
+_progress = logging.getLogger("mrresponse.progress")
 _CLOCK_LOCK = Lock()
 
 
@@ -68,6 +70,7 @@ class _Clock:
 
     @contextmanager
     def time(self, step: str) -> Iterator[None]:
+        _progress.debug("%s", step)
         start = perf_counter()
         try:
             yield
