@@ -17,6 +17,8 @@ from mrresponse.store import RunFolder, figures_of
 def write_figures(run: Path, out: Path, *, file_format: str = "svg") -> tuple[Path, ...]:
     """Draw every figure of a run folder into ``out``: those of each group under ``cohort/``, and of each patient.
 
+    A group has at least two patients.
+
     Raises
     ------
     ConfigError
@@ -30,7 +32,9 @@ def write_figures(run: Path, out: Path, *, file_format: str = "svg") -> tuple[Pa
     results, _ = folder.read()
     level = folder.info().settings.respond.interval_level
     figures = figures_of([summarise(result) for result in results], level=level)
-    written = [path for figure in figures for path in _of_group(figure, out / "cohort", file_format)]
+    written = [
+        path for figure in figures if figure.n > 1 for path in _of_group(figure, out / "cohort", file_format)
+    ]
     written += [path for result in results for path in _of_patient(result, out, file_format)]
     return tuple(written)
 

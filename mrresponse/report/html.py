@@ -82,8 +82,12 @@ def write_index(
     failures: Sequence[Failure] = (),
     figures: Sequence[CohortFigure] = (),
 ) -> Path:
-    """Write ``index.html`` beside the patients' pages: who needs review, the figures, and all patients."""
+    """Write ``index.html`` beside the patients' pages: who needs review, the figures, and all patients.
+
+    A group of one patient has no figure here: the patient's own page shows more.
+    """
     path = folder / "index.html"
+    figures = [figure for figure in figures if figure.n > 1]
     ordered = sorted(summaries, key=lambda summary: (-summary.urgency, summary.patient_id))
     page = (
         _environment()
