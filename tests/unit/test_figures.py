@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrresponse import figures
+from mrresponse import cli, figures
 from mrresponse.cohort import (
     CohortFigure,
     Endpoint,
@@ -178,3 +178,29 @@ def test_colours_of_responses_stay_apart_for_readers_without_red_or_green() -> N
         lab = rgb2lab(shown[None])[0]
         apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
         assert apart[~np.eye(len(lab), dtype=bool)].min() > 10.0
+
+
+@pytest.mark.slow
+def test_a_folder_of_numbers_gives_figures_of_its_groups_and_patients(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studies, measurements = (
+        ["patient_id,study_date"],
+        ["patient_id,lesion_id,study_date,reader,state,longest_diameter_mm"],
+    )
+    for patient, second in (("P1", 30.0), ("P2", 70.0)):
+        for day, size in (("2020-01-01", 50.0), ("2020-03-01", second)):
+            studies.append(f"{patient},{day}")
+            measurements.append(f"{patient},L01,{day},A,measured,{size}")
+    (tmp_path / "studies.csv").write_text("\n".join(studies) + "\n")
+    (tmp_path / "measurements.csv").write_text("\n".join(measurements) + "\n")
+    assert cli.main(["respond", str(tmp_path)]) == 0
+    assert cli.main(["figures", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    written = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.svg")
+    )
+    assert f"{len(written)} figures" in capsys.readouterr().out
+    assert {"P1/course.svg", "P2/course.svg"} <= set(written)
+    assert sum(path.endswith("/waterfall.svg") for path in written) >= 2
+    with pytest.raises(ConfigError, match="--format: 'gif' is unknown"):
+        figures.write_figures(tmp_path, tmp_path / "out", file_format="gif")
