@@ -22,13 +22,12 @@ from mrresponse.report.page_lesions import lesion_parts
 from mrresponse.report.page_parts import (
     course_note,
     flag_parts,
-    given,
     headlines,
     not_assessed,
     phase_parts,
 )
 from mrresponse.report.summary import PatientSummary
-from mrresponse.report.timeline import numbered_phases, timeline
+from mrresponse.report.timeline import given, numbered_phases, timeline
 from mrresponse.report.wording import plain
 
 _WIDE, _NARROW = 1040.0, 350.0

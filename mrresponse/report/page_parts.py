@@ -14,7 +14,7 @@ from mrresponse.domain import (
     TreatmentPhase,
 )
 from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments
-from mrresponse.report.timeline import numbered_phases, response_class
+from mrresponse.report.timeline import given, numbered_phases, response_class
 from mrresponse.report.wording import (
     COURSE,
     STATE_WORDS,
@@ -123,13 +123,6 @@ def phase_names(result: PatientResult) -> dict[str, str]:
         for n, phase in enumerate(numbered_phases(result), 1)
     }
     return names | {COURSE: "whole course"}
-
-
-def given(result: PatientResult, phase_name: str) -> str:
-    """Name what was given in a phase, unless the phase is named after it."""
-    names = [row.name for row in result.patient.treatments if row.treatment_phase == phase_name]
-    missing = [name for name in dict.fromkeys(names) if name.lower() not in phase_name.lower()]
-    return " + ".join(missing)
 
 
 def headlines(result: PatientResult) -> tuple[Headline, ...]:

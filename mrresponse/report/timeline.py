@@ -73,6 +73,13 @@ def numbered_phases(result: PatientResult) -> tuple[TreatmentPhase, ...]:
     return tuple(sorted(own, key=lambda p: (p.start_date or p.baseline_date or date.max, p.name)))
 
 
+def given(result: PatientResult, phase_name: str) -> str:
+    """Name what was given in a phase, unless the phase is named after it."""
+    names = [row.name for row in result.patient.treatments if row.treatment_phase == phase_name]
+    missing = [name for name in dict.fromkeys(names) if name.lower() not in phase_name.lower()]
+    return " + ".join(missing)
+
+
 def _axis_lines(result: PatientResult, axis: Axis, height: float) -> Markup:
     months = (axis.last - axis.first).days / 30.4
     step = next((s for s in _MONTH_STEPS if months / s <= axis.width / 62.0), _MONTH_STEPS[-1])
@@ -101,7 +108,8 @@ def _phase_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
         end = phase.end_date or following or axis.last
         x1, x2 = axis.x(max(start, axis.first)), axis.x(min(end, axis.last))
         inside = x2 - x1 - 12
-        full = f"{number}  {phase.name}"
+        is_bare = phase.name.lower() == f"phase {number}"
+        full = f"{number}  {(is_bare and given(result, phase.name)) or phase.name}"
         text = svg.shortened(full, int(inside / LETTER)) if inside > 9 * LETTER else str(number)
         parts.append(
             svg.element(

@@ -20,8 +20,8 @@ from mrresponse.domain import (
 from mrresponse.report.charts import Axis, from_zero, logarithmic, of_change
 from mrresponse.report.events import event_panel
 from mrresponse.report.page_lesions import lesion_parts
-from mrresponse.report.page_parts import Chance, category, given, phase_names, phase_parts
-from mrresponse.report.timeline import timeline
+from mrresponse.report.page_parts import Chance, category, phase_names, phase_parts
+from mrresponse.report.timeline import given, timeline
 from tests.reference_course import PATIENT, PHASES, reference_course
 
 AXIS = Axis(first=date(2020, 1, 1), last=date(2023, 12, 31), width=1000.0)
@@ -130,6 +130,7 @@ def test_a_phase_with_a_bare_number_for_its_name_says_what_was_given() -> None:
     )
     assert given(bare, "phase 1") == "radiotherapy + lenvatinib"
     assert phase_names(bare)["phase 1"] == "phase 1"
+    assert "1  radiotherapy + lenvatinib<" in str(timeline(bare, width=1000.0))
 
 
 def test_the_study_before_a_new_lesion_is_shown_and_says_what_was_there() -> None:
