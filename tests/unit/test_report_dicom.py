@@ -140,7 +140,7 @@ def test_the_report_says_what_the_tables_say(tmp_path, run):
     assert [(m.name.meaning, m.value, m.unit.value) for m in volume.get_measurements()][-1] == (
         "Volume",
         1.234,
-        "ml",
+        "cm3",
     )
     assert volume.referenced_segment.referenced_sop_instance_uid == segmentation.SOPInstanceUID
     assert volume.referenced_segment.referenced_segment_numbers == [2]

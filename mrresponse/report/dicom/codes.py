@@ -18,7 +18,7 @@ def private(value: str, meaning: str) -> Code:
 
 LIVER = Code("10200004", "SCT", "Liver")
 LESION = Code("52988006", "SCT", "Lesion")
-ANATOMICAL = Code("123037004", "SCT", "Anatomical Structure")
+ANATOMICAL = Code("91723000", "SCT", "Anatomical Structure")
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 LONG_AXIS = Code("103339001", "SCT", "Long Axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short Axis")
@@ -27,7 +27,8 @@ VOXEL_SUM = Code("126030", "DCM", "Sum of segmented voxel volumes")
 MILLIMETRE = Code("mm", "UCUM", "millimeter")
 DAY = Code("d", "UCUM", "day")
 FIRST_STUDY = private("FIRST_STUDY", "First study of the patient")
-MILLILITRE = Code("ml", "UCUM", "milliliter")
+# A millilitre, by the name that the templates use.
+MILLILITRE = Code("cm3", "UCUM", "cubic centimeter")
 VIABLE_LONG_AXIS = private("VIABLE_LONG", "Long axis of the viable part")
 VIABLE_SHORT_AXIS = private("VIABLE_SHORT", "Short axis of the viable part")
 VIABLE_VOLUME = private("VIABLE_VOLUME", "Volume of the viable part")
@@ -40,7 +41,7 @@ CURRENT_RESPONSE = Code("112048", "DCM", "Current Response")
 TARGET_RESPONSE = private("TARGET", "Response of the target lesions")
 NON_TARGET_RESPONSE = private("NON_TARGET", "Response of the non-target lesions")
 LESION_ROLE = private("ROLE", "Role of the lesion in the assessment")
-MRI_OF_LIVER = Code("432369003", "SCT", "Magnetic resonance imaging of liver")
+IMAGING = Code("363679005", "SCT", "Imaging procedure")
 
 METHODS: Mapping[str, Code] = MappingProxyType({"RECIST 1.1": Code("126081", "DCM", "RECIST 1.1")})
 TARGET_RESPONSES: Mapping[Response, Code] = MappingProxyType(

@@ -55,7 +55,7 @@ def measurement_report(
     groups += [_response_group(row, source, visit) for row in visit.assessments]
     report = sr.MeasurementReport(
         observation_context=_observer(source),
-        procedure_reported=own.MRI_OF_LIVER,
+        procedure_reported=own.IMAGING,
         imaging_measurements=groups or None,
         title=codes.DCM.ImagingMeasurementReport,
         language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(
