@@ -99,14 +99,27 @@ def test_compressed_slices_are_read(tmp_path):
     )
 
 
-def test_phases_that_share_one_series_are_parted(tmp_path):
-    for index, (time, delay) in enumerate((("100000", 1), ("101000", 2), ("101045", 3), ("101300", 4))):
-        extra = {"TemporalPositionIdentifier": delay}
-        plan = SeriesPlan(description="t1_dyn", number=7, uid="one", time=time, extra=extra)
-        write_series(tmp_path / str(index), plan)
+@pytest.mark.parametrize("told_by", ["TemporalPositionIdentifier", "AcquisitionNumber", "time"])
+def test_phases_that_share_one_series_are_parted(tmp_path, told_by):
+    for index, time in enumerate(("100000", "101000", "101045", "101300"), start=1):
+        extra = {} if told_by == "time" else {told_by: index}
+        plan = SeriesPlan(
+            description="t1_dyn", number=7, uid="one", time=time, extra={"InstanceNumber": index} | extra
+        )
+        for file in write_series(tmp_path / str(index), plan):
+            alter(file, SOPInstanceUID=f"1.2.3.{index}.{file.name[-1]}")
     found = ingest(tmp_path, PLAIN)
     assert phases(found) == {"PRE": 7, "ART": 7, "PVP": 7, "DEL": 7}
     assert "2 of 4 in the order of acquisition" in found.patients[0].studies[0].series[1].phase_reason
+
+
+def test_echoes_of_one_series_are_parted_and_the_phase_is_asked_for(tmp_path):
+    for echo, time_ms in ((1, 1.2), (2, 2.4)):
+        extra = {"EchoNumbers": echo, "EchoTime": time_ms, "SOPInstanceUID": f"1.2.3.{echo}"}
+        for place, file in enumerate(write_series(tmp_path / str(echo), SeriesPlan(uid="one", extra=extra))):
+            alter(file, SOPInstanceUID=f"1.2.3.{echo}.{place}")
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert failure.code == "ambiguous_phase"
 
 
 def test_what_is_not_used_is_listed_with_the_reason(tmp_path):
