@@ -17,6 +17,10 @@ _BINARY = frozenset(
 )  # fmt: skip
 
 
+_ESCAPE = b"\x1b"
+_SHORT_BYTES = 2
+
+
 def value(dataset: "Dataset | None", name: str) -> Any:
     """Return the value of an element as pydicom converts it."""
     if dataset is None:
@@ -29,6 +33,11 @@ def value(dataset: "Dataset | None", name: str) -> Any:
 
 def decoded(dataset: "Dataset | None", name: str) -> str:
     """Return free text, in the character set of the file."""
+    raw = None if dataset is None else dataset.get_item(_tag(name))
+    plain = None if raw is None else raw.value
+    # ASCII means itself in every character set but behind an escape sequence (PS3.5 6.1.2.5).
+    if isinstance(plain, bytes) and plain.isascii() and _ESCAPE not in plain:
+        return plain.decode("ascii").strip(" \0")
     found = value(dataset, name)
     return "" if found is None else str(found).strip().strip("\0")
 
@@ -56,11 +65,20 @@ def parts(dataset: "Dataset | None", name: str) -> tuple[str, ...]:
 
 def number(dataset: "Dataset | None", name: str) -> float | None:
     """Return a number."""
-    found = value(dataset, name) if name in _BINARY else text(dataset, name)
+    found = _binary(dataset, name) if name in _BINARY else text(dataset, name)
     try:
         return None if found in (None, "") else float(found)
     except (ValueError, TypeError):
         return None
+
+
+def _binary(dataset: "Dataset | None", name: str) -> Any:
+    """Return a number that is not written as text; the usual two bytes without pydicom's checks."""
+    raw = None if dataset is None else dataset.get_item(_tag(name))
+    plain = None if raw is None else raw.value
+    if isinstance(plain, bytes) and len(plain) == _SHORT_BYTES and getattr(raw, "is_little_endian", False):
+        return int.from_bytes(plain, "little")
+    return value(dataset, name)
 
 
 def whole(dataset: "Dataset | None", name: str) -> int | None:
