@@ -26,7 +26,7 @@ from tests.dicom_files import SeriesPlan, write_series
 
 SHAPE, SPACING = (32, 28, 10), (6.0, 6.0, 6.0)
 # A text of ours with the tag in it fits every text element; the UIDs of the fictitious person have pydicom's root.
-PLANTED = re.compile(rb"ZQ[0-9A-F]{8}|Zq private|ZQFOLDER|19500203|HOSP-4711|Doe\^Jane|8\.498\.\d{20}")
+PLANTED = re.compile(rb"ZQ-[0-9A-F]{8}|Zq private|ZQFOLDER|19500203|HOSP-4711|Doe\^Jane|8\.498\.\d{20}")
 _TEXTS = {"PN", "LO", "SH", "LT", "ST", "UT", "UC"}
 # What a scanner must say for the series to be understood; the description is planted too, behind the word.
 _NEEDED = {
@@ -45,14 +45,14 @@ def plant(file: Path) -> None:
     for number, (kind, _, _, retired, keyword) in DicomDictionary.items():
         tag = Tag(number)
         if kind in _TEXTS and keyword and not retired and keyword not in _NEEDED and tag.group > 2:
-            dataset.add_new(tag, kind, f"ZQ{number:08X}")
-    block = dataset.private_block(0x0029, "ZQ00290010", create=True)
+            dataset.add_new(tag, kind, f"ZQ-{number:08X}")
+    block = dataset.private_block(0x0029, "ZQ-00290010", create=True)
     block.add_new(0x01, "LO", "Zq private text")
     block.add_new(0x02, "OB", b"Zq private bytes ")
     block.add_new(0x03, "UN", b"Zq private unknown")
     dataset.add_new(0x60000010, "US", dataset.Rows)
     dataset.add_new(0x60000011, "US", dataset.Columns)
-    dataset.add_new(0x60000022, "LO", "ZQ60000022")
+    dataset.add_new(0x60000022, "LO", "ZQ-60000022")
     dataset.add_new(0x60000040, "CS", "G")
     dataset.add_new(0x60000050, "SS", [1, 1])
     dataset.add_new(0x60000100, "US", 1)
@@ -91,7 +91,7 @@ def searched(tmp_path_factory):
         ):
             plan = SeriesPlan(
                 study=str(visit), study_date=day, number=number, time=time, slices=SHAPE[2], rows=SHAPE[1],
-                columns=SHAPE[0], spacing=SPACING, description=f"t1 {word} ZQ0008103E",
+                columns=SHAPE[0], spacing=SPACING, description=f"t1 {word} ZQ-0008103E",
             )  # fmt: skip
             for place, file in enumerate(write_series(data / f"ZQFOLDER {visit}" / word, plan)):
                 dataset = dcmread(file)
@@ -197,7 +197,7 @@ def test_the_private_folder_is_for_its_owner_only(run):
 
 def test_what_check_prints_holds_no_identifier_but_the_descriptions(searched):
     _, data = searched
-    printed = _captured([["check", str(data)]]).replace("ZQ0008103E", "")
+    printed = _captured([["check", str(data)]]).replace("ZQ-0008103E", "")
     assert PLANTED.search(printed.encode()) is None
 
 
