@@ -83,7 +83,7 @@ def _cell(value: Value) -> str:
         return value.isoformat()
     if not isinstance(value, str):
         return number_text(value)
-    text = plain(value)
+    text = value if value.isprintable() else plain(value)
     return f"'{text}" if _FORMULA.match(text) else text
 
 
@@ -124,8 +124,9 @@ def _numeric(value: Value) -> float:
 
 
 def _short(value: Value) -> str:
-    text = plain("" if value is None else str(value)).translate(_ASCII)
-    text = "".join(_nearest(letter) for letter in text)
+    text = "" if value is None else str(value)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_nearest(letter) for letter in plain(text).translate(_ASCII))
     return text if len(text) <= TEXT_BYTES else text[: TEXT_BYTES - 3] + "..."
 
 
