@@ -25,6 +25,14 @@ _HEADER_BYTES = {1: 348, 2: 540}
 _COMPRESSION = 4
 # A torso at 0.7 mm isotropic has about 250 million voxels.
 _MOST_VOXELS = 500_000_000
+# The same as float32.
+_MOST_BYTES = 4 * _MOST_VOXELS
+# Extensions of a header (DICOM headers, histories) take kilobytes.
+_MOST_HEADER_BYTES = 1 << 24
+_MOST_BYTES_BEHIND = 1 << 24
+# gzip packs noise by a third, an image with a black border by ten, and nothing but zeros by a thousand.
+_BOMB_BYTES = 1 << 28
+_BOMB_RATIO = 500
 # Clinical MR of the liver has 0.5 to 10 mm; a value outside says that the unit is not the millimetre.
 _SPACING_RANGE_MM = (0.05, 50.0)
 _MOST_LABEL = 65535
@@ -61,8 +69,8 @@ def read_image(path: Path) -> Image:
     DataError
         The codes of `read_grid`; ``truncated``; ``not_finite`` for NaN or infinite voxels.
     """
-    header, voxels = _read_voxels(path)
-    with np.errstate(over="ignore"):
+    header, voxels = _read_voxels(path, is_image=True)
+    with np.errstate(over="ignore", invalid="ignore"):
         intensities = np.ascontiguousarray(voxels, dtype=np.float32)
         if (header.slope, header.intercept) != (1.0, 0.0):
             intensities = np.ascontiguousarray(voxels * header.slope + header.intercept, dtype=np.float32)
@@ -84,11 +92,10 @@ def read_label_map(path: Path) -> LabelMap:
     DataError
         The codes of `read_grid`; ``truncated``; ``bad_label`` for a voxel that is not a whole number from 0 to 65535.
     """
-    header, voxels = _read_voxels(path)
-    scaled = (
-        voxels if (header.slope, header.intercept) == (1.0, 0.0) else voxels * header.slope + header.intercept
-    )
-    with np.errstate(invalid="ignore"):
+    header, voxels = _read_voxels(path, is_image=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_plain = (header.slope, header.intercept) == (1.0, 0.0)
+        scaled = voxels if is_plain else voxels * header.slope + header.intercept
         labels = np.ascontiguousarray(scaled.astype(np.uint16))
     wrong = labels != scaled
     if wrong.any():
@@ -195,6 +202,7 @@ def _read_header(file: BinaryIO, path: Path) -> _Header:
         grid = _grid(header)
         dtype = _voxel_type(header)
         slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+        offset = _offset(int(header["vox_offset"]) or size + 4, size)
     except (HeaderDataError, ValueError, KeyError, OverflowError):
         raise DataError(
             "NIfTI header is damaged, expected a valid header", code="unreadable", path=path
@@ -204,7 +212,16 @@ def _read_header(file: BinaryIO, path: Path) -> _Header:
         raise
     if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0.0:
         slope, intercept = 1.0, 0.0
-    return _Header(grid, dtype, int(header["vox_offset"]) or size + 4, slope, intercept)
+    return _Header(grid, dtype, offset, slope, intercept)
+
+
+def _offset(found: int, header_bytes: int) -> int:
+    if not header_bytes <= found <= _MOST_HEADER_BYTES:
+        raise DataError(
+            f"voxels begin at byte {found}, expected {header_bytes} to {_MOST_HEADER_BYTES}",
+            code="unreadable",
+        )
+    return found
 
 
 def _grid(header: Any) -> Grid:
@@ -236,16 +253,35 @@ def _voxel_type(header: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _read_voxels(path: Path) -> tuple[_Header, npt.NDArray[Any]]:
+def _read_voxels(path: Path, *, is_image: bool) -> tuple[_Header, npt.NDArray[Any]]:
     with _opened(path) as file:
         header = _read_header(file, path)
         wanted = math.prod(header.grid.shape) * header.dtype.itemsize
+        _refuse_bomb(path, wanted, is_image=is_image and isinstance(file, gzip.GzipFile))
         file.seek(0)
         _read_exactly(file, header.offset, path)
         content = _read_exactly(file, wanted, path)
         if isinstance(file, gzip.GzipFile):
             _read_to_end(file, path)
     return header, np.frombuffer(content, dtype=header.dtype).reshape(header.grid.shape, order="F")
+
+
+def _refuse_bomb(path: Path, wanted: int, *, is_image: bool) -> None:
+    """Refuse what would take too much memory, and small files that unpack to something huge, before unpacking them.
+
+    A mask may be nothing but zeros; an image of that size that packs so well is none.
+    """
+    if wanted > _MOST_BYTES:
+        raise DataError(
+            f"voxels take {wanted} bytes, expected at most {_MOST_BYTES}", code="too_large", path=path
+        )
+    packed = path.stat().st_size
+    if is_image and wanted > _BOMB_BYTES and wanted > _BOMB_RATIO * packed:
+        raise DataError(
+            f"{packed} bytes unpack to {wanted}, expected at most {_BOMB_RATIO} times as many",
+            code="too_large",
+            path=path,
+        )
 
 
 def _read_exactly(file: BinaryIO, wanted: int, path: Path) -> bytes:
@@ -270,9 +306,16 @@ def _read_exactly(file: BinaryIO, wanted: int, path: Path) -> bytes:
 
 def _read_to_end(file: BinaryIO, path: Path) -> None:
     """Read what follows the voxels, which checks the sum that closes a compressed file."""
+    behind = 0
     try:
-        while file.read(1 << 20):
-            pass
+        while part := file.read(1 << 20):
+            behind += len(part)
+            if behind > _MOST_BYTES_BEHIND:
+                raise DataError(
+                    f"more than {_MOST_BYTES_BEHIND} bytes follow the voxels, expected the end",
+                    code="too_large",
+                    path=path,
+                )
     except (EOFError, OSError, zlib.error):
         raise DataError(
             "compressed file is cut off or damaged at its end", code="truncated", path=path

@@ -1,6 +1,7 @@
 """Volumes survive the way to NIfTI and back; files that cannot be believed are refused with a reason."""
 
 import gzip
+import time
 from pathlib import Path
 
 import nibabel
@@ -183,6 +184,44 @@ def test_absurd_dimensions_are_refused_before_memory_is_taken(tmp_path):
     content[42:48] = np.array([30000, 30000, 30000], dtype="<i2").tobytes()
     path.write_bytes(content)
     assert code_of(path) == "too_large"
+
+
+def header_of(path, shape, offset=352.0):
+    """Return a header that claims float32 voxels of a shape."""
+    write_image(path, Image(voxels=VOXELS, grid=GRID))
+    header = bytearray(path.read_bytes()[:352])
+    header[42:48] = np.array(shape, "<i2").tobytes()
+    header[108:112] = np.array([offset], "<f4").tobytes()
+    return bytes(header)
+
+
+def test_a_small_file_that_unpacks_to_something_huge_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.nii.gz"
+    start = header_of(tmp_path / "small.nii", (500, 500, 500))
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(start)
+        for _ in range(500):
+            file.write(bytes(1_000_000))
+    began = time.monotonic()
+    assert code_of(path) == "too_large"
+    assert time.monotonic() - began < 1
+
+
+def test_what_follows_the_voxels_of_a_packed_file_is_not_read_for_ever(tmp_path):
+    path = tmp_path / "tail.nii.gz"
+    write_image(tmp_path / "small.nii", Image(voxels=VOXELS, grid=GRID))
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write((tmp_path / "small.nii").read_bytes())
+        for _ in range(40):
+            file.write(bytes(1 << 20))
+    assert code_of(path) == "too_large"
+
+
+@pytest.mark.parametrize("offset", [-1.0, 12.0, 1e9, np.inf, np.nan])
+def test_voxels_that_begin_nowhere_are_refused(tmp_path, offset):
+    path = tmp_path / "offset.nii"
+    path.write_bytes(header_of(tmp_path / "small.nii", (4, 5, 3), offset) + bytes(4 * 60))
+    assert code_of(path) == "unreadable"
 
 
 def test_a_missing_or_foreign_file_is_refused(tmp_path):
