@@ -147,7 +147,8 @@ def _checked(row: _TypedRow, place: str, data: Path) -> ManifestRow:
                 study_date=row.study_date,
             )
         path = data / path
-    if not path.exists():
+    # not Path.exists: it raises where a name is too long for the file system
+    if not os.path.exists(path):
         raise DataError(
             f"{place} column path: found no such file, expected a NIfTI file or a DICOM file or folder",
             code="unreadable",

@@ -3,12 +3,13 @@
 import csv
 import json
 import os
+import random
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -587,6 +588,36 @@ def batch_settings(cohort: SmallCohort) -> Settings:
 
 def without_seconds(piece: bytes) -> dict[str, Any]:
     return {key: value for key, value in json.loads(piece.splitlines()[1]).items() if key != "seconds"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(
+    seed: int, cohort: SmallCohort, tmp_path: Path, reference: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from mrresponse.cli import entry; entry()"]
+    top = Path(__file__).resolve().parents[2]
+    chance = random.Random(seed)
+    finished: dict[str, int] = {}
+    for _ in range(4):
+        with subprocess.Popen(
+            [*command, *cohort.arguments(out)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": str(top)},
+        ) as run:
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(timeout=chance.uniform(1.0, 8.0))
+            run.kill()
+        now = {path.name: path.stat().st_ino for path in (out / "resume" / "patients").glob("P*.json")}
+        # what was finished at an earlier kill is the very same file
+        assert finished.items() <= now.items()
+        finished = now
+    assert main(cohort.arguments(out)) == 0
+    assert tables(out) == tables(reference)
+    assert not set(examined(out)) & {Path(name).stem for name in finished}
+    assert not list(out.rglob("*.part"))
 
 
 @pytest.mark.slow

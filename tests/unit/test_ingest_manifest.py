@@ -80,6 +80,13 @@ def test_an_absolute_path_is_believed(data, tmp_path):
     assert len(ingest(data, PLAIN).patients) == 1
 
 
+def test_a_path_that_no_file_system_could_hold_fails_its_patient(data):
+    manifest(data, f"P1,2024-01-05,ART,{'9' * 400}.nii.gz", "P2,2024-01-05,ART,art.nii.gz")
+    found = ingest(data, PLAIN)
+    assert [(one.patient_id, one.code) for one in found.failures] == [("P1", "unreadable")]
+    assert [patient.patient_id for patient in found.patients] == ["P2"]
+
+
 def test_a_second_other_beside_a_t1_phase_is_left_out_with_a_reason(data):
     manifest(
         data,
