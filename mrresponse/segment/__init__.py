@@ -39,6 +39,9 @@ class SegmentSettings:
         Whether a patient may go on on the CPU where the graphics memory is too small even for quarter windows.
     threads
         CPU threads of the networks; 0 leaves the choice to torch.
+    liver_masks
+        Folder of liver masks of another program, ``<patient_id>/<study_date>/liver.nii.gz``, used instead of the liver
+        network; lesions are still looked for by the lesion network.
     average_views
         Average the networks over several views of the same image: the liver over three gamma curves, lesions over
         four mirror images. Takes three and four times as long.
@@ -53,6 +56,7 @@ class SegmentSettings:
     cpu_when_out_of_memory: bool = False
     threads: int = 0
     average_views: bool = False
+    liver_masks: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,21 @@ def make_segmenter(settings: SegmentSettings, *, masks: Path | None = None) -> S
         return _precomputed_segmenter(masks)
     from mrresponse.segment.network import network_segmenter
 
-    return network_segmenter(settings)
+    networks = network_segmenter(settings)
+    return networks if settings.liver_masks is None else _with_given_livers(networks, settings.liver_masks)
+
+
+def _with_given_livers(networks: Segmenter, folder: Path) -> Segmenter:
+    from mrresponse.segment.precomputed import given_liver, masks_root
+
+    if not folder.is_dir():
+        raise ConfigError("segment.liver_masks: no such folder")
+    root = masks_root(folder)
+    return replace(
+        networks,
+        name=f"given livers + {networks.name.split(' + ')[1]}",
+        liver=lambda study, series, image: given_liver(root, study, series, image),
+    )
 
 
 def with_corrected_masks(segmenter: Segmenter, masks: Sequence[MaskEdit]) -> Segmenter:

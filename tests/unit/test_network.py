@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Study
+from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Series, Study
 from mrresponse.errors import ConfigError, DataError, ModelError
+from mrresponse.nifti import write_label_map
 from mrresponse.segment import SegmentSettings, make_segmenter
 from mrresponse.segment.bundle import read_model_card
 from mrresponse.segment.network import (
@@ -275,6 +276,32 @@ def test_settings_out_of_range_are_refused(key: str, value: object) -> None:
 def test_the_segmenter_is_named_by_its_models(liver_model: Path, lesion_model: Path) -> None:
     settings = replace(FLOAT32, liver_model=str(liver_model), lesion_model=str(lesion_model))
     assert make_segmenter(settings).name == "liver 0 + lesion 0"
+
+
+def test_livers_of_another_program_replace_the_liver_network_alone(
+    tmp_path: Path, liver_model: Path, lesion_model: Path
+) -> None:
+    image = noise_image((16, 16, 8), (3.0, 3.0, 3.0))
+    prepared = study_of(image)
+    study = prepared.study
+    series = Series(path=Path("pvp"), contrast_phase=ContrastPhase.PORTAL_VENOUS, phase_reason="stated")
+    liver = LabelMap(voxels=(image.voxels > 100).astype(np.uint16), grid=image.grid)
+    write_label_map(tmp_path / study.patient_id / study.study_date.isoformat() / "liver.nii.gz", liver)
+    settings = replace(FLOAT32, liver_model=str(liver_model), lesion_model=str(lesion_model))
+    networks = make_segmenter(settings)
+    given = make_segmenter(replace(settings, liver_masks=tmp_path))
+    assert given.name == "given livers + lesion 0"
+    found = given.liver(study, series, image)
+    assert found is not None
+    np.testing.assert_array_equal(found.voxels, liver.voxels)
+    mine, theirs = given.lesions(prepared), networks.lesions(prepared)
+    assert isinstance(mine, Image)
+    assert isinstance(theirs, Image)
+    np.testing.assert_array_equal(mine.voxels, theirs.voxels)
+    with pytest.raises(DataError, match=r"liver\.nii\.gz"):
+        given.liver(replace(study, patient_id="P2"), series, image)
+    with pytest.raises(ConfigError, match="liver_masks"):
+        make_segmenter(replace(settings, liver_masks=tmp_path / "none"))
 
 
 def test_a_masks_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
