@@ -17,7 +17,7 @@ from mrresponse.domain import Agent
 from mrresponse.synthetic.anatomy import Lobe
 from mrresponse.synthetic.catalogue import SCENARIOS
 from mrresponse.synthetic.pathology import LesionSubtype
-from mrresponse.synthetic.placement import place_patient
+from mrresponse.synthetic.placement import PlacedPatient, place_patient
 from mrresponse.synthetic.plans import (
     BENIGN,
     EXTRACELLULAR_PHASES,
@@ -35,6 +35,7 @@ _Choice = TypeVar("_Choice")
 
 FIRST_SEED = 910_000_000
 SIZE = "standard"
+_DRAWS = 20
 _DAY = date(2024, 1, 15)
 # counts and sizes: section "Pathology" of the generator's specification; larger masses find no room beside others
 _COUNTS = ((0, 0.20), (1, 0.40), (2, 0.14), (3, 0.14), (4, 0.06), (6, 0.06))
@@ -72,25 +73,34 @@ def judging_cases(which: JudgingSet, *, count: int) -> Iterator[JudgingCase]:
     """Render the first ``count`` cases of a set; case ``n`` is the same whatever ``count`` is."""
     for number in range(count):
         seed = FIRST_SEED + list(JudgingSet).index(which) * 1_000_000 + number
-        plan, visit = _plan(which, number, seed)
-        patient = place_patient(plan, seed=seed)
+        patient, visit = _patient(which, number, seed)
         study = render_study(patient, visit, size=SIZES[SIZE], seed=seed)
         benign = tuple(
             label
             for label, lesion in enumerate(study.lesions, start=1)
             if lesion.placed.plan.subtype in BENIGN
         )
-        yield JudgingCase(name=f"{plan.patient_id}-{number}", study=study, benign_labels=benign)
+        yield JudgingCase(name=f"{patient.plan.patient_id}-{number}", study=study, benign_labels=benign)
 
 
-def _plan(which: JudgingSet, number: int, seed: int) -> tuple[PatientPlan, int]:
-    """Return the plan of a case and the number of the study that is judged."""
+def _patient(which: JudgingSet, number: int, seed: int) -> tuple[PlacedPatient, int]:
+    """Return the patient of a case and the number of the study that is judged."""
     if which is JudgingSet.UNSEEN:
-        return _unseen_patient(np.random.default_rng([seed, 83])), 0
+        return _with_room(np.random.default_rng([seed, 83]), seed), 0
     prefixes = "N" if which is JudgingSet.BENIGN else "QM"
     names = [name for name in SCENARIOS if name[0] in prefixes and name[1:].isdigit()]
-    patient = SCENARIOS[names[number % len(names)]].patients[0]
-    return patient, len(patient.studies) - 1
+    plan = SCENARIOS[names[number % len(names)]].patients[0]
+    return place_patient(plan, seed=seed), len(plan.studies) - 1
+
+
+def _with_room(rng: np.random.Generator, seed: int) -> PlacedPatient:
+    """Draw lesions until a torso has room for them; the largest ones seldom find it beside others."""
+    for _ in range(_DRAWS):
+        try:
+            return place_patient(_unseen_patient(rng), seed=seed)
+        except ValueError:
+            continue
+    raise ValueError(f"seed {seed}: no torso has room for any of {_DRAWS} draws of lesions")
 
 
 def _unseen_patient(rng: np.random.Generator) -> PatientPlan:

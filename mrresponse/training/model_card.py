@@ -51,12 +51,24 @@ Each case is one crop on the network's own grid, of a person made of implicit sh
 contrasts;
 the generator is the one that made the training images. These figures say how far the network has learned the
 generator, not how it does on patients: on real images expect less, and look at every contour.
-
+{studies}
 ## Limits
 {limits}
 
 ## Licence
 Weights and card: Apache-2.0 (`LICENSE`).{notice}
+"""
+
+_STUDIES = """
+## Figures on whole synthetic studies
+The whole line with both networks on studies of the phantom, whose lesions, noise and motion are drawn by other code
+than the training examples:
+
+{figures}
+
+```
+python scripts/evaluate.py synthetic --set unseen --cases {cases}
+```
 """
 
 _BUNDLE_INPUTS = {
@@ -87,7 +99,8 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
     training, figures = metadata["training"], metadata["figures"]
     templates = training["label_map_templates"]
     task = TASKS[settings.stage]
-    listed = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in figures.items())
+    studies = figures.get("whole_studies", {})
+    listed = _listed({key: value for key, value in figures.items() if key != "whole_studies"})
     return _CARD.format(
         name=settings.name,
         version=settings.version,
@@ -110,12 +123,17 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         config="train-liver.yaml" if settings.stage is Stage.LIVER else "train-lesions.yaml",
         cases=figures.get("cases", 40),
         figures=listed or "- not measured",
+        studies=_STUDIES.format(cases=studies["cases"], figures=_listed(studies)) if studies else "",
         limits=_LIMITS[settings.stage],
         notice=_NOTICE if templates else "",
     )
 
 
 _NOTICE = " Shapes: SPL abdominal atlas (3D Slicer licence), AMOS case 13 (CC BY 4.0)."
+
+
+def _listed(figures: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in figures.items())
 
 
 def _start_sentence(started_from: list[str]) -> str:

@@ -142,7 +142,12 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     second = torch.load(checkpoint, weights_only=True)
     assert second["step"] > first["step"] > 0
     assert not list((tmp_path / "run").glob("*.partial"))
-    write_bundle(settings, checkpoint, tmp_path / "model", figures={"liver_dice_mean": 0.5})
+    figures = {"liver_dice_mean": 0.5, "whole_studies": {"cases": 7, "liver_dice_worst": 0.25}}
+    write_bundle(settings, checkpoint, tmp_path / "model", figures=figures)
+    page = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
+    assert "- liver dice mean: 0.5\n" in page
+    assert "- liver dice worst: 0.25\n" in page
+    assert "evaluate.py synthetic --set unseen --cases 7" in page
     card = read_model_card(str(tmp_path / "model"))
     verify_weights(card)
     network = ARCHITECTURES[card.architecture](**card.architecture_arguments)
