@@ -72,6 +72,23 @@ def study() -> tuple[Figure, ...]:
     )
 
 
+def track() -> tuple[Figure, ...]:
+    """Register, derive viability, track and measure one ``standard`` study of five phases beside an earlier one."""
+    with tempfile.TemporaryDirectory() as folder:
+        phantom = Path(folder) / "phantom"
+        generate("R2", size="standard", seed=1, image_format="nifti", out=phantom)
+        script = Path(__file__).parent / "benchmark_track.py"
+        command = [sys.executable, str(script), str(phantom / "data"), str(phantom / "truth" / "masks")]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    seconds, cpu, memory = (found.pop(name) for name in ("seconds", "cpu_seconds", "peak_memory_gib"))
+    return (
+        _at_most("standard study, five phases", seconds, 5.0),
+        Figure(name="processor time", value=round(cpu, 3), unit="s"),
+        Figure(name="peak memory", value=round(memory, 3), unit="GiB"),
+        *(Figure(name=f"  {step}", value=round(value, 3), unit="s") for step, value in found.items()),
+    )
+
+
 def respond() -> tuple[Figure, ...]:
     """Classify 10,000 patients of 10 visits and 5 lesions under every criterion, one after another on one core.
 
@@ -125,6 +142,7 @@ BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {
     "startup": startup,
     "study": study,
     "respond": respond,
+    "track": track,
 }
 
 

@@ -198,6 +198,8 @@ def differences(truth: Truth, results: Sequence[PatientResult], *, given_viable:
         key = (row["patient_id"], row["treatment_phase"], row["criterion"], row["study_date"])
         have = found.get(key)
         wanted = (row["is_baseline"], row["liver_response"], row["overall"])
+        if not given_viable and row["criterion"] == "mRECIST" and not _is_viability_seen(results, row):
+            wanted = (row["is_baseline"], *("NE" if word else "" for word in wanted[1:]))
         got = (
             ("", "", "")
             if have is None
@@ -209,6 +211,17 @@ def differences(truth: Truth, results: Sequence[PatientResult], *, given_viable:
     for result in results:
         yield from target_differences(truth, result)
         yield from quantity_differences(result, given_viable=given_viable)
+
+
+def _is_viability_seen(results: Sequence[PatientResult], row: Row) -> bool:
+    """Tell whether a study has the contrast phases that viability is derived from: without them mRECIST is NE."""
+    needed = {ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST}
+    return any(
+        needed <= set(study.contrast_phases)
+        for result in results
+        for study in result.studies
+        if (study.patient_id, study.study_date.isoformat()) == (row["patient_id"], row["study_date"])
+    )
 
 
 def target_differences(truth: Truth, result: PatientResult) -> Iterator[str]:

@@ -41,8 +41,13 @@ from mrresponse.lesions import LesionSettings, find_lesions
 from mrresponse.track import TrackSettings, track
 
 Floats = npt.NDArray[np.float64]
-SPACING_MM = (3.0, 3.0, 4.0)
-LIVER_MM = np.array([80.0, 60.0, 55.0])
+SPACING_MM = (4.0, 4.0, 4.0)
+# Two lobes of different size, so that the outline says how the liver is turned: centres and semi-axes.
+LOBES_MM = (
+    (np.array([-25.0, 0.0, 0.0]), np.array([60.0, 62.0, 58.0])),
+    (np.array([45.0, 18.0, 12.0]), np.array([52.0, 30.0, 28.0])),
+)
+REACH_MM = np.array([100.0, 70.0, 65.0])
 DICE = 0.8
 
 
@@ -143,7 +148,9 @@ def draw_history(rng: np.random.Generator) -> list[Visit]:
     while count > 0:
         kind = str(rng.choice(["stays", "splits", "vanishes", "returns", "new", "merges"]))
         needed = 2 if kind == "merges" else 1
-        placed = _place(rng, taken, pair=kind == "merges")
+        # what falls apart is large enough for two fragments that can be seen
+        least = 10.0 if kind == "splits" else 5.0
+        placed = _place(rng, taken, pair=kind == "merges", least=least)
         if placed is None:
             break
         parts = [replace(part, identity=f"T{next(numbers)}") for part in placed]
@@ -153,11 +160,11 @@ def draw_history(rng: np.random.Generator) -> list[Visit]:
     return visits
 
 
-def _place(rng: np.random.Generator, taken: Sequence[Part], *, pair: bool) -> list[Part] | None:
+def _place(rng: np.random.Generator, taken: Sequence[Part], *, pair: bool, least: float) -> list[Part] | None:
     """Find room for a lesion, or for two neighbours, well inside the liver and off the others."""
     for _ in range(200):
-        radius = float(np.clip(np.exp(rng.normal(np.log(9.0), 0.35)), 5.0, 18.0))
-        centre = rng.uniform(-0.75, 0.75, 3) * LIVER_MM
+        radius = float(np.clip(np.exp(rng.normal(np.log(9.0), 0.35)), least, 18.0))
+        centre = rng.uniform(-0.9, 0.9, 3) * REACH_MM
         parts = [Part(identity="", centre=centre, axes=radius * rng.uniform(0.8, 1.2, 3))]
         if pair:
             other = float(np.clip(radius * rng.uniform(0.5, 0.9), 5.0, 18.0))
@@ -166,9 +173,7 @@ def _place(rng: np.random.Generator, taken: Sequence[Part], *, pair: bool) -> li
             reach = 1.2 * radius + 1.2 * other + rng.uniform(3.0, 6.0)
             axes = other * rng.uniform(0.8, 1.2, 3)
             parts.append(Part(identity="", centre=centre + reach * way, axes=axes))
-        inside = all(
-            np.linalg.norm((part.centre) / (LIVER_MM - 1.6 * part.axes.max())) < 0.95 for part in parts
-        )
+        inside = all(bool(_liver_level(part.centre[None], 1.4 * part.axes.max())[0] < 1.0) for part in parts)
         room = all(
             np.linalg.norm(part.centre - other.centre) > 1.7 * (part.axes.max() + other.axes.max()) + 4.0
             for part in parts
@@ -186,7 +191,7 @@ def _live(kind: str, parts: list[Part], visits: list[Visit], rng: np.random.Gene
     growth = float(rng.uniform(0.8, 1.25))
     drawn = False
     for number, visit in enumerate(visits):
-        scale = float(np.clip(growth**number, 0.55, 1.6))
+        scale = float(np.clip(growth**number, 0.8 if kind == "splits" else 0.55, 1.6))
         now = [replace(part, axes=part.axes * scale) for part in parts]
         if (kind == "new" and number < turn) or (kind == "vanishes" and number >= turn):
             continue
@@ -195,7 +200,8 @@ def _live(kind: str, parts: list[Part], visits: list[Visit], rng: np.random.Gene
         if kind == "splits" and number >= turn:
             groups, owners, event = [[one] for one in _halves(now[0], rng)], [now[0].identity] * 2, "split"
         elif kind == "merges" and number >= turn:
-            groups, owners, event = [_bridged(now)], [now[0].identity], "merged"
+            largest = max(now, key=lambda one: one.volume)
+            groups, owners, event = [_bridged(now)], [largest.identity], "merged"
         else:
             groups, owners = [[one] for one in now], [one.identity for one in now]
             event = "returned" if kind == "returns" and number >= back else "followed"
@@ -213,7 +219,6 @@ def _halves(part: Part, rng: np.random.Generator) -> list[Part]:
     step[axis] = part.axes[axis] * 0.5 + 2.0
     axes = part.axes * 0.75
     axes[axis] = part.axes[axis] * 0.5
-    axes = np.maximum(axes, 3.0)
     share = float(rng.uniform(0.7, 1.0))
     return [
         Part(identity=part.identity, centre=part.centre - step, axes=axes),
@@ -248,7 +253,7 @@ class World:
         grid = _grid()
         points = voxel_to_world(grid, np.indices(grid.shape).reshape(3, -1).T)
         rest = _moved(points, np.random.default_rng([seed, number, 7]))
-        inside = np.sqrt(((rest / LIVER_MM) ** 2).sum(axis=1)) * _bumps(rest) <= 1.0
+        inside = _liver_level(rest, 0.0) * _bumps(rest) <= 1.0
         return cls(grid=grid, rest=rest, liver=inside)
 
 
@@ -321,16 +326,23 @@ def _moved(points: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(moved + rng.uniform(2.0, 4.0) * bend / np.sqrt(1.5))
 
 
+def _liver_level(points: Floats, margin_mm: float) -> Floats:
+    """Return below 1 inside one of the lobes, each smaller by a margin."""
+    levels = [
+        np.sqrt((((points - centre) / np.maximum(axes - margin_mm, 1.0)) ** 2).sum(axis=-1))
+        for centre, axes in LOBES_MM
+    ]
+    return np.asarray(np.minimum(*levels))
+
+
 def _bumps(rest: Floats) -> Floats:
-    """Give the liver lobes and notches, so that its outline says how it is turned."""
-    x, y, z = (rest / LIVER_MM).T
-    return np.asarray(
-        1.0 + 0.12 * np.sin(2.5 * x + 1.0) * np.cos(3.0 * y) + 0.1 * x * z - 0.08 * np.sin(4 * z)
-    )
+    """Make the outline uneven."""
+    x, y, z = (rest / REACH_MM).T
+    return np.asarray(1.0 + 0.06 * np.sin(3.0 * x + 1.0) * np.cos(4.0 * y) + 0.05 * x * z)
 
 
 def _grid() -> Grid:
-    half = np.ceil((LIVER_MM * 1.2 + 28.0) / np.asarray(SPACING_MM)).astype(int)
+    half = np.ceil((REACH_MM + 28.0) / np.asarray(SPACING_MM)).astype(int)
     i, j, k = (int(2 * count + 1) for count in half)
     rows = tuple(
         tuple(

@@ -124,13 +124,18 @@ def _is_cyst_like(
 def _is_haemangioma_like(
     ratios: dict[ContrastPhase, float], agent: Agent | None, settings: MeasureSettings
 ) -> bool:
-    """Tell whether a lesion is dark before contrast and stays brighter than liver afterwards."""
-    if PRE not in ratios or PVP not in ratios:
+    """Tell whether a lesion is dark before contrast and stays brighter than liver afterwards.
+
+    With gadoxetate the liver itself brightens, and a haemangioma is hardly brighter in the portal venous phase (signal
+    model: 1.09) and darker later: there it has to fill in, and not to be darker than liver.
+    """
+    if PRE not in ratios or PVP not in ratios or ratios[PRE] >= settings.haemangioma_precontrast_ratio:
         return False
-    phases = [PVP] if agent is Agent.GADOXETATE or DEL not in ratios else [PVP, DEL]
-    return ratios[PRE] < settings.haemangioma_precontrast_ratio and all(
-        ratios[phase] > settings.haemangioma_late_ratio for phase in phases
-    )
+    if agent is Agent.GADOXETATE:
+        fills_in = ART in ratios and ratios[PVP] > ratios[ART]
+        return fills_in and ratios[PVP] > settings.haemangioma_gadoxetate_ratio
+    phases = [PVP, DEL] if DEL in ratios else [PVP]
+    return all(ratios[phase] > settings.haemangioma_late_ratio for phase in phases)
 
 
 def _border_contrast_sd(prepared: PreparedStudy, reference: Reference, judged: Judged) -> float:

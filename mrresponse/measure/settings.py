@@ -59,9 +59,9 @@ class MeasureSettings:
     cyst_ratio, cyst_enhancement, cyst_cv
         Cyst-like: pre-contrast signal over liver, and enhancement and spread in units of pre-contrast
         liver, below these.
-    haemangioma_precontrast_ratio, haemangioma_late_ratio
-        Haemangioma-like: pre-contrast signal over liver below, portal venous (extracellular agent: and
-        delayed) above.
+    haemangioma_precontrast_ratio, haemangioma_late_ratio, haemangioma_gadoxetate_ratio
+        Haemangioma-like: pre-contrast signal over liver below, portal venous and delayed above; with gadoxetate
+        portal venous above the last, and above arterial.
     least_solidity, delineation_sd
         Well delineated: share of the outline's convex hull, and contrast with the surroundings in standard
         deviations of the reference liver, in at least one phase.
@@ -99,6 +99,7 @@ class MeasureSettings:
     cyst_cv: float = 0.15
     haemangioma_precontrast_ratio: float = 0.7
     haemangioma_late_ratio: float = 1.05
+    haemangioma_gadoxetate_ratio: float = 1.0
     least_solidity: float = 0.7
     delineation_sd: float = 1.0
     definite_new_mm: float = 10.0
