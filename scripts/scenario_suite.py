@@ -197,7 +197,7 @@ def differences(truth: Truth, results: Sequence[PatientResult], *, given_viable:
     for row in truth.expected:
         key = (row["patient_id"], row["treatment_phase"], row["criterion"], row["study_date"])
         have = found.get(key)
-        wanted = (row["is_baseline"], row["liver_response"], row["overall"])
+        wanted: tuple[str, ...] = (row["is_baseline"], row["liver_response"], row["overall"])
         if not given_viable and row["criterion"] == "mRECIST" and not _is_viability_seen(results, row):
             wanted = (row["is_baseline"], *("NE" if word else "" for word in wanted[1:]))
         got = (
