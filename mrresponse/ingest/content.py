@@ -10,10 +10,9 @@ blood
 tissue
     the median of that tissue, mostly muscle and spleen: it falls behind as the liver takes up agent.
 
-The expected values are wide on purpose. They follow from the signal equation of a spoiled gradient echo with T1 of
-liver, blood and muscle at 3 T (Stanisz et al., Magn Reson Med 2005;54:507; de Bazelaire et al., Radiology 2004;230:652)
-and blood concentrations of about 5, 2.5 and 1.5 mmol/L in the three phases. Portal venous and delayed images look alike
-and are told apart only by their order.
+The expected values are judgements, wide on purpose: what T1-weighted images show in each phase, rounded with synthetic
+images in view and not estimated from patients. Portal venous and delayed images look alike and are told apart only by
+their order.
 """
 
 from collections.abc import Mapping
