@@ -25,9 +25,10 @@ from mrresponse.numbers import respond_again
 from mrresponse.pipeline import measure_patient, segment_patient
 from mrresponse.remember import remembered
 from mrresponse.resume import Keys, effective, patient_keys, study_key
+from mrresponse.run_record import model_identity
 from mrresponse.segment import Segmenter, SegmentSettings, make_segmenter
 from mrresponse.segment.precomputed import masks_root
-from mrresponse.store import RunFolder, model_identity
+from mrresponse.store import RunFolder
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Lock

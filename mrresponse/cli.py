@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from mrresponse.domain import Failure, Outcome, PatientResult
     from mrresponse.execute import Workplace
     from mrresponse.ingest import Ingested
+    from mrresponse.run_record import RunInfo
     from mrresponse.shards import Shard
-    from mrresponse.store import RunFolder, RunInfo
+    from mrresponse.store import RunFolder
 
 _PATIENTS_SHOWN = 20
 
@@ -171,8 +172,9 @@ def run(
 ) -> None:
     """Assess every patient: masks, measurements, responses, tables and a page each; run again to go on."""
     from mrresponse.batch import BatchOptions, choose_workplace
+    from mrresponse.run_record import run_info
     from mrresponse.shards import Shard
-    from mrresponse.store import RunFolder, run_info
+    from mrresponse.store import RunFolder
 
     _log_to_terminal(verbose=verbose)
     settings = _settings(config, device=device)
@@ -289,7 +291,8 @@ def segment(
 ) -> None:
     """Write the masks of liver and lesions only."""
     from mrresponse.batch import BatchOptions, assess_cohort, choose_workplace
-    from mrresponse.store import RunFolder, run_info
+    from mrresponse.run_record import run_info
+    from mrresponse.store import RunFolder
 
     _log_to_terminal(verbose=verbose)
     settings = _settings(config, device=device)

@@ -24,7 +24,8 @@ from mrresponse.report import summarise
 from mrresponse.report.run import FinishedRun
 from mrresponse.respond import RespondSettings, contributions, respond, settings_id
 from mrresponse.respond.repeats import error_of_repeats
-from mrresponse.store import PatientRow, RunFolder, figures_of, patient_row
+from mrresponse.run_rows import PatientRow, patient_row
+from mrresponse.store import RunFolder, figures_of
 from mrresponse.tables import Table
 
 REPEATS = "repeats.csv"

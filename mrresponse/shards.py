@@ -16,7 +16,8 @@ from mrresponse.errors import ConfigError
 from mrresponse.files import write_atomically
 from mrresponse.ingest import NOT_FATAL
 from mrresponse.resume import failure_from_json, failure_to_json
-from mrresponse.store import RunFolder, RunInfo
+from mrresponse.run_record import RunInfo
+from mrresponse.store import RunFolder
 
 _OfPatient = TypeVar("_OfPatient", Patient, Failure)
 

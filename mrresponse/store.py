@@ -8,20 +8,18 @@ import json
 import logging
 import os
 import platform
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from importlib import metadata
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mrresponse import __version__
-from mrresponse.config import Settings, as_mapping, settings_digest, settings_from
+from mrresponse.config import Settings, as_mapping, settings_from
 from mrresponse.corrections import is_of_images
 from mrresponse.domain import (
     AgreementVisit,
@@ -29,25 +27,18 @@ from mrresponse.domain import (
     AuditRow,
     ExaminedStudy,
     Failure,
-    Finding,
     Flag,
     LabelMap,
     LesionTrack,
-    Marker,
     MarkerSummary,
     Measurement,
-    Observation,
     Outcome,
-    Patient,
     PatientResult,
     PhaseSummary,
     PreparedStudy,
     RegistrationRecord,
     ResponseResult,
     RoleRecord,
-    StudyRecord,
-    TrackEvent,
-    Treatment,
     TreatmentPhase,
 )
 from mrresponse.edits import read_edits, with_edits
@@ -56,6 +47,23 @@ from mrresponse.files import BusyError, locked, opened_atomically, remove_parts,
 from mrresponse.journal import Entry, append, entry
 from mrresponse.report.run import source_file
 from mrresponse.resume import ResumeFolder, StoredResults
+from mrresponse.run_record import RunInfo, run_record
+from mrresponse.run_rows import (
+    TABLES_OF_EDITED,
+    TABLES_OF_IMAGES,
+    TABLES_OF_RESPONSES,
+    UNEDITED,
+    FailureRow,
+    PatientTable,
+    Row,
+    TrackRow,
+    by_patient,
+    failure_of_row,
+    failure_row,
+    table_types,
+    tracks_of,
+    without_edits,
+)
 from mrresponse.tables import Table, format_rows, read_rows, write_rows
 
 if TYPE_CHECKING:
@@ -67,76 +75,7 @@ if TYPE_CHECKING:
 _MOST_GROUPS = 12
 
 
-UNEDITED = "measurements_before_edits.csv"
-
-
 _log = logging.getLogger(__name__)
-
-
-class _OfPatient(Protocol):
-    @property
-    def patient_id(self) -> str: ...
-
-
-Row = TypeVar("Row", bound=_OfPatient)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackRow:
-    """One row of ``tracks.csv``: a lesion at one study."""
-
-    patient_id: str
-    lesion_id: str
-    study_date: date
-    event: TrackEvent
-    labels: tuple[int, ...] = ()
-    place_mm: tuple[float, float, float] | None = None
-    radius_mm: float | None = None
-    evidence: str = ""
-    was_liver_before: bool | None = None
-    merged_into: str | None = None
-    same_as: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureRow:
-    """One row of ``failures.csv``."""
-
-    patient_id: str
-    study_date: date | None = None
-    series: str | None = None
-    code: str
-    message: str
-    step: str = "images"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatientRow:
-    """One row of ``patients.csv``."""
-
-    patient_id: str
-    death_date: date | None = None
-    last_contact_date: date | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
-    """What produced a run folder, as ``run.json`` keeps it."""
-
-    settings: Settings
-    segmenter: str = ""
-    device: str = ""
-    model_digests: Mapping[str, str] | None = None
-    seconds: Mapping[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PatientTable:
-    """A table whose rows come from one patient after the other."""
-
-    name: str
-    row_type: type
-    rows: Callable[[PatientResult], Iterable[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,14 +150,14 @@ class RunFolder:
 
     def begin(self, info: RunInfo) -> Path:
         """Say that a run has begun; give the file that its log goes to."""
-        self._write_json("run.json", _run_record(info) | {"finished": None})
+        self._write_json("run.json", run_record(info) | {"finished": None})
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         return self.path / "logs" / f"run-{begun}-{os.getpid()}.jsonl"
 
     def earlier_tracks(self) -> tuple[LesionTrack, ...]:
         """Read the lesions through time of the run before, by which edits name lesions; none in a new folder."""
-        rows = _by_patient(self._read_rows("tracks.csv", TrackRow))
-        return tuple(track for mine in rows.values() for track in _tracks(mine))
+        rows = by_patient(self._read_rows("tracks.csv", TrackRow))
+        return tuple(track for mine in rows.values() for track in tracks_of(mine))
 
     def edited_masks(self, patient_id: str) -> tuple[Path, ...]:
         """Return the masks that readers corrected of a patient."""
@@ -309,21 +248,21 @@ class RunFolder:
         results = StoredResults(self.resume, sorted(finished))
         self.write_failures(failures)
         summaries, seconds = self._write_tables(
-            results, (*_TABLES_OF_IMAGES, *_TABLES_OF_RESPONSES), info.settings.respond
+            results, (*TABLES_OF_IMAGES, *TABLES_OF_RESPONSES), info.settings.respond
         )
         self._write_lists(results, summaries, info)
-        self._write_json("run.json", _run_record(replace(info, seconds=seconds)))
+        self._write_json("run.json", run_record(replace(info, seconds=seconds)))
         return results
 
     def write_response_failures(self, failures: Sequence[Failure]) -> None:
         """Put what failed in the numbers half in place of what failed there before; failed images stay."""
-        before = (_failure(row) for row in self._read_rows("failures.csv", FailureRow))
+        before = (failure_of_row(row) for row in self._read_rows("failures.csv", FailureRow))
         self.write_failures([*(one for one in before if one.step == "images"), *failures])
 
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Write the table of failed patients, and where their files lie under ``private/``."""
         ordered = sorted(failures, key=lambda one: (one.patient_id, one.code, one.series or ""))
-        self._write_rows("failures.csv", map(_failure_row, ordered), FailureRow)
+        self._write_rows("failures.csv", map(failure_row, ordered), FailureRow)
         lines = [f"{one.patient_id}\t{one.code}\t{one.path or ''}\n" for one in ordered]
         write_atomically(
             self.path / "private" / "failure_paths.tsv",
@@ -337,12 +276,12 @@ class RunFolder:
         Measurements are written again in a run folder, where edits may have changed them; a typed table never is.
         """
         is_run = (self.path / "tracks.csv").is_file()
-        tables = (*(_TABLES_OF_EDITED if is_run else ()), *_TABLES_OF_RESPONSES)
+        tables = (*(TABLES_OF_EDITED if is_run else ()), *TABLES_OF_RESPONSES)
         summaries, _ = self._write_tables(results, tables, info.settings.respond)
         for result in results:
             self.keep_page(result)
         self._write_lists(results, summaries, info)
-        self._write_json("run.json", _run_record(info))
+        self._write_json("run.json", run_record(info))
 
     def write_pages(self, results: Sequence[PatientResult], info: RunInfo) -> None:
         """Write the lesion table and the pages; the index also names the patients that failed."""
@@ -382,16 +321,16 @@ class RunFolder:
         from mrresponse.ingest.numbers import read_numbers
         from mrresponse.report.snapshots import read_snapshots
 
-        tracks = _by_patient(self._read_rows("tracks.csv", TrackRow))
-        assessments = _by_patient(self._read_rows("assessments.csv", Assessment))
-        summaries = _by_patient(self._read_rows("phases.csv", PhaseSummary))
-        roles = _by_patient(self._read_rows("roles.csv", RoleRecord))
-        phases = _by_patient(self._read_rows("treatment_phases.csv", TreatmentPhase))
-        markers = _by_patient(self._read_rows("marker_responses.csv", MarkerSummary))
-        flags = _by_patient(self._read_rows("flags.csv", Flag))
-        audit = _by_patient(self._read_rows("audit.csv", AuditRow))
-        registrations = _by_patient(self._read_rows("registrations.csv", RegistrationRecord))
-        unedited = _by_patient(self._read_rows(UNEDITED, Measurement))
+        tracks = by_patient(self._read_rows("tracks.csv", TrackRow))
+        assessments = by_patient(self._read_rows("assessments.csv", Assessment))
+        summaries = by_patient(self._read_rows("phases.csv", PhaseSummary))
+        roles = by_patient(self._read_rows("roles.csv", RoleRecord))
+        phases = by_patient(self._read_rows("treatment_phases.csv", TreatmentPhase))
+        markers = by_patient(self._read_rows("marker_responses.csv", MarkerSummary))
+        flags = by_patient(self._read_rows("flags.csv", Flag))
+        audit = by_patient(self._read_rows("audit.csv", AuditRow))
+        registrations = by_patient(self._read_rows("registrations.csv", RegistrationRecord))
+        unedited = by_patient(self._read_rows(UNEDITED, Measurement))
         results = []
         numbers = read_numbers(self.path)
         edits = read_edits(self.path)
@@ -408,9 +347,9 @@ class RunFolder:
                 PatientResult(
                     patient=patient,
                     studies=studies,
-                    tracks=_tracks(tracks[key]),
+                    tracks=tracks_of(tracks[key]),
                     measurements=measurements,
-                    unedited=_without_edits(measurements, unedited[key]),
+                    unedited=without_edits(measurements, unedited[key]),
                     snapshots=read_snapshots(self.path / "snapshots", key),
                     response=ResponseResult(
                         phases=tuple(phases[key]),
@@ -478,7 +417,7 @@ class RunFolder:
             raise ConfigError("run.json: damaged, expected the record of a run") from error
 
     def _write_tables(
-        self, results: Iterable[PatientResult], tables: Sequence[_PatientTable], settings: "RespondSettings"
+        self, results: Iterable[PatientResult], tables: Sequence[PatientTable], settings: "RespondSettings"
     ) -> tuple[list["PatientSummary"], dict[str, float]]:
         """Write tables side by side, and the cohort; return the lines of the list, and the seconds per step."""
         from mrresponse.report import summarise
@@ -486,6 +425,7 @@ class RunFolder:
             AgreementRow,
             CohortRow,
             agreement_rows,
+            agreement_visits,
             cohort_rows,
             with_settled,
         )
@@ -504,7 +444,7 @@ class RunFolder:
                     file.write(rows.encode("utf-8"))
                 lines.append(summarise(result))
                 phases.extend(result.response.summaries)
-                pairs.extend(_agreement_visits(result))
+                pairs.extend(agreement_visits(result.response.assessments))
                 for step, passed in result.seconds.items():
                     seconds[step] += passed
         self._write_rows("agreement.csv", agreement_rows(pairs, phases), AgreementRow)
@@ -521,7 +461,7 @@ class RunFolder:
 
         rows = (row for result in results for row in lesion_table([result]))
         write_lesion_table(self.path / "lesion_table.csv", rows)
-        failures = [_failure(row) for row in self._read_rows("failures.csv", FailureRow)]
+        failures = [failure_of_row(row) for row in self._read_rows("failures.csv", FailureRow)]
         figures = figures_of(lines, level=info.settings.respond.interval_level)
         write_index(lines, self.pages, failures=failures, figures=figures)
 
@@ -537,28 +477,6 @@ class RunFolder:
         write_atomically(self.path / name, f"{text}\n".encode())
 
 
-def table_types() -> Mapping[str, type]:
-    """Return the row type of every table with fixed columns, by file name; ``lesion_table.csv`` is for eyes only."""
-    from mrresponse.respond import AgreementRow, CohortRow
-
-    return {
-        "assessments.csv": Assessment,
-        "phases.csv": PhaseSummary,
-        "roles.csv": RoleRecord,
-        "treatment_phases.csv": TreatmentPhase,
-        "marker_responses.csv": MarkerSummary,
-        "cohort.csv": CohortRow,
-        "agreement.csv": AgreementRow,
-        "agreement_visits.csv": AgreementVisit,
-        "tracks.csv": TrackRow,
-        "registrations.csv": RegistrationRecord,
-        UNEDITED: Measurement,
-        "flags.csv": Flag,
-        "failures.csv": FailureRow,
-        "audit.csv": AuditRow,
-    }
-
-
 def figures_of(lines: Sequence["PatientSummary"], *, level: float) -> "tuple[CohortFigure, ...]":
     """Return what the figures of a cohort show, for its largest groups."""
     from mrresponse.respond import cohort_figures
@@ -566,197 +484,3 @@ def figures_of(lines: Sequence["PatientSummary"], *, level: float) -> "tuple[Coh
     summaries = [row for line in lines for row in line.phases]
     assessments = [row for line in lines for row in line.assessments]
     return cohort_figures(summaries, assessments, most=_MOST_GROUPS, level=level)
-
-
-def run_info(settings: Settings, masks: Path | None) -> RunInfo:
-    """Verify what a run needs before anything is read, and say what will produce its results.
-
-    Raises
-    ------
-    ConfigError
-        The device does not exist here, or a setting is out of range.
-    ModelError
-        A model is missing or altered.
-    """
-    if masks is not None:
-        if not masks.is_dir():
-            raise ConfigError(f"--masks: '{masks.name}' is not a folder")
-        return RunInfo(settings=settings, segmenter="mask", device="cpu")
-    from mrresponse.segment.network import check_models, resolve_device
-
-    liver, lesions = check_models(settings.segment)
-    return RunInfo(
-        settings=settings,
-        segmenter=f"{liver.title} + {lesions.title}",
-        device=resolve_device(settings.segment.device),
-        model_digests={liver.title: liver.sha256, lesions.title: lesions.sha256},
-    )
-
-
-def model_identity(settings: Settings, masks: Path | None) -> str:
-    """Return who segments, with the digests of the networks: what results depend on beside images and settings."""
-    info = run_info(settings, masks)
-    return " ".join([info.segmenter, *(info.model_digests or {}).values()])
-
-
-def _run_record(info: RunInfo) -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": as_mapping(info.settings),
-        "settings_id": settings_digest(info.settings),
-        "segmenter": info.segmenter,
-        "device": info.device,
-        "models": dict(info.model_digests or {}),
-        "seconds_per_step": {name: round(value, 2) for name, value in (info.seconds or {}).items()},
-        "python": platform.python_version(),
-        "platform": f"{sys.platform} {platform.machine()}",
-        "libraries": _library_versions(),
-    }
-
-
-def _library_versions() -> dict[str, str]:
-    found = {}
-    for name in ("numpy", "scipy", "torch", "monai", "SimpleITK", "nibabel", "scikit-image", "pydicom"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def patient_row(patient: Patient) -> PatientRow:
-    """Return the row of ``patients.csv`` of a patient."""
-    return PatientRow(
-        patient_id=patient.patient_id,
-        death_date=patient.death_date,
-        last_contact_date=patient.last_contact_date,
-    )
-
-
-def _failure(row: FailureRow) -> Failure:
-    return Failure(
-        patient_id=row.patient_id,
-        study_date=row.study_date,
-        series=row.series,
-        code=row.code,
-        message=row.message,
-        step=row.step,
-    )
-
-
-def _failure_row(failure: Failure) -> FailureRow:
-    return FailureRow(
-        patient_id=failure.patient_id,
-        study_date=failure.study_date,
-        series=failure.series,
-        code=failure.code,
-        message=failure.message,
-        step=failure.step,
-    )
-
-
-def _flags(result: PatientResult) -> tuple[Flag, ...]:
-    return (*result.flags, *(replace(flag, step="response") for flag in result.response.flags))
-
-
-def _track_rows(result: PatientResult) -> list[TrackRow]:
-    return [
-        TrackRow(
-            patient_id=one.patient_id,
-            lesion_id=one.lesion_id,
-            study_date=seen.study_date,
-            event=seen.event,
-            labels=seen.labels,
-            place_mm=seen.place_mm,
-            radius_mm=seen.radius_mm,
-            evidence=seen.evidence,
-            was_liver_before=seen.was_liver_before,
-            merged_into=one.merged_into,
-            same_as=one.same_as,
-        )
-        for one in result.tracks
-        for seen in one.observations
-    ]
-
-
-def _rows_before_edits(result: PatientResult) -> list[Measurement]:
-    """Return the measurements that edits changed, as they were."""
-    pairs = zip(result.unedited, result.measurements, strict=True) if result.unedited else ()
-    return [before for before, after in pairs if before != after]
-
-
-def _without_edits(
-    measurements: Sequence[Measurement], before: Sequence[Measurement]
-) -> tuple[Measurement, ...]:
-    kept = {(row.lesion_id, row.study_date, row.reader): row for row in before}
-    return tuple(kept.get((row.lesion_id, row.study_date, row.reader), row) for row in measurements)
-
-
-def _tracks(rows: Sequence[TrackRow]) -> tuple[LesionTrack, ...]:
-    by_lesion: dict[str, list[TrackRow]] = defaultdict(list)
-    for row in rows:
-        by_lesion[row.lesion_id].append(row)
-    return tuple(
-        LesionTrack(
-            patient_id=seen[0].patient_id,
-            lesion_id=lesion_id,
-            merged_into=seen[0].merged_into,
-            same_as=seen[0].same_as,
-            observations=tuple(
-                Observation(
-                    study_date=row.study_date,
-                    event=row.event,
-                    labels=row.labels,
-                    place_mm=row.place_mm,
-                    radius_mm=row.radius_mm,
-                    evidence=row.evidence,
-                    was_liver_before=row.was_liver_before,
-                )
-                for row in seen
-            ),
-        )
-        for lesion_id, seen in by_lesion.items()
-    )
-
-
-def _by_patient(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    grouped: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        grouped[row.patient_id].append(row)
-    return grouped
-
-
-# In the order of the line. The given tables are kept too, so that the responses can be redone from this folder.
-_TABLES_OF_EDITED = (
-    _PatientTable(name="measurements.csv", row_type=Measurement, rows=lambda one: one.measurements),
-    _PatientTable(name=UNEDITED, row_type=Measurement, rows=_rows_before_edits),
-)
-_TABLES_OF_IMAGES = (
-    _PatientTable(name="patients.csv", row_type=PatientRow, rows=lambda one: [patient_row(one.patient)]),
-    _PatientTable(name="treatments.csv", row_type=Treatment, rows=lambda one: one.patient.treatments),
-    _PatientTable(name="findings.csv", row_type=Finding, rows=lambda one: one.patient.findings),
-    _PatientTable(name="markers.csv", row_type=Marker, rows=lambda one: one.patient.markers),
-    _PatientTable(name="studies.csv", row_type=StudyRecord, rows=lambda one: one.studies),
-    _PatientTable(name="tracks.csv", row_type=TrackRow, rows=_track_rows),
-    _PatientTable(name="registrations.csv", row_type=RegistrationRecord, rows=lambda one: one.registrations),
-    *_TABLES_OF_EDITED,
-)
-
-
-def _agreement_visits(result: PatientResult) -> tuple[AgreementVisit, ...]:
-    from mrresponse.respond import agreement_visits
-
-    return agreement_visits(result.response.assessments)
-
-
-_TABLES_OF_RESPONSES = (
-    _PatientTable(name="assessments.csv", row_type=Assessment, rows=lambda one: one.response.assessments),
-    _PatientTable(name="phases.csv", row_type=PhaseSummary, rows=lambda one: one.response.summaries),
-    _PatientTable(name="roles.csv", row_type=RoleRecord, rows=lambda one: one.response.roles),
-    _PatientTable(name="treatment_phases.csv", row_type=TreatmentPhase, rows=lambda one: one.response.phases),
-    _PatientTable(name="flags.csv", row_type=Flag, rows=_flags),
-    _PatientTable(name="marker_responses.csv", row_type=MarkerSummary, rows=lambda one: one.response.markers),
-    _PatientTable(name="agreement_visits.csv", row_type=AgreementVisit, rows=_agreement_visits),
-    _PatientTable(name="audit.csv", row_type=AuditRow, rows=lambda one: (*one.audit, *one.response.audit)),
-)

@@ -322,7 +322,8 @@ def thousand(out: Path, patients: int, workers: int) -> int:
     from mrresponse.batch import BatchOptions, assess_cohort, choose_workplace
     from mrresponse.domain import Failure
     from mrresponse.ingest import ingest
-    from mrresponse.store import RunFolder, run_info
+    from mrresponse.run_record import run_info
+    from mrresponse.store import RunFolder
 
     cohort = make_cohort(out, f"cohort-{patients}", patients, ("ART",))
     expected = break_patients(cohort, patients)

@@ -23,7 +23,7 @@ from mrresponse import (
     load_settings,
 )
 from mrresponse.batch import choose_workplace
-from mrresponse.store import run_info
+from mrresponse.run_record import run_info
 
 
 def main(argv: Sequence[str] | None = None) -> int:

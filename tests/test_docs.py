@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from mrresponse import cli, config, domain, edits, store
+from mrresponse import cli, config, domain, edits, run_rows
 from mrresponse.report import LesionTableRow
 from mrresponse.respond import AgreementRow, CohortRow
 from mrresponse.tables import column_names
@@ -20,7 +20,7 @@ COMMANDS: dict[str, Any] = getattr(typer.main.get_command(cli.app), "commands") 
 
 TABLES = {
     "studies.csv": domain.StudyRecord,
-    "tracks.csv": store.TrackRow,
+    "tracks.csv": run_rows.TrackRow,
     "registrations.csv": domain.RegistrationRecord,
     "measurements.csv": domain.Measurement,
     "assessments.csv": domain.Assessment,
@@ -32,9 +32,9 @@ TABLES = {
     "agreement.csv": AgreementRow,
     "agreement_visits.csv": domain.AgreementVisit,
     "flags.csv": domain.Flag,
-    "failures.csv": store.FailureRow,
+    "failures.csv": run_rows.FailureRow,
     "audit.csv": domain.AuditRow,
-    "patients.csv": store.PatientRow,
+    "patients.csv": run_rows.PatientRow,
     "treatments.csv": domain.Treatment,
     "findings.csv": domain.Finding,
     "markers.csv": domain.Marker,
