@@ -53,6 +53,7 @@ from mrresponse.domain import (
     StudyRecord,
 )
 from mrresponse.files import opened_atomically, write_atomically
+from mrresponse.measure import local_treatment_starts
 
 _log = logging.getLogger(__name__)
 
@@ -142,13 +143,13 @@ def patient_keys(
     edits = _adapter(PatientEdits).dump_python(
         PatientEdits(masks=plain.edits.masks, lesions=identities), mode="json"
     )
-    # a thin rim counts or not by whether the lesion was treated
-    treatments = [[row.start_date.isoformat(), row.kind.value] for row in patient.treatments]
+    # a thin rim counts or not by whether the lesion was treated locally before
+    treated = [day.isoformat() for day in local_treatment_starts(patient.treatments)]
     images = _digest(
         studies,
         [effective(step) for step in (settings.track, settings.measure)],
         edits,
-        treatments,
+        treated,
         list(map(_state, edited_masks)),
     )
     tables = _adapter(Patient).dump_python(plain, mode="json")

@@ -26,7 +26,7 @@ from mrresponse.domain import (
 )
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE, Judged, describe
-from mrresponse.measure.rim import treated_labels
+from mrresponse.measure.rim import local_treatment_starts, treated_labels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
 from mrresponse.measure.snapshot import take_snapshots
@@ -36,6 +36,7 @@ __all__ = [
     "MeasureSettings",
     "ViableMap",
     "find_viable",
+    "local_treatment_starts",
     "longest_diameter",
     "measure",
     "measure_lesion",

@@ -28,7 +28,7 @@ def treated_labels(
     tracks: Sequence[LesionTrack], treatments: Sequence[Treatment]
 ) -> dict[date, frozenset[int]]:
     """Return, by study, the labels of lesions that were seen before a local treatment that began before the study."""
-    starts = [row.start_date for row in treatments if row.kind in _LOCAL]
+    starts = local_treatment_starts(treatments)
     found: dict[date, set[int]] = {}
     for track in tracks:
         seen = [one.study_date for one in track.observations if one.labels]
@@ -36,6 +36,11 @@ def treated_labels(
             if any(seen[0] <= start < one.study_date for start in starts if seen):
                 found.setdefault(one.study_date, set()).update(one.labels)
     return {day: frozenset(labels) for day, labels in found.items()}
+
+
+def local_treatment_starts(treatments: Sequence[Treatment]) -> list[date]:
+    """Return when treatments began that leave a rim: all that this rule reads of a table of treatments."""
+    return sorted(row.start_date for row in treatments if row.kind in _LOCAL)
 
 
 def without_thin_rim(

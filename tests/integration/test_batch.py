@@ -173,11 +173,20 @@ def test_other_settings_of_the_responses_read_no_image(finished: Path, cohort: S
 
 def test_another_table_of_treatments_reads_no_image(finished: Path, cohort: SmallCohort) -> None:
     (cohort.data / "treatments.csv").write_text(
-        "patient_id,treatment_phase,name,kind,start_date\nP2,one,TACE,locoregional,2024-01-20\n"
+        "patient_id,treatment_phase,name,kind,start_date\nP2,one,lenvatinib,systemic,2024-01-20\n"
     )
     assert main(cohort.arguments(finished)) == 0
     assert examined(finished) == []
     assert [patient for patient, event in events(finished) if event.startswith("responses")] == ["P2"]
+
+
+def test_a_local_treatment_measures_its_patient_again(finished: Path, cohort: SmallCohort) -> None:
+    # a thin rim of a lesion treated before is no viable tumour
+    (cohort.data / "treatments.csv").write_text(
+        "patient_id,treatment_phase,name,kind,start_date\nP2,one,TACE,locoregional,2024-01-20\n"
+    )
+    assert main(cohort.arguments(finished)) == 0
+    assert examined(finished) == ["P2", "P2"]
 
 
 def test_another_image_examines_its_patient_only(finished: Path, cohort: SmallCohort) -> None:
