@@ -1,7 +1,6 @@
 """The cohort's page in a real browser: quick with a thousand patients, and as quiet as a patient's."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from tests.reference_course import reference_course
 pytestmark = pytest.mark.browser
 
 HOSTILE = '<script>alert("x")</script></script>\'"&amp; \u202eevil\u202c 😀' + "W" * 300
-
-
-@pytest.fixture(scope="module")
-def chromium(browser: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    chromium = Chromium(browser, tmp_path_factory.mktemp("profile"))
-    yield chromium
-    chromium.close()
 
 
 @pytest.fixture(scope="module")

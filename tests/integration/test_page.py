@@ -19,13 +19,6 @@ HOSTILE = '<script>alert("x")</script>\'"&amp; \u202eevil\u202c 😀' + "W" * 30
 
 
 @pytest.fixture(scope="module")
-def chromium(browser: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    chromium = Chromium(browser, tmp_path_factory.mktemp("profile"))
-    yield chromium
-    chromium.close()
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(reference_course(), tmp_path_factory.mktemp("report"))
 
