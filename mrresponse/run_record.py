@@ -31,22 +31,23 @@ def run_info(settings: Settings, masks: Path | None) -> RunInfo:
     Raises
     ------
     ConfigError
-        The device does not exist here, or a setting is out of range.
+        The device does not exist here, or a setting is out of range or does not fit its model.
     ModelError
-        A model is missing or altered.
+        A model is missing or altered, or needs a library that is not installed.
     """
     if masks is not None:
         if not masks.is_dir():
             raise ConfigError(f"--masks: '{masks.name}' is not a folder")
         return RunInfo(settings=settings, segmenter="mask", device="cpu")
-    from mrresponse.segment.network import check_models, resolve_device
+    from mrresponse.segment.models import check_models
+    from mrresponse.segment.network import resolve_device
 
     liver, lesions = check_models(settings.segment)
     return RunInfo(
         settings=settings,
         segmenter=f"{liver.title} + {lesions.title}",
         device=resolve_device(settings.segment.device),
-        model_digests={liver.title: liver.sha256, lesions.title: lesions.sha256},
+        model_digests={**liver.digests, **lesions.digests},
     )
 
 

@@ -3,13 +3,15 @@
 #
 #   scripts/test.sh          checks, and all tests but the long ones
 #   scripts/test.sh --all    the long ones too; a missing tool then fails instead of skipping
+#
+# Neither runs nnU-Net or TotalSegmentator: docs/external-models.md has the command for that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-selection=(-m "not slow and not benchmark")
+selection=(-m "not slow and not benchmark and not external")
 case "${1:-}" in
     "") ;;
-    --all) selection=(--require-tools) ;;
+    --all) selection=(-m "not external" --require-tools) ;;
     *) printf 'usage: scripts/test.sh [--all]\n' >&2; exit 2 ;;
 esac
 

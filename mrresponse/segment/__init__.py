@@ -1,7 +1,7 @@
-"""Find the liver and the lesions: by the shipped networks, or from masks that already exist."""
+"""Find the liver and the lesions: by the shipped networks, other models, or from masks that already exist."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mrresponse.domain import (
@@ -15,8 +15,10 @@ from mrresponse.domain import (
     Study,
 )
 from mrresponse.errors import ConfigError
+from mrresponse.segment.external import ExternalLesionSettings, ExternalSettings
 
 LiverOf = Callable[[Study, Series, Image], Image | None]
+LesionsOf = Callable[[PreparedStudy], Image | GivenLesions]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,13 @@ class SegmentSettings:
     Parameters
     ----------
     liver_model, lesion_model
-        Name of a shipped model, or path of a model folder.
+        Name of a shipped model, or path of a model folder: of this program, of nnU-Net v2, or a MONAI bundle;
+        ``totalsegmentator:total_mr``, ``totalsegmentator:total_fast_mr`` and ``totalsegmentator:liver_lesions_mr``.
+    liver_external, lesion_external
+        How a model of another library is fed and read.
+    trust_expressions
+        Whether code that comes with a model may run: the expressions of a MONAI bundle, and whatever the files of an
+        nnU-Net hold beside weights.
     device
         ``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
@@ -49,6 +57,9 @@ class SegmentSettings:
 
     liver_model: str = "liver-mr"
     lesion_model: str = "lesions-mr"
+    liver_external: ExternalSettings = field(default_factory=ExternalSettings)
+    lesion_external: ExternalLesionSettings = field(default_factory=ExternalLesionSettings)
+    trust_expressions: bool = False
     device: str = "auto"
     precision: str = "auto"
     overlap: float = 0.25
@@ -75,38 +86,25 @@ class Segmenter:
     name: str
     source: MeasurementSource
     liver: LiverOf
-    lesions: Callable[[PreparedStudy], Image | GivenLesions]
+    lesions: LesionsOf
 
 
 def make_segmenter(settings: SegmentSettings, *, masks: Path | None = None) -> Segmenter:
-    """Build the segmenter: the given masks where ``masks`` names their folder, else the networks.
+    """Build the segmenter: the given masks where ``masks`` names their folder, else the models.
 
     Raises
     ------
     ConfigError
-        The device does not exist here, a setting is out of range, or the masks folder does not exist.
+        The device does not exist here, a setting is out of range or does not fit its model, or the masks folder does
+        not exist.
     ModelError
-        A model is missing, altered or of an unknown kind.
+        A model is missing, altered, of an unknown kind, or needs a library that is not installed.
     """
     if masks is not None:
         return _precomputed_segmenter(masks)
-    from mrresponse.segment.network import network_segmenter
+    from mrresponse.segment.models import model_segmenter
 
-    networks = network_segmenter(settings)
-    return networks if settings.liver_masks is None else _with_given_livers(networks, settings.liver_masks)
-
-
-def _with_given_livers(networks: Segmenter, folder: Path) -> Segmenter:
-    from mrresponse.segment.precomputed import given_liver, masks_root
-
-    if not folder.is_dir():
-        raise ConfigError("segment.liver_masks: no such folder")
-    root = masks_root(folder)
-    return replace(
-        networks,
-        name=f"given livers + {networks.name.split(' + ')[1]}",
-        liver=lambda study, series, image: given_liver(root, study, series, image),
-    )
+    return model_segmenter(settings)
 
 
 def with_corrected_masks(segmenter: Segmenter, masks: Sequence[MaskEdit]) -> Segmenter:

@@ -77,7 +77,10 @@ def read_model_card(model: str) -> ModelCard:
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"model '{model}': no readable configs/metadata.json in its folder") from error
+        raise ModelError(
+            f"model '{model}': no readable configs/metadata.json in its folder, expected the name of a shipped model "
+            "or the folder of a model (of mrresponse, an nnU-Net v2 training result, or a MONAI bundle)"
+        ) from error
     except ValueError as error:
         raise ModelError(f"model '{model}': configs/metadata.json is not JSON ({error})") from error
     missing = [key for key in _REQUIRED if key not in metadata]

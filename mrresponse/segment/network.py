@@ -13,18 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mrresponse.domain import (
-    ContrastPhase,
-    FloatArray,
-    Image,
-    MeasurementSource,
-    PreparedStudy,
-    Series,
-    Study,
-)
+from mrresponse.domain import ContrastPhase, FloatArray, Image, PreparedStudy, Series, Study
 from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.geometry import to_canonical, to_grid_order
-from mrresponse.segment import Segmenter, SegmentSettings
+from mrresponse.segment import LesionsOf, LiverOf, SegmentSettings
 from mrresponse.segment.architectures import ARCHITECTURES, EDGE_MULTIPLE
 from mrresponse.segment.bundle import ModelCard, read_model_card, verify_weights
 from mrresponse.segment.normalise import (
@@ -67,47 +59,29 @@ class Network:
         return EDGE_MULTIPLE[self.card.architecture]
 
 
-def network_segmenter(settings: SegmentSettings) -> Segmenter:
-    """Load both networks once and return them as a segmenter.
-
-    Raises
-    ------
-    ConfigError
-        The device or the precision cannot be had here.
-    ModelError
-        A model is missing, altered or of an unknown kind.
-    """
-    liver_card, lesion_card = check_models(settings)
-    if settings.threads:
-        import torch
-
-        torch.set_num_threads(settings.threads)
-    liver_network = load_network(liver_card, settings)
-    lesion_network = load_network(lesion_card, settings)
+def liver_finder(settings: SegmentSettings) -> LiverOf:
+    """Load the liver network once and return the function that asks it."""
+    network = load_network(checked_card(settings.liver_model), settings)
 
     def liver(_study: Study, _series: Series, image: Image) -> Image:
-        return to_grid_order(liver_probability(liver_network, to_canonical(image)), image.grid)
+        return to_grid_order(liver_probability(network, to_canonical(image)), image.grid)
 
-    def lesions(prepared: PreparedStudy) -> Image:
-        return lesion_probability(lesion_network, prepared)
-
-    return Segmenter(
-        name=f"{liver_card.title} + {lesion_card.title}",
-        source=MeasurementSource.NETWORK,
-        liver=liver,
-        lesions=lesions,
-    )
+    return liver
 
 
-def check_models(settings: SegmentSettings) -> tuple[ModelCard, ModelCard]:
-    """Read and verify both models and the settings that run them, without building anything.
+def lesion_finder(settings: SegmentSettings) -> LesionsOf:
+    """Load the lesion network once and return the function that asks it."""
+    network = load_network(checked_lesion_card(settings.lesion_model), settings)
+    return lambda prepared: lesion_probability(network, prepared)
+
+
+def check_settings(settings: SegmentSettings) -> None:
+    """Check the settings that run networks.
 
     Raises
     ------
     ConfigError
         A setting is out of range, or the device does not exist here.
-    ModelError
-        A model is missing or altered.
     """
     if not 0.0 <= settings.overlap < 1.0:
         raise ConfigError(f"segment.overlap: found {settings.overlap}, expected at least 0 and below 1")
@@ -119,21 +93,36 @@ def check_models(settings: SegmentSettings) -> tuple[ModelCard, ModelCard]:
         raise ConfigError(
             f"segment.precision: found '{settings.precision}', expected auto, bfloat16 or float32"
         )
-    cards = read_model_card(settings.liver_model), read_model_card(settings.lesion_model)
-    for card in cards:
-        if card.architecture not in ARCHITECTURES:
-            raise ModelError(
-                f"model '{card.name}': unknown architecture '{card.architecture}', expected one of "
-                f"{', '.join(sorted(ARCHITECTURES))}"
-            )
-        verify_weights(card)
-    if cards[1].normalisation not in LESION_INPUTS:
+    resolve_device(settings.device)
+
+
+def checked_card(model: str) -> ModelCard:
+    """Read a model's card and verify its weights, without building anything.
+
+    Raises
+    ------
+    ModelError
+        The model is missing, altered or of an unknown kind.
+    """
+    card = read_model_card(model)
+    if card.architecture not in ARCHITECTURES:
         raise ModelError(
-            f"model '{cards[1].name}': unknown normalisation '{cards[1].normalisation}', expected one of "
+            f"model '{card.name}': unknown architecture '{card.architecture}', expected one of "
+            f"{', '.join(sorted(ARCHITECTURES))}"
+        )
+    verify_weights(card)
+    return card
+
+
+def checked_lesion_card(model: str) -> ModelCard:
+    """Do the same for a lesion model, whose input must be known too."""
+    card = checked_card(model)
+    if card.normalisation not in LESION_INPUTS:
+        raise ModelError(
+            f"model '{card.name}': unknown normalisation '{card.normalisation}', expected one of "
             f"{', '.join(sorted(LESION_INPUTS))}"
         )
-    resolve_device(settings.device)
-    return cards
+    return card
 
 
 def resolve_device(name: str) -> str:

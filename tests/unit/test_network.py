@@ -16,8 +16,8 @@ from mrresponse.nifti import write_label_map
 from mrresponse.segment import SegmentSettings, make_segmenter
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import read_model_card
+from mrresponse.segment.models import check_models
 from mrresponse.segment.network import (
-    check_models,
     fitting_window,
     lesion_probability,
     liver_probability,
