@@ -2,7 +2,7 @@
 
 ``benchmark.py NAME --json FILE`` prints a table and writes the same as JSON: name, value, unit, bar, and
 whether the bar holds; a value beside a bar has none of its own. Exit code 0 where every bar holds, 1 where one
-does not.
+does not. ``study --compare nnunet`` times an nnU-Net of the default plan in the same run (extra ``nnunet``; minutes).
 """
 
 import argparse
@@ -69,6 +69,19 @@ def study() -> tuple[Figure, ...]:
         Figure(name="processor time", value=round(found["cpu_seconds"], 3), unit="s"),
         Figure(name="first study, with loading", value=round(found["first_seconds"], 3), unit="s"),
         *(Figure(name=f"  {step}", value=round(value, 3), unit="s") for step, value in steps.items()),
+    )
+
+
+def compared(figures: Sequence[Figure]) -> tuple[Figure, ...]:
+    """Set one pass of an nnU-Net of the default plan beside the time of both networks."""
+    from benchmark_compare import nnunet_pass
+
+    both = next(figure for figure in figures if figure.name == "both networks")
+    seconds, windows = nnunet_pass()
+    return (
+        *figures,
+        Figure(name=f"nnU-Net, one pass, {windows} windows", value=round(seconds, 3), unit="s"),
+        Figure(name="nnU-Net to both networks", value=round(seconds / both.value, 1), unit="times"),
     )
 
 
@@ -151,8 +164,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", choices=sorted(BENCHMARKS))
     parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--compare", choices=["nnunet"], help="with study: time an nnU-Net as well")
     chosen = parser.parse_args(argv)
+    if chosen.compare:
+        _check_comparison(parser, chosen.name)
     figures = BENCHMARKS[chosen.name]()
+    if chosen.compare:
+        figures = compared(figures)
     for figure in figures:
         value = f"{figure.value:8.3f} {figure.unit:<4}"
         print(f"{figure.name:<34}{value}{_verdict(figure)}")
@@ -161,6 +179,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(f"{figures[0].name} takes {figures[0].value:.3f} {figures[0].unit}.")
     return 1 if any(figure.holds is False for figure in figures) else 0
+
+
+def _check_comparison(parser: argparse.ArgumentParser, name: str) -> None:
+    from benchmark_compare import is_installed
+
+    if name != "study":
+        parser.error(f"--compare goes with study, found {name}")
+    if not is_installed():
+        parser.error("--compare nnunet needs nnU-Net; expected: pip install 'mrresponse[nnunet]'")
 
 
 def _verdict(figure: Figure) -> str:

@@ -391,3 +391,30 @@ def test_weights_that_do_not_fit_their_plan_are_a_model_error(tmp_path: Path) ->
     (folder / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
     with pytest.raises(ModelError, match="cannot be loaded"):
         segmenter_with(liver_model=str(folder), liver_external={"labels": ["liver"]})
+
+
+def test_a_pass_of_a_default_plan_is_timed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(checkout / "scripts"))
+    from benchmark_compare import GRID, PATCH, nnunet_pass
+
+    # windows advance by half: 16 voxels, so three of them cover 64
+    seconds, windows = nnunet_pass(grid=(64, 32, 20), patch=(32, 32, 32))
+    assert seconds > 0.0
+    assert windows == 3
+    assert (GRID, PATCH) == ((180, 209, 256), (112, 128, 160))
+
+
+def test_the_comparison_stands_beside_both_networks(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(checkout / "scripts"))
+    import benchmark
+    import benchmark_compare
+
+    figures = (benchmark.Figure(name="both networks", value=2.0, unit="s"),)
+    monkeypatch.setitem(benchmark.BENCHMARKS, "study", lambda: figures)
+    monkeypatch.setattr(benchmark_compare, "nnunet_pass", lambda: (200.0, 27))
+    assert benchmark.main(["study", "--compare", "nnunet"]) == 0
+    assert "100.000 times" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        benchmark.main(["startup", "--compare", "nnunet"])
