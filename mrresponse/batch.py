@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrresponse.config import Settings
 from mrresponse.domain import ExaminedStudy, Failure, Flag, LabelMap, Outcome, Patient, PatientResult, Study
-from mrresponse.errors import ConfigError, DataError
+from mrresponse.errors import ConfigError, DataError, MrresponseError
 from mrresponse.execute import Workplace, dask, here, pool, run_on
 from mrresponse.journal import Entry, collected, log_fault
 from mrresponse.memory import available_bytes, check_memory
@@ -232,6 +232,8 @@ def _work(patient: Patient, *, job: _Job) -> _Report:
                 )
         except DataError as error:
             outcome = failure_of(error, patient.patient_id)
+        except MrresponseError as error:
+            outcome = Failure(patient_id=patient.patient_id, code="model", message=str(error))
         # the one broad catch: an unforeseen fault of one patient must not cost the others their results
         except Exception as error:
             outcome = _failure_of_machine(error, patient.patient_id)
@@ -329,7 +331,9 @@ def _measured_with(patient: Patient, job: _Job, segment: SegmentSettings) -> Pat
         keep = _PatientKeep(folder=job.folder, job=replace(job, settings=settings))
         if job.masks is None:
             asked = f"{job.model} {effective(segment)}"
-            segmenter = remembered(segmenter, job.folder.resume.path / "networks", model=asked)
+            own = remembered(segmenter, job.folder.resume.path / "networks", model=asked)
+            # a liver that is given is read again: it may have been corrected
+            segmenter = own if segment.liver_masks is None else replace(own, liver=segmenter.liver)
     if job.options.masks_only and keep is not None:
         return segment_patient(patient, segmenter, settings, keep=keep)
     return measure_patient(patient, segmenter, settings, keep=keep, studies_at_once=job.studies_at_once)

@@ -54,6 +54,7 @@ from mrresponse.domain import (
 )
 from mrresponse.files import opened_atomically, write_atomically
 from mrresponse.measure import local_treatment_starts
+from mrresponse.segment.precomputed import masks_root
 
 _log = logging.getLogger(__name__)
 
@@ -115,8 +116,10 @@ def study_key(study: Study, settings: Settings, model: str, masks: Path | None) 
         Folder of given masks that holds one folder per patient.
     """
     steps = (settings.prepare, settings.segment, settings.lesions, settings.quality)
+    livers = settings.segment.liver_masks
+    folder = masks if masks is not None or livers is None else masks_root(livers)
     given = (
-        [] if masks is None else sorted((masks / study.patient_id / study.study_date.isoformat()).glob("*"))
+        [] if folder is None else sorted((folder / study.patient_id / study.study_date.isoformat()).glob("*"))
     )
     series = [
         [one.contrast_phase.value, one.agent, one.frames, *map(_state, one.files or (one.path,))]

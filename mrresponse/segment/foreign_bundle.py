@@ -65,6 +65,7 @@ def check(settings: Any, stage: Stage) -> Checked:
             "runs code when it is read; expected true, for a bundle whose author you trust"
         )
     refuse_unused(stage, external, ("labels", "channels", "absent_as_zero"), model)
+    _refuse_incomplete(config, model)
     metadata = _metadata(folder, model)
     title = f"{metadata.get('name', folder.name)} {metadata.get('version', '')}".strip()
     formats = metadata.get("network_data_format", {})
@@ -95,6 +96,24 @@ def check(settings: Any, stage: Stage) -> Checked:
     )
 
 
+def _refuse_incomplete(config: Path, model: str) -> None:
+    """Refuse a configuration without the parts that are run; it is read as plain data."""
+    from monai.bundle import ConfigParser
+
+    try:
+        content = ConfigParser.load_config_file(config)
+    # the broad catch: JSON and YAML say in ways of their own that a file is neither
+    except Exception as error:
+        raise ModelError(
+            f"model '{model}': configs/{config.name} cannot be read: {cause_of(error)}"
+        ) from error
+    missing = [part for part in _PARTS if part not in content]
+    if not {"network", "network_def"} & set(content):
+        missing.append("network")
+    if missing:
+        raise ModelError(f"model '{model}': configs/{config.name} lacks {', '.join(missing)}")
+
+
 def _files(folder: Path, config: Path) -> list[Path]:
     scripts = sorted((folder / "scripts").glob("**/*.py"))
     return [folder / _WEIGHTS, config, folder / "configs" / "metadata.json", *scripts]
@@ -120,16 +139,10 @@ def _load(folder: Path, config: Path, title: str, device: str) -> Mapping[str, A
         parser.read_config(config)
         parser["bundle_root"] = str(folder)
         parser["device"] = f"$torch.device('{device}')"
-        name = "network" if "network" in parser else "network_def"
-        missing = [part for part in (*_PARTS, name) if part not in parser]
-        if missing:
-            raise ModelError(f"model '{title}': configs/{config.name} lacks {', '.join(missing)}")
-        network = parser.get_parsed_content(name)
+        network = parser.get_parsed_content("network" if "network" in parser else "network_def")
         state = torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)
         network.load_state_dict(next((state[key] for key in ("model", "state_dict") if key in state), state))
         parts = {part: parser.get_parsed_content(part) for part in _PARTS}
-    except ModelError:
-        raise
     # the broad catch: the expressions of a bundle may raise anything
     except Exception as error:
         raise ModelError(f"model '{title}': cannot be loaded: {cause_of(error)}") from error

@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 import torch
 
+from mrresponse.batch import assess_cohort
 from mrresponse.cli import main
 from mrresponse.config import settings_from
-from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Series, Study
+from mrresponse.domain import (
+    ContrastPhase,
+    Failure,
+    Grid,
+    Image,
+    LabelMap,
+    Patient,
+    PreparedStudy,
+    Series,
+    Study,
+)
 from mrresponse.errors import ConfigError, DataError, ModelError
+from mrresponse.resume import study_key
 from mrresponse.run_record import model_identity, run_info
 from mrresponse.segment import make_segmenter
 from mrresponse.segment.external import (
@@ -169,6 +181,14 @@ def test_a_study_without_a_t1_phase_is_not_shown_to_a_model(tmp_path: Path) -> N
         (lambda folder: (folder / "models" / "model.pt").unlink(), r"models/model\.pt cannot be read"),
         (lambda folder: (folder / "configs" / "metadata.json").write_text("{"), r"metadata\.json"),
         (lambda folder: (folder / "configs" / "metadata.json").write_text("{}"), "network_data_format"),
+        (
+            lambda folder: (folder / "configs" / "inference.json").write_text("{"),
+            r"inference\.json cannot be read",
+        ),
+        (
+            lambda folder: (folder / "configs" / "inference.json").write_text("{}"),
+            "lacks preprocessing, inferer",
+        ),
     ],
 )
 def test_an_incomplete_bundle_is_refused(tmp_path: Path, spoil: Any, words: str) -> None:
@@ -419,3 +439,26 @@ def test_a_failure_of_a_model_costs_its_patient_only() -> None:
     with pytest.raises(DataError, match="graphics memory") as full:
         guarded(too_large, "m")([])
     assert full.value.code == "gpu_memory"
+
+
+def test_a_model_that_cannot_be_loaded_is_said_to_be_the_cause(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", inferer="$1 / 0")
+    external = {"labels": ["lesion"], "channels": ["ART"]}
+    settings = settings_from(
+        {"segment": {"lesion_model": str(folder), "lesion_external": external, "trust_expressions": True}}
+    )
+    (outcome,) = assess_cohort([Patient(patient_id="P1", studies=())], settings)
+    assert isinstance(outcome, Failure)
+    assert outcome.code == "model"
+    assert "ZeroDivisionError" in outcome.message
+
+
+def test_a_study_with_another_given_liver_is_done_again(tmp_path: Path) -> None:
+    settings = settings_from({"segment": {"liver_masks": str(tmp_path)}})
+    liver = tmp_path / "masks" / "P1" / "2020-01-01" / "liver.nii.gz"
+    liver.parent.mkdir(parents=True)
+    liver.write_bytes(b"one")
+    before = study_key(STUDY, settings, "m", None)
+    assert study_key(STUDY, settings, "m", None) == before
+    liver.write_bytes(b"another")
+    assert study_key(STUDY, settings, "m", None) != before
