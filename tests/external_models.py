@@ -197,7 +197,7 @@ def save_checkpoint(
         "network_weights": dict(state),
         "optimizer_state": {"state": {}, "param_groups": [{"lr": 0.01, "params": [0]}]},
         "grad_scaler_state": None,
-        "logging": {"mean_fg_dice": [np.float64(0.5)], "lrs": [np.float32(0.01)]},
+        "logging": {"mean_fg_dice": [np.float64(0.5)], "lrs": [np.float32(0.01)], "dice": np.zeros(2)},
         "_best_ema": np.float64(0.5),
         "current_epoch": 1000,
         "init_args": {

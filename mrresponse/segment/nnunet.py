@@ -300,10 +300,15 @@ def _pickle_problem(file: Path, _size: int, _changed: int) -> str:
 
     import torch
 
-    make_scalar = np.float64(0.0).__reduce__()[0]
+    # NumPy 1 and 2 name the makers of their numbers and arrays differently
+    makers = {"scalar": np.float64(0.0).__reduce__()[0], "_reconstruct": np.zeros(1).__reduce__()[0]}
     numbers: list[Any] = [
-        (make_scalar, "numpy.core.multiarray.scalar"),
-        (make_scalar, "numpy._core.multiarray.scalar"),
+        *(
+            (maker, f"numpy.{core}.multiarray.{name}")
+            for name, maker in makers.items()
+            for core in ("core", "_core")
+        ),
+        np.ndarray,
         np.dtype,
         *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
     ]
