@@ -240,7 +240,7 @@ def _half_files(out: Path) -> Iterator[str]:
             if path.suffix == ".json":
                 for line in (
                     path.read_text(encoding="utf-8").splitlines()
-                    if "resume" in path.parts
+                    if {"resume", "failures"} & set(path.parts)
                     else [path.read_text()]
                 ):
                     json.loads(line)
