@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from mrresponse.domain import LesionEdit, LesionRole, Measurement, Response
+from mrresponse.domain import LesionRole, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
-from mrresponse.respond.findings import FindingsAtVisit, finding_name, findings_through, known_at_baseline
+from mrresponse.respond.evidence import PhaseEvidence
+from mrresponse.respond.findings import FindingsAtVisit, finding_name
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
-from mrresponse.respond.newlesions import NewLesion, new_lesion_word, new_lesions_through
-from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets, with_entries
-from mrresponse.respond.roles import Role, select_roles
+from mrresponse.respond.newlesions import NewLesion, new_lesion_word
+from mrresponse.respond.nontargets import NonTargetVisit, with_entries
+from mrresponse.respond.roles import Role
 from mrresponse.respond.rules import decide_non_target, overall_response
-from mrresponse.respond.settings import ProbabilityMethod, RespondSettings
 from mrresponse.respond.targets import Judged, TargetVisit, accept, begin, judge
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
     Estimate,
     Probabilities,
     TargetErrors,
-    estimate,
     immune_probabilities,
     response_probabilities,
     target_probabilities,
 )
-from mrresponse.respond.values import LesionValue, is_liver
+
+TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 
 
 class BasisVisit(NamedTuple):
@@ -68,6 +68,7 @@ class PhaseAssessment:
     """A treatment phase from its baseline on, by visit: all disease, and the liver alone."""
 
     baseline_date: date
+    up_to_baseline: tuple[Visit, ...]
     roles: tuple[Role, ...]
     roles_by_rule: tuple[Role, ...]
     baseline_findings: tuple[str, ...]
@@ -91,116 +92,85 @@ class _Disease:
 class _Seen:
     """What is the same for both bases of a phase."""
 
-    baseline: Visit
-    follow_ups: tuple[Visit, ...]
+    evidence: PhaseEvidence
     findings: tuple[FindingsAtVisit, ...]
     new: tuple[tuple[NewLesion, ...], ...]
     criterion: Criterion
-    settings: RespondSettings
 
 
-def assess_phase(
-    up_to_baseline: Sequence[Visit],
-    follow_ups: Sequence[Visit],
-    criterion: Criterion,
-    settings: RespondSettings,
-    stated: Mapping[str, LesionEdit] | None = None,
-) -> PhaseAssessment:
-    """Assess every follow-up visit against the last of the visits up to the baseline.
-
-    ``stated`` are the roles that a reader set, by lesion.
-    """
-    baseline = up_to_baseline[-1]
-    histories = _histories(up_to_baseline)
-    by_rule = select_roles(histories, baseline, criterion, settings)
-    roles = select_roles(histories, baseline, criterion, settings, stated) if stated else by_rule
-    known_findings = known_at_baseline(up_to_baseline, criterion, settings)
-    known = {role.lesion_id for role in roles if not role.may_be_new}
-    seen = _Seen(
-        baseline=baseline,
-        follow_ups=tuple(follow_ups),
-        findings=findings_through(known_findings, follow_ups, criterion, settings),
-        new=new_lesions_through(known, follow_ups, criterion, settings),
-        criterion=criterion,
-        settings=settings,
-    )
-    overall = _basis(_disease(roles, histories, liver_only=False), seen)
-    is_same = not known_findings and _is_liver_alone(roles, histories, seen)
+def assess_phase(evidence: PhaseEvidence, criterion: Criterion) -> PhaseAssessment:
+    """Assess every follow-up visit against the baseline."""
+    found = evidence.roles(criterion)
+    known_findings, findings = evidence.findings(criterion)
+    new = evidence.new_lesions(criterion)
+    seen = _Seen(evidence=evidence, findings=findings, new=new, criterion=criterion)
+    overall = _basis(_disease(found.roles, evidence, liver_only=False), seen)
+    is_same = not known_findings and _is_liver_alone(found.roles, seen)
     return PhaseAssessment(
-        baseline_date=baseline.study_date,
-        roles=roles,
-        roles_by_rule=by_rule,
+        baseline_date=evidence.baseline.study_date,
+        up_to_baseline=evidence.up_to_baseline,
+        roles=found.roles,
+        roles_by_rule=found.by_rule,
         baseline_findings=tuple(finding_name(finding) for finding in known_findings.values()),
-        follow_ups=seen.follow_ups,
+        follow_ups=evidence.follow_ups,
         overall=overall,
-        liver=overall if is_same else _basis(_disease(roles, histories, liver_only=True), seen),
+        liver=overall if is_same else _basis(_disease(found.roles, evidence, liver_only=True), seen),
         new=seen.new,
         findings=seen.findings,
     )
 
 
-def _histories(visits: Sequence[Visit]) -> dict[str, list[Measurement]]:
-    histories: dict[str, list[Measurement]] = {}
-    for visit in visits:
-        for lesion_id, measurement in visit.measurements.items():
-            histories.setdefault(lesion_id, []).append(measurement)
-    return histories
-
-
-def _is_liver_alone(
-    roles: Sequence[Role], histories: Mapping[str, Sequence[Measurement]], seen: _Seen
-) -> bool:
+def _is_liver_alone(roles: Sequence[Role], seen: _Seen) -> bool:
     """Tell whether no lesion and no finding lies outside the liver, so that both bases are the same."""
-    return (
-        all(role.role is None or is_liver(histories[role.lesion_id][-1]) for role in roles)
-        and all(lesion.is_liver for lesions in seen.new for lesion in lesions)
-        and not any(said.entries for said in seen.findings)
-    )
+    evidence = seen.evidence
+    if evidence.has_findings and any(said.entries for said in seen.findings):
+        return False
+    if not all(role.role is None or role.lesion_id in evidence.liver_lesions for role in roles):
+        return False
+    return all(lesion.is_liver for lesions in seen.new for lesion in lesions)
 
 
-def _disease(
-    roles: Sequence[Role], histories: Mapping[str, Sequence[Measurement]], *, liver_only: bool
-) -> _Disease:
-    by_role: dict[LesionRole | None, list[str]] = {LesionRole.TARGET: [], LesionRole.NON_TARGET: [], None: []}
-    for role in roles:
-        if not liver_only or is_liver(histories[role.lesion_id][-1]):
-            by_role[role.role].append(role.lesion_id)
+def _disease(roles: Sequence[Role], evidence: PhaseEvidence, *, liver_only: bool) -> _Disease:
+    mine = [role for role in roles if not liver_only or role.lesion_id in evidence.liver_lesions]
     return _Disease(
-        targets=tuple(by_role[LesionRole.TARGET]),
-        non_targets=tuple(by_role[LesionRole.NON_TARGET]),
+        targets=tuple([role.lesion_id for role in mine if role.role is TARGET]),
+        non_targets=tuple([role.lesion_id for role in mine if role.role is NON_TARGET]),
         liver_only=liver_only,
     )
 
 
 def _basis(disease: _Disease, seen: _Seen) -> Basis:
-    criterion, settings = seen.criterion, seen.settings
-    state = begin(disease.targets, seen.baseline, criterion, settings) if disease.targets else None
-    non_targets = assess_non_targets(disease.non_targets, seen.baseline, seen.follow_ups, criterion, settings)
+    criterion, evidence = seen.criterion, seen.evidence
+    settings = evidence.settings
+    non_targets = evidence.non_targets(disease.non_targets, criterion)
+    series = evidence.targets(disease.targets, criterion) if disease.targets else None
+    state = begin(series.baseline) if series else None
     immune = ImmuneState() if criterion.progression_call is ProgressionCall.CONFIRMED else None
     doubtful: set[str] = set()
     visits: list[BasisVisit] = []
     errors: list[TargetErrors] = []
-    has_probabilities = state and settings.probability is ProbabilityMethod.MEASUREMENT_ERROR
-    for index, visit in enumerate(seen.follow_ups):
-        judged = judge(state, disease.targets, visit, criterion, settings) if state else None
-        target = judged.visit if judged else None
-        components = _components(target, non_targets[index], seen, index, disease)
-        components = _dated(components, _mine(seen, index, disease), doubtful)
-        call = None
+    has_probabilities = settings.has_probabilities and not disease.liver_only
+    for index, visit in enumerate(evidence.follow_ups):
+        judged = judge(state, series.visits[index], visit, criterion, settings) if series and state else None
+        components = _components(judged.visit if judged else None, non_targets[index], seen, index, disease)
+        if seen.new[index]:
+            components = _dated(components, _mine(seen, index, disease), doubtful)
+        is_void = False
         if immune is not None:
-            evidence = _immune_evidence(components, non_targets[index], seen, index, disease)
-            call = step(immune, evidence, settings)
+            call = step(
+                immune, _immune_evidence(components, non_targets[index], seen, index, disease), settings
+            )
             components = _with_call(components, call)
-        is_accepted = not (call and call.is_void)
-        if state and judged and is_accepted:
-            accept(state, judged)
-        if judged and has_probabilities and not disease.liver_only:
-            errors.append(_errors(judged, visit, is_accepted=is_accepted, rules=(criterion, settings)))
+            is_void = call.is_void
+        if series and state and judged:
+            if not is_void:
+                accept(state, judged)
+            if has_probabilities:
+                errors.append(_errors(judged, series.estimates[index + 1], is_void=is_void))
         visits.append(components)
     found: tuple[Probabilities | None, ...] = ()
-    if state and errors:
-        start = _estimates(state.start, seen.baseline, criterion, settings)
-        found = target_probabilities(start, errors, criterion)
+    if series and errors:
+        found = target_probabilities(series.estimates[0], errors, criterion)
     return Basis(
         target_ids=disease.targets,
         non_target_ids=disease.non_targets,
@@ -214,25 +184,13 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
     )
 
 
-def _errors(
-    judged: Judged, visit: Visit, *, is_accepted: bool, rules: tuple[Criterion, RespondSettings]
-) -> TargetErrors:
+def _errors(judged: Judged, estimates: Mapping[str, Estimate], *, is_void: bool) -> TargetErrors:
     return TargetErrors(
-        estimates={} if visit.unread else _estimates(judged.values, visit, *rules),
+        estimates=estimates,
         evidence=judged.evidence,
         response=judged.visit.decision.response,
-        enters_nadir=is_accepted and not judged.evidence.missing,
+        enters_nadir=not is_void and not judged.evidence.missing,
     )
-
-
-def _estimates(
-    values: Mapping[str, LesionValue], visit: Visit, criterion: Criterion, settings: RespondSettings
-) -> dict[str, Estimate]:
-    found = {
-        lesion_id: estimate(visit.measurements.get(lesion_id), value, criterion, settings)
-        for lesion_id, value in values.items()
-    }
-    return {lesion_id: one for lesion_id, one in found.items() if one is not None}
 
 
 def _response_probabilities(
@@ -256,12 +214,13 @@ def _mine(seen: _Seen, index: int, disease: _Disease) -> tuple[NewLesion, ...]:
 def _components(
     target: TargetVisit | None, lesions: NonTargetVisit, seen: _Seen, index: int, disease: _Disease
 ) -> BasisVisit:
-    said, visit = seen.findings[index], seen.follow_ups[index]
-    mine = _mine(seen, index, disease) if seen.new[index] else ()
+    said, visit = seen.findings[index], seen.evidence.follow_ups[index]
     non_target, reason, flags = _non_target(target, lesions, said, disease)
-    word, shown = _new(mine, said, visit, disease)
-    if word in ("equivocal", "candidate"):
-        flags.append(f"new_lesion_{word}")
+    word, shown = "not assessed" if visit.unread else "none", ""
+    if seen.new[index] or said.entries:
+        word, shown = _new(_mine(seen, index, disease), said, visit, disease)
+        if word in ("equivocal", "candidate"):
+            flags = (*flags, f"new_lesion_{word}")
     response = target.decision.response if target else None
     return BasisVisit(
         target=target,
@@ -271,7 +230,7 @@ def _components(
         new_lesions=word,
         new_reason=shown,
         response=overall_response(response, non_target, word),
-        flags=tuple(flags),
+        flags=flags,
     )
 
 
@@ -279,8 +238,6 @@ def _new(
     mine: Sequence[NewLesion], said: FindingsAtVisit, visit: Visit, disease: _Disease
 ) -> tuple[str, str]:
     """Return the word of a visit's new lesions, measured or reported, and those that give it."""
-    if not mine and not said.entries:
-        return new_lesion_word((), is_read=not visit.unread), ""
     stated = {
         "definite": said.texts("new", liver_only=disease.liver_only),
         "equivocal": said.texts("equivocal", liver_only=disease.liver_only),
@@ -293,8 +250,6 @@ def _new(
 
 def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]) -> BasisVisit:
     """Date a new lesion that is definite now and was doubtful before at its first appearance."""
-    if not mine:
-        return components
     dates = [x.first_seen for x in mine if x.status == "definite" and x.lesion_id in doubtful]
     doubtful |= {x.lesion_id for x in mine if x.status in ("equivocal", "candidate")}
     doubtful -= {x.lesion_id for x in mine if x.status == "definite"}
@@ -306,26 +261,25 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]
 
 def _non_target(
     target: TargetVisit | None, lesions: NonTargetVisit, said: FindingsAtVisit, disease: _Disease
-) -> tuple[Response | None, str, list[str]]:
-    if not said.entries and not lesions.growth:
-        return *decide_non_target(lesions.evidence), []
+) -> tuple[Response | None, str, tuple[str, ...]]:
+    """Return the non-target response, its sentence and flags; growth counts where there is no target."""
+    flags = ("non_target_growth",) if lesions.growth and target is not None else ()
+    is_progression = bool(lesions.growth) and target is None
+    if not said.entries and not is_progression:
+        return lesions.response, lesions.reason, flags
     entries = {
         component: said.texts(component, liver_only=disease.liver_only)
         for component in ("progressing", "missing", "present", "gone")
     }
-    flags = []
-    if lesions.growth and target is None:
+    if is_progression:
         entries["progressing"] = (*entries["progressing"], lesions.growth)
-    elif lesions.growth:
-        flags.append("non_target_growth")
-    response, reason = decide_non_target(with_entries(lesions.evidence, entries))
-    return response, reason, flags
+    return *decide_non_target(with_entries(lesions.evidence, entries)), flags
 
 
 def _immune_evidence(
     components: BasisVisit, lesions: NonTargetVisit, seen: _Seen, index: int, disease: _Disease
 ) -> ImmuneEvidence:
-    said, visit = seen.findings[index], seen.follow_ups[index]
+    said, visit = seen.findings[index], seen.evidence.follow_ups[index]
     return ImmuneEvidence(
         study_date=visit.study_date,
         target=components.target_response,

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 
 class Quantity(StrEnum):
@@ -69,6 +70,19 @@ SUM_NAMES = {
 }
 
 
+class TargetRule(NamedTuple):
+    """What decides the targets of a criterion and their values; criteria with the same one share both."""
+
+    quantity: Quantity
+    too_small: float
+    max_targets: int | None
+    max_targets_per_organ: int | None
+    max_liver_targets: int | None
+    min_target_mm: float
+    min_target_node_mm: float
+    min_target_quantity: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One response criterion.
@@ -123,6 +137,11 @@ class Criterion:
     def unit(self) -> str:
         """Unit of the burden."""
         return UNITS[self.quantity]
+
+    @cached_property
+    def target_rule(self) -> TargetRule:
+        """What decides the targets and their values."""
+        return TargetRule(*(getattr(self, name) for name in TargetRule._fields))
 
     @cached_property
     def sum_name(self) -> str:

@@ -16,6 +16,7 @@ Dated = tuple[date, str]
 
 # Response-criteria section 8; ND (not done) and anything unknown rank behind NE.
 RANK = ("CR", "PR", "SD", "NON-CR/NON-PD", "NED", "PD", "NE")
+_RANKS = {word: rank for rank, word in enumerate(RANK)}
 RESPONSES = ("CR", "PR")
 STABLE = ("SD", "NON-CR/NON-PD")
 IMMUNE_RANK = ("iCR", "iPR", "iSD", "NON-iCR/NON-iUPD", "NED")
@@ -88,7 +89,7 @@ def _best(visits: Sequence[Dated], counted: Callable[[Dated], str]) -> Best:
 
 
 def _rank(word: str) -> int:
-    return RANK.index(word) if word in RANK else len(RANK)
+    return _RANKS.get(word, len(RANK))
 
 
 def _confirmed(visits: Sequence[Dated], index: int, settings: RespondSettings) -> str | None:

@@ -98,8 +98,6 @@ def findings_through(
     Known disease that a visit does not report is missing there. New disease stays new until it is reported gone,
     at every visit whose images were read.
     """
-    if not known and not any(visit.findings for visit in visits):
-        return (NO_FINDINGS,) * len(visits)
     new: dict[Key, Finding] = {}
     return tuple(_at_visit(visit, known, new, criterion, settings) for visit in visits)
 

@@ -1,7 +1,7 @@
 """How fast the targets of a treatment phase shrink or grow: early shrinkage, growth rates, hyperprogression."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -75,42 +75,42 @@ def doubling_time(percent_per_month: float | None) -> float | None:
 
 def growth_of_targets(
     target_ids: Sequence[str],
-    visits: Sequence[Visit],
-    baseline: date,
+    up_to_baseline: Sequence[Visit],
+    follow_ups: Sequence[Visit],
     criterion: Criterion,
     settings: RespondSettings,
 ) -> Growth:
     """Return the growth rates up to the baseline and from it to the first evaluation.
 
     The same targets are summed at the three studies: the last before the baseline, the baseline, and the first after
-    it, by longest diameter whatever the criterion sums, or by volume under a volume criterion. ``visits`` are those of
-    the phase after its baseline and all before it, by date; one that lacks a target is passed over.
+    it, by longest diameter whatever the criterion sums, or by volume under a volume criterion. Visits are by date; one
+    that lacks a target is passed over.
     """
     if not target_ids:
         return Growth()
     is_volume = criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME)
     whole = VRECIST if is_volume else RECIST_1_1
 
-    def burden(visit: Visit) -> float | None:
-        values = visit.values(whole, settings)
-        sizes = [values.get(name, NO_MEASUREMENT).value for name in target_ids]
-        known = [size for size in sizes if size is not None]
-        return math.fsum(known) if len(known) == len(sizes) else None
+    def first_sum(visits: Iterable[Visit]) -> tuple[date, float] | None:
+        for visit in visits:
+            values = visit.values(whole, settings)
+            sizes = [values.get(name, NO_MEASUREMENT).value for name in target_ids]
+            known = [size for size in sizes if size is not None]
+            if len(known) == len(sizes):
+                return visit.study_date, math.fsum(known)
+        return None
 
-    def rate(first: tuple[date, float | None], second: tuple[date, float | None]) -> float | None:
-        if first[1] is None or second[1] is None:
+    def rate(first: tuple[date, float] | None, second: tuple[date, float] | None) -> float | None:
+        if first is None or second is None:
             return None
         days = (second[0] - first[0]).days
         return growth_rate_percent_per_month(first[1], second[1], days, is_volume=is_volume)
 
-    at_baseline = next(((baseline, burden(v)) for v in visits if v.study_date == baseline), (baseline, None))
-    earlier = ((v.study_date, burden(v)) for v in reversed(visits) if v.study_date < baseline)
-    later = ((v.study_date, burden(v)) for v in visits if v.study_date > baseline)
-    before = next((found for found in earlier if found[1] is not None), None)
-    first = next((found for found in later if found[1] is not None), None)
-    on_treatment = rate(at_baseline, first) if first else None
+    *earlier, baseline = up_to_baseline
+    at_baseline = first_sum([baseline])
+    on_treatment = rate(at_baseline, first_sum(follow_ups))
     return Growth(
-        before=rate(before, at_baseline) if before else None,
+        before=rate(first_sum(reversed(earlier)), at_baseline),
         on_treatment=on_treatment,
         doubling_time_days=doubling_time(on_treatment),
     )

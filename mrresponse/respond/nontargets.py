@@ -6,17 +6,30 @@ from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
+from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion, Quantity
-from mrresponse.respond.rules import NonTargetEvidence, number, percent, reaches
+from mrresponse.respond.rules import (
+    NO_NON_TARGET,
+    NonTargetEvidence,
+    decide_non_target,
+    number,
+    percent,
+    reaches,
+)
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import NO_MEASUREMENT, is_stated
 
 
 class NonTargetVisit(NamedTuple):
-    """Non-target lesions at one visit: the evidence, and how the whole of them grew where that is beyond the guide."""
+    """Non-target lesions at one visit: the evidence and the response that follows from it alone, with its sentence.
+
+    ``growth`` says how the whole of them grew where that is beyond the guide.
+    """
 
     evidence: NonTargetEvidence
+    response: Response | None = None
+    reason: str = NO_NON_TARGET
     growth: str = ""
     burden: float | None = None
 
@@ -44,7 +57,10 @@ def assess_non_targets(
     for visit in follow_ups:
         evidence, burden = _judge(lesion_ids, visit, by_diameter, settings)
         growth = _growth(burden, nadir, settings)
-        visits.append(NonTargetVisit(evidence=evidence, growth=growth, burden=burden))
+        response, reason = decide_non_target(evidence)
+        visits.append(
+            NonTargetVisit(evidence=evidence, response=response, reason=reason, growth=growth, burden=burden)
+        )
         if burden is not None:
             nadir = burden if nadir is None else min(nadir, burden)
     return tuple(visits)

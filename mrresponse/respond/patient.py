@@ -1,7 +1,8 @@
 """The numbers half of one patient: phases, roles, assessments and summaries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from mrresponse.domain import (
     ADJUDICATED,
@@ -22,6 +23,7 @@ from mrresponse.domain import (
 )
 from mrresponse.respond.assess import PhaseAssessment, assess_phase
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.evidence import PhaseEvidence
 from mrresponse.respond.markers import UNKNOWN_UNIT, MarkerSeries, marker_series, summarise_marker
 from mrresponse.respond.restate import (
     Group,
@@ -165,17 +167,21 @@ def _reader_results(
 ) -> list[_PhaseResult]:
     results: list[_PhaseResult] = []
     for phase in phases:
-        for criterion in criteria_of(context.settings, phase.name, source=context.source):
-            baseline = _baseline(context, phase, criterion)
-            results += _phase_results(context, phase, criterion, baseline, overrides)
+        criteria = criteria_of(context.settings, phase.name, source=context.source)
+        baselines = [_baseline(context, phase, criterion) for criterion in criteria]
+        results += _phase_results(context, phase, zip(criteria, baselines, strict=True), overrides)
     if any(phase.name == COURSE for phase in phases):
         return results
     course = course_phase(context.patient, phases)
-    for criterion in criteria_of(context.settings, COURSE, source=context.source):
-        found = [_baseline(context, phase, criterion) for phase in phases or [course]]
-        first = next((baseline for baseline in found if baseline.study_date is not None), found[0])
-        results += _phase_results(context, course, criterion, first, overrides)
-    return results
+    criteria = criteria_of(context.settings, COURSE, source=context.source)
+    baselines = [_course_baseline(context, phases or [course], criterion) for criterion in criteria]
+    return results + _phase_results(context, course, zip(criteria, baselines, strict=True), overrides)
+
+
+def _course_baseline(context: Context, phases: Sequence[TreatmentPhase], criterion: Criterion) -> Baseline:
+    """Return the first baseline of a treatment phase, or why there is none."""
+    found = [_baseline(context, phase, criterion) for phase in phases]
+    return next((baseline for baseline in found if baseline.study_date is not None), found[0])
 
 
 def _baseline(context: Context, phase: TreatmentPhase, criterion: Criterion) -> Baseline:
@@ -186,31 +192,66 @@ def _baseline(context: Context, phase: TreatmentPhase, criterion: Criterion) -> 
 def _phase_results(
     context: Context,
     phase: TreatmentPhase,
-    criterion: Criterion,
-    baseline: Baseline,
+    chosen: Iterable[tuple[Criterion, Baseline]],
     overrides: Mapping[Group, tuple[Override, ...]],
 ) -> list[_PhaseResult]:
-    """Return a phase as its reader sees it, and as it was restated where it was."""
-    phase = replace(phase, baseline_date=baseline.study_date, baseline_reason=baseline.reason)
-    follow_ups = follow_up(phase, baseline.study_date, context.visits)
-    if baseline.study_date is None:
-        rows = no_baseline_rows(context, phase, criterion, baseline, follow_ups)
-        summaries = summarise_phase(context, phase, criterion, rows, None)
-        return [_PhaseResult(roles=(), assessments=rows, summaries=summaries)]
-    up_to_baseline = [visit for visit in context.visits if visit.study_date <= baseline.study_date]
+    """Return a phase under each criterion as its reader sees it, and as it was restated where it was.
+
+    Criteria with the same baseline share the evidence.
+    """
     stated = stated_roles(context.patient.edits.lesions, phase.name)
-    assessed = assess_phase(up_to_baseline, follow_ups, criterion, context.settings, stated)
+    known: dict[date, PhaseEvidence] = {}
+    results: list[_PhaseResult] = []
+    for criterion, baseline in chosen:
+        begun = replace(phase, baseline_date=baseline.study_date, baseline_reason=baseline.reason)
+        if baseline.study_date is None:
+            results.append(_without_baseline(context, begun, criterion, baseline))
+            continue
+        if baseline.study_date not in known:
+            known[baseline.study_date] = _evidence(context, phase, baseline.study_date, stated)
+        evidence = known[baseline.study_date]
+        results += _with_baseline(context, begun, (criterion, baseline), evidence, overrides)
+    return results
+
+
+def _without_baseline(
+    context: Context, phase: TreatmentPhase, criterion: Criterion, baseline: Baseline
+) -> _PhaseResult:
+    rows = no_baseline_rows(context, phase, criterion, baseline, follow_up(phase, None, context.visits))
+    summaries = summarise_phase(context, phase, criterion, rows, None)
+    return _PhaseResult(roles=(), assessments=rows, summaries=summaries)
+
+
+def _evidence(
+    context: Context, phase: TreatmentPhase, baseline: date, stated: Mapping[str, LesionEdit]
+) -> PhaseEvidence:
+    return PhaseEvidence(
+        up_to_baseline=tuple([visit for visit in context.visits if visit.study_date <= baseline]),
+        follow_ups=follow_up(phase, baseline, context.visits),
+        stated=stated,
+        settings=context.settings,
+    )
+
+
+def _with_baseline(
+    context: Context,
+    phase: TreatmentPhase,
+    chosen: tuple[Criterion, Baseline],
+    evidence: PhaseEvidence,
+    overrides: Mapping[Group, tuple[Override, ...]],
+) -> list[_PhaseResult]:
+    criterion, baseline = chosen
+    assessed = assess_phase(evidence, criterion)
     group = (phase.name, criterion.name, context.reader)
     first = _assessed_result(context, phase, criterion, baseline, assessed)
-    results = [replace(first, audit=_role_audit(group, assessed, stated))]
-    if group in overrides:
-        restated = restate(assessed, overrides[group], criterion)
-        adjudicated = _assessed_result(
-            replace(context, reader=ADJUDICATED), phase, criterion, baseline, restated
-        )
-        rows, audit = restated_rows(adjudicated.assessments, first.assessments, overrides[group])
-        results.append(replace(adjudicated, assessments=rows, audit=audit, group=None))
-    return results
+    if evidence.stated:
+        first = replace(first, audit=_role_audit(group, assessed, evidence.stated))
+    if group not in overrides:
+        return [first]
+    restated = restate(assessed, overrides[group], criterion)
+    adjudicated = _assessed_result(replace(context, reader=ADJUDICATED), phase, criterion, baseline, restated)
+    rows, audit = restated_rows(adjudicated.assessments, first.assessments, overrides[group])
+    return [first, replace(adjudicated, assessments=rows, audit=audit, group=None)]
 
 
 def _assessed_result(
@@ -281,15 +322,10 @@ def _role_records(
             lesion_id=lesion_id,
             role=role,
             reason=reason,
-            quantity=quantity_name(_first_measured(context, lesion_id), criterion),
+            quantity=quantity_name(context.first_measured.get(lesion_id), criterion),
         )
         for lesion_id, (role, reason) in sorted(said.items())
     )
-
-
-def _first_measured(context: Context, lesion_id: str) -> Measurement | None:
-    found = (visit.measurements.get(lesion_id) for visit in context.visits)
-    return next((m for m in found if m is not None), None)
 
 
 def _with_baselines(

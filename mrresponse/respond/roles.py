@@ -237,7 +237,7 @@ def _is_growing(history: Sequence[Measurement], settings: RespondSettings) -> bo
 
 def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Candidate:
     value = worth.value or 0.0
-    name = "short axis" if m.is_node and criterion.is_length else criterion.quantity.value
+    name = "short axis" if m.is_node and criterion.is_length else criterion.quantity
     least = criterion.min_target_node_mm if m.is_node else criterion.min_target_mm
     bound = f" >= {number(least)} mm" if criterion.is_length else ""
     return _Candidate(m.lesion_id, organ_of(m), value, f"{name} {number(value)} {criterion.unit}{bound}")

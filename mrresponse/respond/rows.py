@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 
 from mrresponse.domain import (
     Agent,
     Assessment,
     MarkerSummary,
+    Measurement,
     MeasurementSource,
     Patient,
     Response,
@@ -15,7 +18,7 @@ from mrresponse.domain import (
 from mrresponse.respond.assess import BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.markers import MarkerSeries, discordance
-from mrresponse.respond.rules import is_below, number
+from mrresponse.respond.rules import CR, PD, PR, SD, is_below, number
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Baseline, Visit, early_flags, unvalued
 
@@ -34,7 +37,7 @@ PLAIN_CATEGORIES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """What all rows of one patient and reader share."""
 
@@ -46,6 +49,23 @@ class Context:
     source: MeasurementSource
     markers: tuple[MarkerSeries, ...] = ()
     marker_summaries: tuple[MarkerSummary, ...] = ()
+
+    @cached_property
+    def first_measured(self) -> Mapping[str, Measurement]:
+        """The first measurement of each lesion."""
+        found: dict[str, Measurement] = {}
+        for visit in self.visits:
+            for lesion_id, measurement in visit.measurements.items():
+                found.setdefault(lesion_id, measurement)
+        return found
+
+    @cached_property
+    def last_known_alive(self) -> date | None:
+        """The last contact or visit."""
+        days = [visit.study_date for visit in self.visits]
+        if self.patient.last_contact_date is not None:
+            days.append(self.patient.last_contact_date)
+        return max(days, default=None)
 
 
 def assessment_rows(
@@ -59,12 +79,18 @@ def assessment_rows(
     agent = _agent_at(context, baseline)
     rows = [_baseline_row(context, phase, criterion, baseline, assessed)]
     has_progressed = False
-    for index, visit in enumerate(assessed.follow_ups):
-        overall, liver = assessed.overall.visits[index], assessed.liver.visits[index]
+    start, unit = assessed.overall.baseline_burden, criterion.unit
+    probabilities = assessed.overall.probabilities or (None,) * len(assessed.follow_ups)
+    for visit, overall, liver, chances, said in zip(
+        assessed.follow_ups,
+        assessed.overall.visits,
+        assessed.liver.visits,
+        probabilities,
+        assessed.findings,
+        strict=True,
+    ):
         target = overall.target
-        start, nadir = assessed.overall.baseline_burden, target.nadir if target else None
-        current = target.burden if target else None
-        chances = assessed.overall.probabilities[index] if assessed.overall.probabilities else None
+        nadir, current = (target.nadir, target.burden) if target else (None, None)
         rows.append(
             Assessment(
                 patient_id=context.patient.patient_id,
@@ -75,7 +101,7 @@ def assessment_rows(
                 baseline_burden=start,
                 nadir_burden=nadir,
                 current_burden=current,
-                burden_unit=criterion.unit,
+                burden_unit=unit,
                 change_from_baseline=_fraction(current, start),
                 change_from_nadir=_fraction(current, nadir),
                 target=overall.target_response,
@@ -84,30 +110,34 @@ def assessment_rows(
                 liver_response=liver.response,
                 overall=overall.response,
                 reason=_reason(overall, liver),
-                p_cr=round(chances[Response.CR], 4) if chances else None,
-                p_pr=round(chances[Response.PR], 4) if chances else None,
-                p_sd=round(chances[Response.SD], 4) if chances else None,
-                p_pd=round(chances[Response.PD], 4) if chances else None,
+                p_cr=round(chances[CR], 4) if chances else None,
+                p_pr=round(chances[PR], 4) if chances else None,
+                p_sd=round(chances[SD], 4) if chances else None,
+                p_pd=round(chances[PD], 4) if chances else None,
                 dated_from=overall.dated_from,
                 after_progression=has_progressed,
                 flags=(
                     *_flags(overall, liver),
-                    *_near_threshold(overall.response, chances, context.settings),
-                    *assessed.findings[index].flags,
-                    *_technique(agent, visit),
-                    *_marker_flags(context, phase, visit, overall),
-                    *early_flags(
-                        context.patient,
-                        visit.study_date,
-                        is_cr_or_pd=liver.response in PROGRESSED or liver.response in COMPLETE,
-                        settings=context.settings,
-                    ),
+                    *(_near_threshold(overall.response, chances, context.settings) if chances else ()),
+                    *said.flags,
+                    *(_technique(agent, visit) if agent else ()),
+                    *(_marker_flags(context, phase, visit, overall) if context.markers else ()),
+                    *(_early_flags(context, visit, liver) if context.patient.treatments else ()),
                 ),
                 settings_id=context.settings_id,
             )
         )
         has_progressed = has_progressed or overall.response in PROGRESSED
     return tuple(rows)
+
+
+def _early_flags(context: Context, visit: Visit, liver: BasisVisit) -> tuple[str, ...]:
+    return early_flags(
+        context.patient,
+        visit.study_date,
+        is_cr_or_pd=liver.response in PROGRESSED or liver.response in COMPLETE,
+        settings=context.settings,
+    )
 
 
 def no_baseline_rows(
@@ -224,7 +254,7 @@ def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
 def _flags(overall: BasisVisit, liver: BasisVisit) -> tuple[str, ...]:
     own = overall.target.flags if overall.target else ()
     if liver is overall:
-        return (*own, *overall.flags)
+        return own + overall.flags
     alone = liver.target.flags if liver.target else ()
     return tuple(dict.fromkeys((*own, *alone, *overall.flags, *liver.flags)))
 
@@ -236,25 +266,24 @@ def _agent_at(context: Context, baseline: Baseline) -> Agent | None:
     return None
 
 
-def _technique(agent: Agent | None, visit: Visit) -> tuple[str, ...]:
-    now = visit.study.agent if visit.study is not None else None
-    return ("technique_changed",) if agent is not None and now is not None and now is not agent else ()
+def _technique(agent: Agent, visit: Visit) -> tuple[str, ...]:
+    if visit.study is None or visit.study.agent is None:
+        return ()
+    return ("technique_changed",) if visit.study.agent is not agent else ()
 
 
 def _marker_flags(
     context: Context, phase: TreatmentPhase, visit: Visit, overall: BasisVisit
 ) -> tuple[str, ...]:
-    if not context.markers:
-        return ()
     found = discordance(context.markers, phase, visit.study_date, overall.response, context.settings)
     return tuple(dict.fromkeys(flag for _, flag in found))
 
 
 def _near_threshold(
-    response: Response, chances: Mapping[Response, float] | None, settings: RespondSettings
+    response: Response, chances: Mapping[Response, float], settings: RespondSettings
 ) -> tuple[str, ...]:
     stated = PLAIN_CATEGORIES.get(response)
-    if chances is None or stated is None:
+    if stated is None:
         return ()
     return ("near_threshold",) if is_below(chances[stated], settings.near_threshold_probability) else ()
 

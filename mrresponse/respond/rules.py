@@ -8,36 +8,37 @@ values, relative tolerance 1e-9, the boundary counts as reached (contracts, sect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isclose
 from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion, ProgressionBoundary, ProgressionScope
 
 TOLERANCE = 1e-9
+# names of their own: these are looked up at every visit, which an enumeration makes slow
+ANY_LESION, STRICT = ProgressionScope.ANY_LESION, ProgressionBoundary.STRICT
+CR, PR, SD, PD, NE = Response.CR, Response.PR, Response.SD, Response.PD, Response.NE
+NON_CR_NON_PD, NED = Response.NON_CR_NON_PD, Response.NED
 
 
 def reaches(value: float, bound: float) -> bool:
     """Tell whether a value is at or above a bound."""
-    return value >= bound or _is_same(value, bound)
+    return value >= bound or isclose(value, bound, rel_tol=TOLERANCE)
 
 
 def exceeds(value: float, bound: float) -> bool:
     """Tell whether a value is strictly above a bound."""
-    return value > bound and not _is_same(value, bound)
+    return value > bound and not isclose(value, bound, rel_tol=TOLERANCE)
 
 
 def falls_to(value: float, bound: float) -> bool:
     """Tell whether a value is at or below a bound."""
-    return value <= bound or _is_same(value, bound)
+    return value <= bound or isclose(value, bound, rel_tol=TOLERANCE)
 
 
 def is_below(value: float, bound: float) -> bool:
     """Tell whether a value is strictly below a bound."""
-    return value < bound and not _is_same(value, bound)
-
-
-def _is_same(value: float, bound: float) -> bool:
-    return abs(value - bound) <= TOLERANCE * max(abs(value), abs(bound))
+    return value < bound and not isclose(value, bound, rel_tol=TOLERANCE)
 
 
 class TargetEvidence(NamedTuple):
@@ -105,14 +106,16 @@ def has_progressed(evidence: TargetEvidence, criterion: Criterion) -> bool:
     """Tell whether the sum, or one target where the criterion says so, meets the progression rule."""
     if evidence.nadir is None or evidence.current is None:
         return False
-    if criterion.progression_scope is ProgressionScope.ANY_LESION and evidence.lesion_growth is not None:
-        return _is_over(evidence.lesion_growth, criterion.progression_increase, criterion)
-    burden = evidence.current - trace(evidence, criterion)
-    floor = criterion.floor_from(evidence.nadir)
-    if evidence.nadir == 0.0:
-        return burden > 0.0 and reaches(burden, max(floor, criterion.too_small))
-    grown = _is_over(burden, evidence.nadir * (1.0 + criterion.progression_increase), criterion)
-    return grown and reaches(burden - evidence.nadir, floor)
+    is_over = exceeds if criterion.progression_boundary is STRICT else reaches
+    if evidence.lesion_growth is not None and criterion.progression_scope is ANY_LESION:
+        return is_over(evidence.lesion_growth, criterion.progression_increase)
+    burden, nadir = evidence.current, evidence.nadir
+    if evidence.was_gone:
+        burden -= trace(evidence, criterion)
+    if nadir == 0.0:
+        return burden > 0.0 and reaches(burden, max(criterion.floor_from(nadir), criterion.too_small))
+    grown = is_over(burden, nadir * (1.0 + criterion.progression_increase))
+    return grown and reaches(burden - nadir, criterion.floor_from(nadir))
 
 
 def trace(evidence: TargetEvidence, criterion: Criterion) -> float:
@@ -121,12 +124,6 @@ def trace(evidence: TargetEvidence, criterion: Criterion) -> float:
     if bound is None or not evidence.was_gone or reaches(evidence.reappeared, bound):
         return 0.0
     return evidence.reappeared_sum
-
-
-def _is_over(value: float, bound: float, criterion: Criterion) -> bool:
-    if criterion.progression_boundary is ProgressionBoundary.STRICT:
-        return exceeds(value, bound)
-    return reaches(value, bound)
 
 
 def _has_reappeared_whole(evidence: TargetEvidence, criterion: Criterion) -> bool:
@@ -150,8 +147,11 @@ def percent(value: float, reference: float | None, bound: float) -> str:
     if not reference:
         return "change undefined"
     change = 100.0 * (value - reference) / reference
+    distance = abs(change - bound)
+    if distance > 0.1:
+        return f"{change:+.1f} %"
     digits = 1
-    while digits < 6 and abs(change - bound) > 1e-6 and abs(round(change, digits) - bound) < 1e-9:
+    while digits < 6 and distance > 1e-6 and abs(round(change, digits) - bound) < 1e-9:
         digits += 1
     return f"{change:+.{digits}f} %"
 
@@ -180,7 +180,7 @@ def _progression_threshold(e: TargetEvidence, c: Criterion) -> str:
 
 
 def _progressed(e: TargetEvidence, c: Criterion) -> str:
-    if c.progression_scope is ProgressionScope.ANY_LESION and e.lesion_growth is not None:
+    if e.lesion_growth is not None and c.progression_scope is ANY_LESION:
         return f"a target grew {100.0 * e.lesion_growth:+.1f} % from its own nadir ({_progression_threshold(e, c)})"
     return f"{_from_nadir(e, c)} ({_progression_threshold(e, c)})"
 
@@ -306,13 +306,15 @@ TARGET_RULES: tuple[TargetRule, ...] = (
 )
 
 
-# The rules of a visit without a missing target: the others ask for one.
-COMPLETE_RULES = tuple(rule for rule in TARGET_RULES if rule.flag != "target_missing")
+# The rules of an ordinary visit, where there is a baseline, every target is measured, and none was gone before: what
+# asks for one of these is the first rule and those with a flag.
+ORDINARY_RULES = tuple(rule for rule in TARGET_RULES[1:] if not rule.flag)
 
 
 def decide_target(evidence: TargetEvidence, criterion: Criterion) -> TargetDecision:
     """Return the target response by the first rule that holds."""
-    rules = TARGET_RULES if evidence.missing or evidence.current is None else COMPLETE_RULES
+    is_complete = not evidence.missing and None not in (evidence.baseline, evidence.nadir, evidence.current)
+    rules = ORDINARY_RULES if is_complete and not evidence.was_gone else TARGET_RULES
     for rule in rules:
         if rule.holds(evidence, criterion):
             break
@@ -350,6 +352,7 @@ class NonTargetEvidence(NamedTuple):
     gone: tuple[str, ...] = ()
 
 
+NO_NON_TARGET = "no non-target disease"
 # response-criteria section 2.5 and 4.3
 NON_TARGET_RULES: tuple[tuple[str, Callable[[NonTargetEvidence], tuple[str, ...]], Response], ...] = (
     ("unequivocal progression: {0}", lambda e: e.progressing, Response.PD),
@@ -365,14 +368,12 @@ def decide_non_target(evidence: NonTargetEvidence) -> tuple[Response | None, str
         found = entries(evidence)
         if found:
             return category, sentence.format("; ".join(found))
-    return None, "no non-target disease"
+    return None, NO_NON_TARGET
 
 
 NONE = None
 ANY = frozenset(Response) | {NONE}
 YES, NO = frozenset({"definite"}), frozenset({"none", "equivocal", "candidate", "not assessed"})
-CR, PR, SD, PD, NE = Response.CR, Response.PR, Response.SD, Response.PD, Response.NE
-NON_CR_NON_PD, NED = Response.NON_CR_NON_PD, Response.NED
 NOT_PD = frozenset({CR, NON_CR_NON_PD, NE, NONE})
 Cell = frozenset[Response | None]
 OverallTable = tuple[tuple[Cell, Cell, frozenset[str], Response], ...]

@@ -229,6 +229,11 @@ class RespondSettings:
                     )
 
     @cached_property
+    def has_probabilities(self) -> bool:
+        """Whether each response has probabilities."""
+        return self.probability is ProbabilityMethod.MEASUREMENT_ERROR
+
+    @cached_property
     def fingerprint(self) -> str:
         """Short hash of every setting."""
         content = json.dumps(asdict(self), sort_keys=True, default=str)

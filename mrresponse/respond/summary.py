@@ -29,7 +29,7 @@ from mrresponse.respond.growth import early_shrinkage, growth_of_targets, is_hyp
 from mrresponse.respond.immune import EARLY_SCAN
 from mrresponse.respond.markers import discordance
 from mrresponse.respond.rows import Context
-from mrresponse.respond.settings import AFP, PIVKA_II
+from mrresponse.respond.settings import AFP, PIVKA_II, RespondSettings
 
 BASES = ("liver", "overall")
 STABLE_WORDS = frozenset({*STABLE, "iSD", "NON-iCR/NON-iUPD"})
@@ -54,11 +54,10 @@ def summarise_phase(
     """Return the two rows of a phase, the liver's and the overall; without a baseline they say so."""
     if assessed is None:
         return tuple(_without_baseline(context, phase, criterion, rows, index) for index in range(len(BASES)))
-    dates = [visit.study_date for visit in assessed.follow_ups]
-    liver = _columns(context, phase, criterion, dates, assessed.liver)
+    liver = _columns(context, phase, criterion, assessed, assessed.liver)
     overall = liver
     if assessed.overall is not assessed.liver:
-        overall = _columns(context, phase, criterion, dates, assessed.overall)
+        overall = _columns(context, phase, criterion, assessed, assessed.overall)
     markers = _markers(context, phase, rows)
     return (
         PhaseSummary(basis=BASES[0], **liver, **_marker_columns(markers, 0)),
@@ -87,10 +86,11 @@ def _without_baseline(
 
 
 def _columns(
-    context: Context, phase: TreatmentPhase, criterion: Criterion, dates: Sequence[date], basis: Basis
+    context: Context, phase: TreatmentPhase, criterion: Criterion, assessed: PhaseAssessment, basis: Basis
 ) -> dict[str, Any]:
     """Return the columns of one basis, its name and the markers left open."""
     settings = context.settings
+    dates = [visit.study_date for visit in assessed.follow_ups]
     start = phase.start_date or phase.baseline_date or date.min
     if criterion.progression_call is ProgressionCall.CONFIRMED:
         visits, best, confirmed = _immune(dates, basis, start, context)
@@ -120,7 +120,7 @@ def _columns(
         "settings_id": context.settings_id,
         **_durations(context, visits, best, start, to_progression),
         **_survival(context, start),
-        **_sizes(context, phase, criterion, (dates, visits), basis),
+        **_sizes(phase, criterion, (assessed, visits), basis, settings),
     }
 
 
@@ -145,8 +145,7 @@ def _survival(context: Context, start: date | None) -> dict[str, Any]:
     patient = context.patient
     if start is None:
         return {}
-    seen = [day for day in (patient.last_contact_date, *(v.study_date for v in context.visits)) if day]
-    found = overall_survival(start, death=patient.death_date, last_known_alive=max(seen, default=None))
+    found = overall_survival(start, death=patient.death_date, last_known_alive=context.last_known_alive)
     if found is None:
         return {}
     return {
@@ -156,27 +155,20 @@ def _survival(context: Context, start: date | None) -> dict[str, Any]:
 
 
 def _sizes(
-    context: Context,
     phase: TreatmentPhase,
     criterion: Criterion,
-    seen: tuple[Sequence[date], Sequence[Dated]],
+    seen: tuple[PhaseAssessment, Sequence[Dated]],
     basis: Basis,
+    settings: RespondSettings,
 ) -> dict[str, Any]:
-    dates, visits = seen
-    settings, baseline = context.settings, phase.baseline_date
-    if baseline is None or not basis.baseline_burden:
+    assessed, visits = seen
+    if not basis.baseline_burden:
         return {}
-    changes = _changes(dates, basis, basis.baseline_burden)
+    changes = _changes(assessed, basis, basis.baseline_burden)
     last = visits[-1][0] if visits else date.max
-    start = phase.start_date or baseline
-    early, is_early = early_shrinkage(changes, start, settings)
-    followed = set(dates)
+    early, is_early = early_shrinkage(changes, phase.start_date or assessed.baseline_date, settings)
     growth = growth_of_targets(
-        basis.target_ids,
-        [v for v in context.visits if v.study_date <= baseline or v.study_date in followed],
-        baseline,
-        criterion,
-        settings,
+        basis.target_ids, assessed.up_to_baseline, assessed.follow_ups, criterion, settings
     )
     first = next((word for _, word in visits if word != Response.NE), None)
     return {
@@ -194,15 +186,11 @@ def _sizes(
     }
 
 
-def _changes(dates: Sequence[date], basis: Basis, start: float) -> list[tuple[date, float | None]]:
+def _changes(assessed: PhaseAssessment, basis: Basis, start: float) -> list[tuple[date, float | None]]:
+    burdens = [visit.target.burden if visit.target is not None else None for visit in basis.visits]
     return [
-        (
-            day,
-            (visit.target.burden - start) / start
-            if visit.target is not None and visit.target.burden is not None
-            else None,
-        )
-        for day, visit in zip(dates, basis.visits, strict=True)
+        (visit.study_date, None if burden is None else (burden - start) / start)
+        for visit, burden in zip(assessed.follow_ups, burdens, strict=True)
     ]
 
 

@@ -9,12 +9,27 @@ from typing import NamedTuple
 
 from mrresponse.domain import Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionScope
-from mrresponse.respond.rules import TargetDecision, TargetEvidence, decide_target
+from mrresponse.respond.rules import CR, PD, PR, TargetDecision, TargetEvidence, decide_target
 from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import NO_MEASUREMENT, LesionValue, describe_value, is_viable_part
 
+ANY_LESION, SUSTAINED = ProgressionScope.ANY_LESION, PartialResponse.SUSTAINED
 _PARENT = re.compile(r"merged into (\w+)")
+
+
+class TargetSum(NamedTuple):
+    """What the targets give at one visit, whatever came before; ``current`` is the sum of those measured.
+
+    ``missing`` names the targets without a value and why, ``lesions`` says what each contributes.
+    """
+
+    values: dict[str, LesionValue]
+    current: float
+    missing: tuple[str, ...]
+    lesions: str
+    is_gone: bool
+    flags: tuple[str, ...] = ()
 
 
 class TargetVisit(NamedTuple):
@@ -35,7 +50,6 @@ class TargetState:
     lesions: str
     nadir: float
     lesion_nadirs: dict[str, float]
-    start: dict[str, LesionValue]
     was_gone: bool = False
     previous: Response | None = None
     had_response: bool = False
@@ -49,38 +63,30 @@ class Judged(NamedTuple):
     values: dict[str, LesionValue]
 
 
-def begin(
-    targets: Sequence[str], baseline: Visit, criterion: Criterion, settings: RespondSettings
-) -> TargetState:
+def begin(start: TargetSum) -> TargetState:
     """Return the state at baseline."""
-    values = target_values(targets, baseline, criterion, settings)
-    start = _sum(values)
     return TargetState(
-        baseline=start,
-        lesions=_described(values, criterion),
-        nadir=start,
-        lesion_nadirs={lesion_id: v.value for lesion_id, v in values.items() if v.value is not None},
-        start=values,
+        baseline=start.current,
+        lesions=start.lesions,
+        nadir=start.current,
+        lesion_nadirs={name: value.value for name, value in start.values.items() if value.value is not None},
     )
 
 
 def judge(
-    state: TargetState, targets: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
+    state: TargetState, found: TargetSum, visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> Judged:
-    """Return the target response of a visit from it and the visits before it."""
-    values = target_values(targets, visit, criterion, settings)
-    evidence = _evidence(values, visit, state, criterion)
-    if state.had_response and settings.partial_response is PartialResponse.SUSTAINED:
-        evidence = evidence._replace(is_sustained=True)
+    """Return the target response of a visit from its sum and the visits before it."""
+    evidence = _evidence(found, visit, state, criterion, settings)
     decision = decide_target(evidence, criterion)
     judged = TargetVisit(
         decision=decision,
-        burden=None if evidence.missing else evidence.current,
+        burden=None if found.missing else found.current,
         nadir=state.nadir,
-        lesions=_described(values, criterion),
-        flags=_flags(values, evidence, decision, visit, (criterion, settings)),
+        lesions=found.lesions,
+        flags=_flags(found, evidence, decision, criterion, settings),
     )
-    return Judged(judged, evidence, values)
+    return Judged(judged, evidence, found.values)
 
 
 def accept(state: TargetState, judged: Judged) -> None:
@@ -91,9 +97,9 @@ def accept(state: TargetState, judged: Judged) -> None:
             if value.value is not None and not value.is_merged:
                 least = state.lesion_nadirs.get(lesion_id, value.value)
                 state.lesion_nadirs[lesion_id] = min(value.value, least)
-    if response is Response.PD:
+    if response is PD:
         state.had_response = False
-    elif response in (Response.PR, Response.CR):
+    elif response is PR or response is CR:
         state.had_response = True
     if evidence.missing or evidence.current is None:
         return
@@ -129,44 +135,73 @@ def _merged_value(value: LesionValue, measurement: Measurement, targets: Sequenc
     return LesionValue(None, f"merged into {name}, which is not a target")
 
 
-def _sum(values: dict[str, LesionValue]) -> float:
-    return round(math.fsum([v.value for v in values.values() if v.value is not None]), 6)
+def sum_targets(
+    targets: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> TargetSum:
+    """Add up the targets of a visit."""
+    values = target_values(targets, visit, criterion, settings)
+    unit = criterion.unit
+    described: list[str] = []
+    sizes: list[float] = []
+    missing: list[str] = []
+    flags: list[str] = []
+    is_gone = True
+    for lesion_id, value in values.items():
+        described.append(describe_value(lesion_id, value, unit))
+        is_gone = is_gone and value.is_gone
+        if value.value is not None:
+            sizes.append(value.value)
+        else:
+            missing.append(described[-1])
+        if value.is_merged:
+            flags = ["merged"]
+    if visit.unread:
+        missing = [visit.unread]
+    elif missing and any(value.note.startswith("not found") for value in values.values()):
+        flags.append("not_found")
+    return TargetSum(
+        values=values,
+        current=round(math.fsum(sizes), 6),
+        missing=tuple(missing),
+        lesions=", ".join(described),
+        is_gone=is_gone and not missing,
+        flags=tuple(flags),
+    )
 
 
 def _evidence(
-    values: dict[str, LesionValue], visit: Visit, state: TargetState, criterion: Criterion
+    found: TargetSum, visit: Visit, state: TargetState, criterion: Criterion, settings: RespondSettings
 ) -> TargetEvidence:
-    missing: tuple[str, ...] = ()
-    if visit.unread:
-        missing = (visit.unread,)
-    elif any(v.value is None for v in values.values()):
-        missing = tuple(f"{lesion_id} {v.note}" for lesion_id, v in values.items() if v.value is None)
-    whole, viable = 0.0, []
-    if state.was_gone:
-        for lesion_id, value in values.items():
-            m = visit.measurements.get(lesion_id)
-            if not value.value or m is None or m.is_node:
-                continue
-            if is_viable_part(m, criterion):
-                viable.append(value.value)
-            else:
-                whole = max(whole, value.value)
-    growth = None
-    if criterion.progression_scope is ProgressionScope.ANY_LESION:
-        growth = _largest_growth(values, state)
+    whole, viable = _reappeared(found, visit, criterion) if state.was_gone else (0.0, [])
+    growth = _largest_growth(found.values, state) if criterion.progression_scope is ANY_LESION else None
     return TargetEvidence(
         baseline=state.baseline,
         nadir=state.nadir,
-        current=_sum(values),
-        missing=missing,
-        is_gone=not missing and all(v.is_gone for v in values.values()),
+        current=found.current,
+        missing=found.missing,
+        is_gone=found.is_gone,
         was_gone=state.was_gone,
-        reappeared=max(viable, default=0.0),
-        reappeared_sum=math.fsum(viable),
+        reappeared=max(viable) if viable else 0.0,
+        reappeared_sum=math.fsum(viable) if viable else 0.0,
         reappeared_whole=whole,
         lesion_growth=growth,
         previous=state.previous,
+        is_sustained=state.had_response and settings.partial_response is SUSTAINED,
     )
+
+
+def _reappeared(found: TargetSum, visit: Visit, criterion: Criterion) -> tuple[float, list[float]]:
+    """Return the largest target that is measured whole, and those of which only viable tumour is; without nodes."""
+    whole, viable = 0.0, []
+    for lesion_id, value in found.values.items():
+        m = visit.measurements.get(lesion_id)
+        if not value.value or m is None or m.is_node:
+            continue
+        if is_viable_part(m, criterion):
+            viable.append(value.value)
+        else:
+            whole = max(whole, value.value)
+    return whole, viable
 
 
 def _largest_growth(values: dict[str, LesionValue], state: TargetState) -> float:
@@ -179,23 +214,21 @@ def _largest_growth(values: dict[str, LesionValue], state: TargetState) -> float
 
 
 def _flags(
-    values: dict[str, LesionValue],
+    found: TargetSum,
     evidence: TargetEvidence,
     decision: TargetDecision,
-    visit: Visit,
-    rules: tuple[Criterion, RespondSettings],
+    criterion: Criterion,
+    settings: RespondSettings,
 ) -> tuple[str, ...]:
-    criterion, settings = rules
+    if not found.flags and not decision.flag and decision.response is not PD and evidence.previous is not CR:
+        return ()
     flags = [decision.flag] if decision.flag else []
     if decision.flag == "reappeared" and 0.0 < evidence.reappeared_whole < _review_bound(criterion, settings):
         flags.append("reappeared_small")
-    if any(v.is_merged for v in values.values()):
-        flags.append("merged")
-    if evidence.missing and not visit.unread and any(v.note.startswith("not found") for v in values.values()):
-        flags.append("not_found")
-    if evidence.previous is Response.CR and decision.response is Response.PR:
+    flags += found.flags
+    if evidence.previous is CR and decision.response is PR:
         flags.append("pr_after_cr")
-    if _differs_with_floor(evidence, decision, criterion, settings):
+    if decision.response is PD and _differs_with_floor(evidence, criterion, settings):
         flags.append("differs_with_5_mm_floor")
     return tuple(flags)
 
@@ -204,23 +237,14 @@ def _review_bound(criterion: Criterion, settings: RespondSettings) -> float:
     return settings.reappearance_review_mm if criterion.is_length else criterion.too_small
 
 
-def _differs_with_floor(
-    evidence: TargetEvidence, decision: TargetDecision, criterion: Criterion, settings: RespondSettings
-) -> bool:
+def _differs_with_floor(evidence: TargetEvidence, criterion: Criterion, settings: RespondSettings) -> bool:
+    """Tell whether a progression by viable diameters is none when it also needs a least growth."""
     floor = settings.mrecist_variant_pd_abs_mm
-    if decision.response is not Response.PD or not (criterion.is_viable and criterion.is_length):
+    if not (criterion.is_viable and criterion.is_length) or criterion.progression_floor >= floor:
         return False
-    if criterion.progression_floor >= floor:
-        return False
-    variant = decide_target(evidence, _with_floor(criterion, floor))
-    return variant.response is not decision.response
+    return decide_target(evidence, _with_floor(criterion, floor)).response is not PD
 
 
 @cache
 def _with_floor(criterion: Criterion, floor: float) -> Criterion:
     return replace(criterion, progression_floor=floor)
-
-
-def _described(values: dict[str, LesionValue], criterion: Criterion) -> str:
-    unit = criterion.unit
-    return ", ".join([describe_value(lesion_id, value, unit) for lesion_id, value in values.items()])

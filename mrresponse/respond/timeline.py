@@ -263,8 +263,6 @@ def early_flags(
 ) -> tuple[str, ...]:
     """Return the flags of a read that comes early after local therapy (response-criteria section 9)."""
     flags: list[str] = []
-    if not patient.treatments:
-        return ()
     for kind, days, applies, flag in (
         (TreatmentKind.LOCOREGIONAL, settings.locoregional_early_days, True, "early_after_locoregional"),
         (

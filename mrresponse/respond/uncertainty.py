@@ -27,6 +27,7 @@ from mrresponse.respond.criteria import Criterion, ProgressionScope, Quantity
 from mrresponse.respond.immune import PLAIN_WORDS
 from mrresponse.respond.rules import TOLERANCE, TargetEvidence, overall_response
 from mrresponse.respond.settings import MeasurementError, RespondSettings
+from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import LesionValue, is_viable_part
 
 Floats = npt.NDArray[np.float64]
@@ -105,6 +106,20 @@ def estimate(
     return Estimate(
         value=value.value, sd=sd, gone_below=normal, is_node=measurement.is_node, is_viable_part=is_part
     )
+
+
+def estimates_of(
+    values: Mapping[str, LesionValue], visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> dict[str, Estimate]:
+    """Return the lesions of a visit that have a value, with the error of each; none where the visit was not read."""
+    if visit.unread:
+        return {}
+    found = {}
+    for lesion_id, value in values.items():
+        one = estimate(visit.measurements.get(lesion_id), value, criterion, settings)
+        if one is not None:
+            found[lesion_id] = one
+    return found
 
 
 def _sd(

@@ -1,5 +1,7 @@
 """What one measurement contributes under one criterion, and whether it shows disease at all."""
 
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import NamedTuple
 
 from mrresponse.domain import Measurement, MeasurementState, Response
@@ -8,12 +10,13 @@ from mrresponse.respond.rules import is_below, number
 
 LIVER = "liver"
 NODES = "lymph_node"
-SEEN_STATES = frozenset(
-    {MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.SPLIT, MeasurementState.MERGED}
-)
-MISSING_STATES = frozenset({MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED})
+# names of their own: a member is looked up for every value, which an enumeration makes slow
+MEASURED, TOO_SMALL, ABSENT = MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.ABSENT
+NOT_FOUND, NOT_ASSESSED = MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED
+MERGED, SPLIT = MeasurementState.MERGED, MeasurementState.SPLIT
+SEEN_STATES = frozenset({MEASURED, TOO_SMALL, SPLIT, MERGED})
+MISSING_STATES = frozenset({NOT_FOUND, NOT_ASSESSED})
 BENIGN_PATTERNS = frozenset({"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like"})
-THROMBUS_WORDS = ("thrombus", "vein")
 INFILTRATIVE = "infiltrative"
 SHORT_AXIS = "short axis"
 # What is read of disease outside the liver under a criterion of viable tumour.
@@ -36,6 +39,25 @@ class LesionValue(NamedTuple):
 NO_MEASUREMENT = LesionValue(None, "no measurement")
 
 
+def _product(longest: float | None, perpendicular: float | None) -> float | None:
+    if longest == 0.0:
+        return 0.0
+    return None if longest is None or perpendicular is None else longest * perpendicular
+
+
+# What is read of a lesion that is no node.
+READ: Mapping[Quantity, Callable[[Measurement], float | None]] = {
+    Quantity.DIAMETER: attrgetter("longest_diameter_mm"),
+    Quantity.VIABLE_DIAMETER: attrgetter("viable_longest_diameter_mm"),
+    Quantity.AREA: lambda m: _product(m.longest_diameter_mm, m.perpendicular_diameter_mm),
+    Quantity.VIABLE_AREA: lambda m: _product(
+        m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm
+    ),
+    Quantity.VOLUME: attrgetter("volume_ml"),
+    Quantity.VIABLE_VOLUME: attrgetter("viable_volume_ml"),
+}
+
+
 def lesion_value(
     measurement: Measurement | None, criterion: Criterion, *, node_normal_mm: float
 ) -> LesionValue:
@@ -46,23 +68,26 @@ def lesion_value(
     """
     if measurement is None:
         return NO_MEASUREMENT
-    state = measurement.state
-    if state is MeasurementState.ABSENT:
+    state, is_node = measurement.state, measurement.is_node
+    if state is ABSENT:
         return LesionValue(0.0, "absent", is_gone=True)
     if state in MISSING_STATES:
         return LesionValue(None, _why(state, measurement.reason))
-    if state is MeasurementState.MERGED and is_merged_away(measurement):
+    if state is MERGED and is_merged_away(measurement):
         return LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
-    if criterion.is_viable and is_viable_part(measurement, criterion):
+    if criterion.is_viable and not is_node and measurement.organ == LIVER:
         return _viable_value(measurement, criterion)
-    if state is MeasurementState.TOO_SMALL:
-        return LesionValue(criterion.too_small, "too small to measure", is_gone=measurement.is_node)
-    value = _whole_quantity(measurement, criterion)
-    if value is None:
-        return LesionValue(None, f"no {_whole_name(measurement, criterion)} given")
-    if measurement.is_node and criterion.is_length:
-        return LesionValue(value, "short axis", is_gone=is_below(value, node_normal_mm))
-    return LesionValue(value, is_gone=value == 0.0)
+    if state is TOO_SMALL:
+        return LesionValue(criterion.too_small, "too small to measure", is_gone=is_node)
+    if is_node and criterion.is_length:
+        value = short_axis_mm(measurement)
+        if value is not None:
+            return LesionValue(value, "short axis", is_gone=is_below(value, node_normal_mm))
+    else:
+        value = READ[WHOLE.get(criterion.quantity, criterion.quantity)](measurement)
+        if value is not None:
+            return LesionValue(value, is_gone=value == 0.0)
+    return LesionValue(None, f"no {_whole_name(measurement, criterion)} given")
 
 
 def is_viable_part(measurement: Measurement, criterion: Criterion) -> bool:
@@ -75,12 +100,12 @@ def quantity_name(measurement: Measurement | None, criterion: Criterion) -> str:
     if measurement is not None and measurement.is_node and criterion.is_length:
         return SHORT_AXIS
     is_whole = measurement is not None and criterion.is_viable and not is_viable_part(measurement, criterion)
-    return (WHOLE[criterion.quantity] if is_whole else criterion.quantity).value
+    return str(WHOLE[criterion.quantity] if is_whole else criterion.quantity)
 
 
 def is_merged_away(measurement: Measurement) -> bool:
     """Tell whether the lesion is measured as part of another one."""
-    return measurement.state is MeasurementState.MERGED and measurement.longest_diameter_mm is None
+    return measurement.state is MERGED and measurement.longest_diameter_mm is None
 
 
 def is_seen(measurement: Measurement) -> bool:
@@ -90,7 +115,7 @@ def is_seen(measurement: Measurement) -> bool:
 
 def lesion_is_gone(measurement: Measurement) -> bool:
     """Tell whether the lesion was looked for and shown to be gone."""
-    return measurement.state is MeasurementState.ABSENT or measurement.longest_diameter_mm == 0.0
+    return measurement.state is ABSENT or measurement.longest_diameter_mm == 0.0
 
 
 def is_stated(measurement: Measurement, criterion: Criterion) -> bool:
@@ -106,7 +131,7 @@ def is_benign(measurement: Measurement) -> bool:
 def is_thrombus(measurement: Measurement) -> bool:
     """Tell whether the lesion is tumour in a vein: never measurable."""
     text = f"{measurement.organ} {measurement.pattern or ''}".lower()
-    return any(word in text for word in THROMBUS_WORDS)
+    return "thrombus" in text or "vein" in text
 
 
 def is_infiltrative(measurement: Measurement) -> bool:
@@ -149,38 +174,20 @@ def worst(*responses: Response) -> Response:
 
 def _viable_value(measurement: Measurement, criterion: Criterion) -> LesionValue:
     state = measurement.viable_state
-    if state is MeasurementState.ABSENT:
+    if state is ABSENT:
         return LesionValue(0.0, "no arterial enhancement", is_gone=True)
     if state in MISSING_STATES:
         return LesionValue(None, f"viability {_why(state, measurement.viable_reason)}")
-    if state is MeasurementState.TOO_SMALL:
+    if state is TOO_SMALL:
         return LesionValue(criterion.too_small, "viable part too small to measure")
-    value = _viable_quantity(measurement, criterion)
+    value = READ[criterion.quantity](measurement)
     if value is not None:
         return LesionValue(value, "" if value else "no arterial enhancement", is_gone=value == 0.0)
     if measurement.aphe is False:
         return LesionValue(0.0, "no arterial enhancement", is_gone=True)
-    if measurement.state is MeasurementState.TOO_SMALL:
+    if measurement.state is TOO_SMALL:
         return LesionValue(criterion.too_small, "too small to measure")
     return LesionValue(None, f"no {criterion.quantity.value} given")
-
-
-def _viable_quantity(m: Measurement, criterion: Criterion) -> float | None:
-    match criterion.quantity:
-        case Quantity.VIABLE_DIAMETER:
-            return m.viable_longest_diameter_mm
-        case Quantity.VIABLE_AREA:
-            return _product(m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm)
-        case _:
-            return m.viable_volume_ml
-
-
-def _whole_quantity(m: Measurement, criterion: Criterion) -> float | None:
-    if criterion.is_length:
-        return short_axis_mm(m) if m.is_node else m.longest_diameter_mm
-    if criterion.quantity in (Quantity.AREA, Quantity.VIABLE_AREA):
-        return _product(m.longest_diameter_mm, m.perpendicular_diameter_mm)
-    return m.volume_ml
 
 
 def _whole_name(m: Measurement, criterion: Criterion) -> str:
@@ -191,14 +198,8 @@ def _whole_name(m: Measurement, criterion: Criterion) -> str:
     )
 
 
-def _product(longest: float | None, perpendicular: float | None) -> float | None:
-    if longest == 0.0:
-        return 0.0
-    return None if longest is None or perpendicular is None else longest * perpendicular
-
-
 def _why(state: MeasurementState | None, reason: str) -> str:
-    words = "not found" if state is MeasurementState.NOT_FOUND else "not assessed"
+    words = "not found" if state is NOT_FOUND else "not assessed"
     return f"{words}: {reason}" if reason else words
 
 

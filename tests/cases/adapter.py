@@ -58,7 +58,7 @@ from mrresponse.respond.rules import (
     target_response,
 )
 from mrresponse.respond.settings import DayCount, PartialResponse, criteria_of
-from mrresponse.respond.targets import accept, begin, judge
+from mrresponse.respond.targets import accept, begin, judge, sum_targets
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import lesion_value
 from mrresponse.typed import parse_measurement
@@ -579,12 +579,13 @@ def _series_targets(lesions: Sequence[Row], rows: Sequence[Row]) -> dict[str, tu
         return {}
     names = tuple(row["lesion"] for row in baseline)
     settings = RespondSettings()
-    state = begin(names, _series_visit(baseline, DAY_0), RECIST_1_1, settings)
+    state = begin(sum_targets(names, _series_visit(baseline, DAY_0), RECIST_1_1, settings))
     result = {}
     for row in sorted(rows, key=lambda row: row["date"]):
         seen = [lesion for lesion in lesions if lesion["visitnum"] == row["visitnum"]]
         visit = _series_visit(seen, date.fromisoformat(row["date"]))
-        judged = judge(state, names, visit, RECIST_1_1, settings)
+        found = sum_targets(names, visit, RECIST_1_1, settings)
+        judged = judge(state, found, visit, RECIST_1_1, settings)
         accept(state, judged)
         burden = judged.visit.burden
         result[row["visitnum"]] = (judged.visit.decision.response, burden)
@@ -760,11 +761,11 @@ def _special_lesion(row: Row, given: Row, expected: Row) -> None:
 
 def _judged(row: Row, names: Sequence[str], first: Sequence[Measurement], then: Sequence[Measurement]) -> Any:
     criterion, settings = _criterion(row), _settings(row)
-    state = begin(
-        names, Visit(study_date=BASELINE, measurements={m.lesion_id: m for m in first}), criterion, settings
-    )
+    baseline = Visit(study_date=BASELINE, measurements={m.lesion_id: m for m in first})
+    state = begin(sum_targets(names, baseline, criterion, settings))
     later = Visit(study_date=BASELINE + timedelta(days=60), measurements={m.lesion_id: m for m in then})
-    return judge(state, names, later, criterion, settings).visit
+    found = sum_targets(names, later, criterion, settings)
+    return judge(state, found, later, criterion, settings).visit
 
 
 def _special_viable(row: Row, given: Row, expected: Row) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mrresponse.domain import Measurement, MeasurementState, Response
 from mrresponse.respond import EASL, MRECIST, QEASL, RECIST_1_1, VRECIST, WHO, RespondSettings
 from mrresponse.respond.criteria import Criterion, ProgressionScope
-from mrresponse.respond.targets import accept, begin, judge
+from mrresponse.respond.targets import accept, begin, judge, sum_targets
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import is_benign, is_porta_hepatis, lesion_value
 
@@ -110,10 +110,10 @@ def visit(day: int, **sizes: float | None) -> Visit:
 
 def responses(criterion: Criterion, baseline: Visit, *later: Visit) -> list[tuple[Response, str]]:
     settings, names = RespondSettings(), tuple(baseline.measurements)
-    state = begin(names, baseline, criterion, settings)
+    state = begin(sum_targets(names, baseline, criterion, settings))
     found = []
     for one in later:
-        judged = judge(state, names, one, criterion, settings)
+        judged = judge(state, sum_targets(names, one, criterion, settings), one, criterion, settings)
         accept(state, judged)
         found.append((judged.visit.decision.response, judged.visit.decision.sentence))
     return found
@@ -146,9 +146,13 @@ def test_a_target_that_comes_back_small_is_flagged_below_the_bound_of_its_unit()
         (WHO, 4.9, True),
         (WHO, 6.0, False),
     ):
-        state = begin(("A",), visit(0, A=20.0), criterion, settings)
-        accept(state, judge(state, ("A",), visit(60, A=0.0), criterion, settings))
-        flags = judge(state, ("A",), visit(120, A=size), criterion, settings).visit.flags
+        start, gone, back = (
+            (one, sum_targets(("A",), one, criterion, settings))
+            for one in (visit(0, A=20.0), visit(60, A=0.0), visit(120, A=size))
+        )
+        state = begin(start[1])
+        accept(state, judge(state, gone[1], gone[0], criterion, settings))
+        flags = judge(state, back[1], back[0], criterion, settings).visit.flags
         assert ("reappeared_small" in flags) is is_small, (criterion.name, size)
 
 

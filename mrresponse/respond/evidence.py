@@ -1,0 +1,131 @@
+"""What the visits of one treatment phase show to one reader, worked out once for all criteria that read the same.
+
+RECIST 1.1 and iRECIST take the same targets and sum the same diameters; criteria of whole tumour judge the same
+non-target lesions, and so do those of viable tumour. What differs is what each makes of it (`assess`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mrresponse.domain import Finding, LesionEdit, Measurement
+from mrresponse.respond.criteria import Criterion, TargetRule
+from mrresponse.respond.findings import (
+    NO_FINDINGS,
+    FindingsAtVisit,
+    Key,
+    findings_through,
+    known_at_baseline,
+)
+from mrresponse.respond.newlesions import NewLesion, new_lesions_through
+from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets
+from mrresponse.respond.roles import Role, select_roles
+from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.targets import TargetSum, sum_targets
+from mrresponse.respond.timeline import Visit
+from mrresponse.respond.uncertainty import Estimate, estimates_of
+from mrresponse.respond.values import is_liver
+
+Ids = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """The roles of a phase, those that the rules alone gave, and the lesions that cannot be new."""
+
+    roles: tuple[Role, ...]
+    by_rule: tuple[Role, ...]
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSeries:
+    """The targets at the baseline and at each follow-up visit; ``estimates`` are their values with their errors."""
+
+    baseline: TargetSum
+    visits: tuple[TargetSum, ...]
+    estimates: tuple[Mapping[str, Estimate], ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class PhaseEvidence:
+    """The visits up to a baseline, the follow-up visits, and the roles that a reader set in the phase, by lesion."""
+
+    up_to_baseline: tuple[Visit, ...]
+    follow_ups: tuple[Visit, ...]
+    stated: Mapping[str, LesionEdit]
+    settings: RespondSettings
+    histories: dict[str, list[Measurement]] = field(init=False)
+    liver_lesions: frozenset[str] = field(init=False)
+    later_lesions: frozenset[str] = field(init=False)
+    has_findings: bool = field(init=False)
+    _roles: dict[TargetRule, Roles] = field(default_factory=dict, init=False)
+    _targets: dict[tuple[Ids, TargetRule], TargetSeries] = field(default_factory=dict, init=False)
+    _non_targets: dict[tuple[Ids, bool], tuple[NonTargetVisit, ...]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.histories = {}
+        for visit in self.up_to_baseline:
+            for lesion_id, measurement in visit.measurements.items():
+                self.histories.setdefault(lesion_id, []).append(measurement)
+        self.liver_lesions = frozenset(name for name, found in self.histories.items() if is_liver(found[-1]))
+        self.later_lesions = frozenset(name for visit in self.follow_ups for name in visit.measurements)
+        self.has_findings = any(visit.findings for visit in (*self.up_to_baseline, *self.follow_ups))
+
+    @property
+    def baseline(self) -> Visit:
+        """The baseline study."""
+        return self.up_to_baseline[-1]
+
+    def roles(self, criterion: Criterion) -> Roles:
+        """Return the roles of the lesions known at baseline."""
+        found = self._roles.get(criterion.target_rule)
+        if found is None:
+            by_rule = select_roles(self.histories, self.baseline, criterion, self.settings)
+            roles = by_rule
+            if self.stated:
+                roles = select_roles(self.histories, self.baseline, criterion, self.settings, self.stated)
+            known = frozenset(role.lesion_id for role in roles if not role.may_be_new)
+            found = self._roles[criterion.target_rule] = Roles(roles=roles, by_rule=by_rule, known=known)
+        return found
+
+    def new_lesions(self, criterion: Criterion) -> tuple[tuple[NewLesion, ...], ...]:
+        """Return the new lesions of every follow-up visit."""
+        known = self.roles(criterion).known
+        if self.later_lesions <= known:
+            return ((),) * len(self.follow_ups)
+        return new_lesions_through(known, self.follow_ups, criterion, self.settings)
+
+    def findings(self, criterion: Criterion) -> tuple[dict[Key, Finding], tuple[FindingsAtVisit, ...]]:
+        """Return the findings that are disease at the baseline, and what they say at every follow-up visit."""
+        if not self.has_findings:
+            return {}, (NO_FINDINGS,) * len(self.follow_ups)
+        known = known_at_baseline(self.up_to_baseline, criterion, self.settings)
+        return known, findings_through(known, self.follow_ups, criterion, self.settings)
+
+    def targets(self, lesion_ids: Ids, criterion: Criterion) -> TargetSeries:
+        """Return the targets at every visit."""
+        key = (lesion_ids, criterion.target_rule)
+        found = self._targets.get(key)
+        if found is None:
+            found = self._targets[key] = self._series(lesion_ids, criterion)
+        return found
+
+    def _series(self, lesion_ids: Ids, criterion: Criterion) -> TargetSeries:
+        visits = (self.baseline, *self.follow_ups)
+        sums = [sum_targets(lesion_ids, visit, criterion, self.settings) for visit in visits]
+        estimates: tuple[Mapping[str, Estimate], ...] = ()
+        if self.settings.has_probabilities:
+            estimates = tuple(
+                estimates_of(found.values, visit, criterion, self.settings)
+                for found, visit in zip(sums, visits, strict=True)
+            )
+        return TargetSeries(baseline=sums[0], visits=tuple(sums[1:]), estimates=estimates)
+
+    def non_targets(self, lesion_ids: Ids, criterion: Criterion) -> tuple[NonTargetVisit, ...]:
+        """Return the non-target lesions at every follow-up visit."""
+        key = (lesion_ids, criterion.is_viable)
+        found = self._non_targets.get(key)
+        if found is None:
+            found = assess_non_targets(lesion_ids, self.baseline, self.follow_ups, criterion, self.settings)
+            self._non_targets[key] = found
+        return found
