@@ -46,6 +46,20 @@ class Displacement:
             axis=1,
         ).astype(np.float64)
 
+    def on(self, grid: Grid) -> FloatArray:
+        """Interpolate at every voxel of a grid, float32 ``(3, i, j, k)``; fast where the axes agree."""
+        index_map = _inverse(self.grid.affine) @ grid.affine
+        scale = _exact_if_diagonal(index_map[:3, :3])
+        if scale.ndim > 1:
+            points = voxel_to_world(grid, np.indices(grid.shape).reshape(3, -1).T)
+            return np.ascontiguousarray(self.at(points).T.reshape(3, *grid.shape), dtype=np.float32)
+        found = np.moveaxis(self.vectors_mm, -1, 0)
+        for axis in range(3):
+            found = _stretched(
+                found, axis + 1, index_map[axis, 3] + scale[axis] * np.arange(grid.shape[axis])
+            )
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WorldTransform:
@@ -327,10 +341,31 @@ def _sample(
                 voxels, linear, offset, target.shape, order=order, mode="grid-constant", cval=0
             ),
         )
-    points = voxel_to_world(target, np.indices(target.shape).reshape(3, -1).T)
-    index = _apply(to_source, points + transform.displacement.at(points))
-    sampled = ndimage.map_coordinates(voxels, index.T, order=order, mode="grid-constant", cval=0)
-    return cast(npt.NDArray[np.generic], sampled.reshape(target.shape))
+    index = _indices_moved(to_source, target, transform.displacement)
+    sampled = ndimage.map_coordinates(voxels, index, order=order, mode="grid-constant", cval=0)
+    return cast(npt.NDArray[np.generic], sampled)
+
+
+def _indices_moved(to_source: Matrix, target: Grid, displacement: Displacement) -> npt.NDArray[np.float32]:
+    """Give ``to_source (x + displacement(x))`` at every voxel of ``target``, ``(3, i, j, k)``."""
+    index_map = to_source @ target.affine
+    i, j, k = np.ogrid[tuple(slice(count) for count in target.shape)]
+    moved = np.einsum("ab,bijk->aijk", to_source[:3, :3].astype(np.float32), displacement.on(target))
+    for axis in range(3):
+        moved[axis] += (index_map[axis, 0] * i + index_map[axis, 3]).astype(np.float32)
+        moved[axis] += (index_map[axis, 1] * j).astype(np.float32)
+        moved[axis] += (index_map[axis, 2] * k).astype(np.float32)
+    return np.asarray(moved, dtype=np.float32)
+
+
+def _stretched(values: FloatArray, axis: int, index: npt.NDArray[np.float64]) -> FloatArray:
+    """Interpolate linearly along one axis; beyond the edge the edge goes on."""
+    place = np.clip(index, 0, values.shape[axis] - 1)
+    low = place.astype(int)
+    part = (place - low).astype(np.float32).reshape([-1 if one == axis else 1 for one in range(values.ndim)])
+    one = values.take(low, axis=axis)
+    other = values.take(np.minimum(low + 1, values.shape[axis] - 1), axis=axis)
+    return np.asarray(one + (other - one) * part, dtype=np.float32)
 
 
 def _exact_if_diagonal(linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -31,7 +31,7 @@ from mrresponse.geometry import (
     resample_image,
     to_canonical,
 )
-from mrresponse.registration import Registration, RegistrationSettings, register_phases
+from mrresponse.registration import FixedLiver, Registration, RegistrationSettings, register_phases
 
 # Arterial first: the best reference of those that Raab 2025 compared, and the phase viability is read from.
 REFERENCE_ORDER = (
@@ -120,16 +120,12 @@ def prepare(
     others = [phase for phase in REFERENCE_ORDER if phase in images and phase is not reference]
     others = [phase for phase in others if phase is not ContrastPhase.OTHER]
     moving = {phase: to_canonical(images[phase]) for phase in others}
+    target = FixedLiver.of(fixed, liver, settings.registration)
     # two threads, each phase by itself: the result does not depend on which of them is first
     with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.map(
-            lambda image: register_phases(image, fixed, liver, settings.registration), moving.values()
-        )
-        registrations = dict(zip(others, found, strict=True))
-    aligned = {
-        phase: resample_image(moving[phase], fixed.grid, transform=registrations[phase].transform)
-        for phase in others
-    }
+        found = list(pool.map(lambda image: _onto(fixed, target, image), moving.values()))
+    registrations = {phase: registration for phase, (registration, _) in zip(others, found, strict=True)}
+    aligned = {phase: image for phase, (_, image) in zip(others, found, strict=True)}
     flags += [_rejected(study, phase, one) for phase, one in registrations.items() if not one.accepted]
     if settings.liver_phases is LiverPhases.ALL:
         seen = _other_livers(study, images, liver_of, registrations, fixed)
@@ -150,6 +146,11 @@ def prepare(
         flags=tuple(flags),
         registrations=tuple(_record(study, reference, phase, one) for phase, one in registrations.items()),
     )
+
+
+def _onto(fixed: Image, target: FixedLiver | None, image: Image) -> tuple[Registration, Image]:
+    registration = register_phases(image, target)
+    return registration, resample_image(image, fixed.grid, transform=registration.transform)
 
 
 def _record(

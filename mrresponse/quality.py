@@ -84,11 +84,12 @@ def check_quality(
 ) -> tuple[Flag, ...]:
     """Collect the doubts about one study, those of its preparation first."""
     flags = list(prepared.flags)
+    around = ~dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, 10.0)
     found = [
         *_liver_doubts(prepared, lesion_map, settings),
-        *_signal_doubts(prepared, settings),
+        *_signal_doubts(prepared, around, settings),
         *_noise_doubts(prepared, lesion_map, settings),
-        *_fat_doubts(prepared, settings),
+        *_fat_doubts(prepared, around, settings),
         *_lesion_doubts(prepared, lesion_map, settings),
         *_missing(prepared),
     ]
@@ -193,7 +194,9 @@ def _is_at_edge(prepared: PreparedStudy, liver: BoolArray) -> bool:
     return False
 
 
-def _signal_doubts(prepared: PreparedStudy, settings: QualitySettings) -> Iterator[tuple[str, str]]:
+def _signal_doubts(
+    prepared: PreparedStudy, around: BoolArray, settings: QualitySettings
+) -> Iterator[tuple[str, str]]:
     before = prepared.images.get(ContrastPhase.PRECONTRAST)
     arterial = prepared.images.get(ContrastPhase.ARTERIAL)
     if before is None or arterial is None:
@@ -202,7 +205,7 @@ def _signal_doubts(prepared: PreparedStudy, settings: QualitySettings) -> Iterat
     unit = float(np.median(before.voxels[liver])) if liver.any() else 0.0
     if unit <= 0:
         return
-    gain = _unenhanced_ratio(prepared, arterial.voxels, before.voxels, unit)
+    gain = _unenhanced_ratio((arterial.voxels, before.voxels), around, unit, prepared.grid.voxel_volume_ml)
     if gain is not None and not settings.least_gain <= gain <= settings.largest_gain:
         expected = f"expected {settings.least_gain:.2f} to {settings.largest_gain:.2f}"
         yield "gain", f"unenhanced tissue in ART is {gain:.2f} times that in PRE, {expected}"
@@ -255,40 +258,40 @@ def _noise_doubts(
         yield "low_snr", f"{found}, expected at most {settings.largest_noise:.2f}"
 
 
-def _fat_doubts(prepared: PreparedStudy, settings: QualitySettings) -> Iterator[tuple[str, str]]:
-    share = _bright_share(prepared)
+def _fat_doubts(
+    prepared: PreparedStudy, around: BoolArray, settings: QualitySettings
+) -> Iterator[tuple[str, str]]:
+    share = _bright_share(prepared, around)
     if share is not None and share > settings.largest_bright_share:
         found = f"{100 * share:.0f} % of the tissue around the liver is brighter than it before contrast"
         yield "fat_not_suppressed", f"{found}: fat suppression failed or was not used"
 
 
-def _bright_share(prepared: PreparedStudy) -> float | None:
+def _bright_share(prepared: PreparedStudy, around: BoolArray) -> float | None:
     """Return the share of tissue outside the liver brighter than 1.3 times the liver before contrast."""
     before = prepared.images.get(ContrastPhase.PRECONTRAST)
     liver = prepared.liver.voxels > 0
     if before is None or not liver.any():
         return None
     unit = float(np.median(before.voxels[liver]))
-    outside = ~dilate(liver, prepared.grid.spacing_mm, 10.0)
-    tissue = outside & (before.voxels > 0.2 * unit)
+    tissue = around & (before.voxels > 0.2 * unit)
     if unit <= 0 or not tissue.any():
         return None
     return float((before.voxels[tissue] > 1.3 * unit).mean())
 
 
 def _unenhanced_ratio(
-    prepared: PreparedStudy, arterial: FloatArray, before: FloatArray, unit: float
+    images: tuple[FloatArray, FloatArray], around: BoolArray, unit: float, voxel_ml: float
 ) -> float | None:
-    """Estimate ART over PRE of tissue that does not enhance: the lower quartile outside the liver.
+    """Estimate the ratio of two ``images``, ART over PRE, of tissue that does not enhance: the lower quartile.
 
     Fat, muscle and bowel content make up most of what lies around the liver and hardly enhance in ART; vessels,
     spleen and kidneys lie in the upper part of the distribution.
     """
     # in-plane averages: of single noisy voxels the lower quartile would be too low
-    arterial, before = (ndimage.uniform_filter(image, size=(3, 3, 1)) for image in (arterial, before))
-    around = ~dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, 10.0)
+    arterial, before = (ndimage.uniform_filter(image, size=(3, 3, 1)) for image in images)
     tissue = around & (before > 0.2 * unit) & (before < 1.5 * unit)
-    if int(tissue.sum()) * prepared.grid.voxel_volume_ml < 20.0:
+    if int(tissue.sum()) * voxel_ml < 20.0:
         return None
     return float(np.percentile(arterial[tissue] / before[tissue], 25.0))
 
@@ -298,11 +301,14 @@ def _lesion_doubts(
 ) -> Iterator[tuple[str, str]]:
     if not lesion_map.lesions:
         return
-    near = dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, settings.liver_margin_mm)
-    for lesion in lesion_map.lesions:
-        place = np.rint(world_to_voxel(prepared.grid, [lesion.centroid_mm])[0]).astype(int)
-        index = tuple(np.clip(place, 0, np.asarray(prepared.grid.shape) - 1))
-        if not near[index]:
+    places = np.rint(world_to_voxel(prepared.grid, [lesion.centroid_mm for lesion in lesion_map.lesions]))
+    index = np.clip(places.astype(int), 0, np.asarray(prepared.grid.shape) - 1)
+    liver = prepared.liver.voxels > 0
+    if liver[tuple(index.T)].all():
+        return
+    near = dilate(liver, prepared.grid.spacing_mm, settings.liver_margin_mm)
+    for lesion, is_near in zip(lesion_map.lesions, near[tuple(index.T)], strict=True):
+        if not is_near:
             where = ", ".join(f"{value:.0f}" for value in lesion.centroid_mm)
             yield "lesion_outside_liver", f"lesion at ({where}) mm lies outside the liver"
 

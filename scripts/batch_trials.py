@@ -13,6 +13,7 @@ what is tried is the batch.
 """
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -97,8 +98,6 @@ def make_cohort(out: Path, name: str, patients: int, phases: Sequence[str]) -> C
 
 
 def _manifest_of_pool(out: Path) -> dict[str, list[tuple[str, str, str]]]:
-    import csv
-
     found: dict[str, list[tuple[str, str, str]]] = {}
     with (out / "pool" / "data" / "manifest.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -182,8 +181,11 @@ def _killed_session(
             }
         )
         states.append((kept, when))
-    if run is not None and run.wait(timeout=_LONGEST_RUN_S) != 0:
-        raise SystemExit(f"error: the run ended with {run.returncode}, expected 0")
+    if run is not None and (code := run.wait(timeout=_LONGEST_RUN_S)) != 0:
+        # a patient whose worker was killed twice is a failure, which the next run tries again
+        others = _failure_codes(out) - {"worker_killed"}
+        if code != 1 or others:
+            raise SystemExit(f"error: the run ended with {code} ({', '.join(others)}), expected 0")
     _finish_run(cohort, out)
     after = _kept(out)
     for row, (kept, when) in zip(rows, states, strict=True):
@@ -191,8 +193,8 @@ def _killed_session(
     return rows
 
 
-def _started(cohort: Cohort, out: Path, *, workers: int) -> "subprocess.Popen[bytes]":
-    words = cohort.arguments(out, "--workers", str(workers))
+def _started(cohort: Cohort, out: Path, *more: str, workers: int) -> "subprocess.Popen[bytes]":
+    words = cohort.arguments(out, "--workers", str(workers), *more)
     return subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -238,7 +240,7 @@ def _half_files(out: Path) -> Iterator[str]:
             if path.suffix == ".json":
                 for line in (
                     path.read_text(encoding="utf-8").splitlines()
-                    if "resume" in path.parts
+                    if {"resume", "failures"} & set(path.parts)
                     else [path.read_text()]
                 ):
                     json.loads(line)
@@ -300,8 +302,13 @@ def _holds(process: Path, words: str) -> bool:
         return False
 
 
+def _failure_codes(out: Path) -> set[str]:
+    with (out / "failures.csv").open(encoding="utf-8", newline="") as file:
+        return {row["code"] for row in csv.DictReader(file)}
+
+
 def _finish_run(cohort: Cohort, out: Path) -> None:
-    code = _started(cohort, out, workers=2).wait(timeout=_LONGEST_RUN_S)
+    code = _started(cohort, out, "--retry-failed", workers=2).wait(timeout=_LONGEST_RUN_S)
     if code != 0:
         raise SystemExit(f"error: the run ended with {code}, expected 0")
 

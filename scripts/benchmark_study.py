@@ -52,7 +52,7 @@ def _run(data: Path) -> dict[str, Any]:
         end, end_cpu = time.perf_counter(), time.process_time()
         if code != 0:
             raise SystemExit(f"mrresponse run ended with {code}")
-        steps = dict(json.loads((out / "run.json").read_text(encoding="utf-8"))["seconds"])
+        steps = dict(json.loads((out / "run.json").read_text(encoding="utf-8"))["seconds_per_step"])
     steps["headers, tables, pages"] = (
         end - start - sum(seconds for step, seconds in steps.items() if step != "segment liver")
     )

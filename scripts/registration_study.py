@@ -22,7 +22,7 @@ from mrresponse.domain import ContrastPhase, Image, PreparedStudy, Study
 from mrresponse.geometry import to_canonical, voxel_to_world
 from mrresponse.ingest import ingest, read_series
 from mrresponse.prepare import prepare
-from mrresponse.registration import RegistrationSettings, register_phases, register_studies
+from mrresponse.registration import FixedLiver, RegistrationSettings, register_phases, register_studies
 from mrresponse.synthetic.acquisition import Motion
 from mrresponse.synthetic.catalogue import find_scenario
 from mrresponse.synthetic.placement import place_patient
@@ -117,12 +117,12 @@ def phase_errors(
     settings: RegistrationSettings,
 ) -> Iterator[Error]:
     """Yield the error of every contrast phase of a study against its reference."""
-    fixed = prepared.images[prepared.reference]
+    target = FixedLiver.of(prepared.images[prepared.reference], prepared.liver, settings)
     points = _liver_points(prepared)
     for index, phase in enumerate(geometry.plan.contrast_phases):
         if phase is prepared.reference:
             continue
-        found = register_phases(to_canonical(images[phase]), fixed, prepared.liver, settings)
+        found = register_phases(to_canonical(images[phase]), target)
         motion = phase_motion(geometry.plan, phase, seed=geometry.seed + index)
         yield _error(
             f"{study.patient_id} {study.study_date} {phase.value}",

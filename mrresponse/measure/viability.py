@@ -32,7 +32,7 @@ from mrresponse.domain import (
     Point,
     PreparedStudy,
 )
-from mrresponse.geometry import voxel_to_world
+from mrresponse.geometry import bounding_box, box_slices, grow_box, voxel_to_world
 from mrresponse.measure.rim import without_thin_rim
 from mrresponse.measure.settings import MeasureSettings, WithoutPrecontrast
 from mrresponse.measure.size import IN_PLANE_NEIGHBOURS
@@ -185,8 +185,7 @@ def _find_reference(
     coarse = (slice(None, None, step[0]), slice(None, None, step[1]), slice(None))
     liver = (prepared.liver.voxels[coarse] > 0) | lesions[coarse]
     sampling = (spacing[0] * step[0], spacing[1] * step[1], spacing[2])
-    depth = ndimage.distance_transform_edt(liver, sampling=sampling)
-    off = ndimage.distance_transform_edt(~lesions[coarse], sampling=sampling) if lesions.any() else np.inf
+    depth, off = _depths(liver, lesions[coarse], sampling)
     voxel_ml = prepared.grid.voxel_volume_ml * step[0] * step[1]
     vessel_phase = next(
         (p for p in (ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED) if p in prepared.images), None
@@ -216,6 +215,21 @@ def _find_reference(
                 centre_mm=(x, y, z),
             )
     return None
+
+
+def _depths(
+    liver: BoolArray, lesions: BoolArray, sampling: tuple[float, float, float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Give how far each voxel of the liver, lesions included, is from its border and from lesions, in mm."""
+    depth = np.zeros(liver.shape)
+    off = np.full(liver.shape, np.inf)
+    box = bounding_box(liver)
+    if box is not None:
+        cut = box_slices(grow_box(box, (liver.shape[0], liver.shape[1], liver.shape[2]), (1, 1, 1)))
+        depth[cut] = ndimage.distance_transform_edt(liver[cut], sampling=sampling)
+        if lesions.any():
+            off[cut] = ndimage.distance_transform_edt(~lesions[cut], sampling=sampling)
+    return depth, off
 
 
 def _measure_enhancement(
