@@ -9,10 +9,16 @@ import numpy as np
 
 from mrresponse.domain import Marker, MeasurementState, PatientResult, Response, Snapshot
 from mrresponse.figures.style import DASHES, LINES, colour, new_figure, settings, shown
-from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments
+from mrresponse.report.lesion_table import (
+    assessment_groups,
+    burden,
+    leading_assessments,
+    lesion_quantities,
+    liver_quantity,
+)
 from mrresponse.report.picture import shown_first
 from mrresponse.report.timeline import numbered_phases
-from mrresponse.report.wording import COURSE, quantity_of
+from mrresponse.report.wording import COURSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +129,8 @@ def _sums(axes: "Axes", result: PatientResult) -> None:
 
 def _lesions(axes: "Axes", result: PatientResult) -> None:
     lead = leading_assessments(result)
-    criterion = lead[0].criterion if lead else ""
+    leading = lead[0] if lead else None
+    quantities = lesion_quantities(result, leading)
     reader = lead[0].reader if lead else next((row.reader for row in result.measurements), "")
     own = [row for row in result.measurements if row.reader == reader]
     for index, lesion_id in enumerate(sorted({row.lesion_id for row in own})):
@@ -131,12 +138,12 @@ def _lesions(axes: "Axes", result: PatientResult) -> None:
         values = [
             (
                 row.study_date,
-                0.0 if row.state is MeasurementState.ABSENT else quantity_of(criterion, row).value(row),
+                0.0 if row.state is MeasurementState.ABSENT else quantities[row.lesion_id].value(row),
             )
             for row in rows
         ]
         _curve(axes, values, index, shown(lesion_id, 12))
-    quantity = quantity_of(criterion)
+    quantity = liver_quantity(result, leading)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(f"{quantity.name.replace('longest ', '').capitalize()}\n({quantity.unit})")
     if own:

@@ -6,8 +6,13 @@ from markupsafe import Markup
 
 from mrresponse.domain import Assessment, Marker, MeasurementState, PatientResult
 from mrresponse.report.charts import Axis, Point, chart, from_zero, logarithmic, of_change
-from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments
-from mrresponse.report.wording import COURSE, decimal, quantity_of, signed_percent, size_cell
+from mrresponse.report.lesion_table import (
+    assessment_groups,
+    burden,
+    leading_assessments,
+    lesion_quantities,
+)
+from mrresponse.report.wording import COURSE, Quantity, decimal, signed_percent, size_cell
 
 _LOG_FROM_RATIO = 20.0
 
@@ -52,8 +57,8 @@ def lesion_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float
         return []
     named = [
         (lesion_id, [points])
-        for lesion_id in sorted({row.lesion_id for row in result.measurements})
-        if (points := _lesion_points(result, lesion_id, rows[0]))
+        for lesion_id, quantity in sorted(lesion_quantities(result, rows[0]).items())
+        if (points := _lesion_points(result, lesion_id, result.measured_by(rows[0]), quantity))
     ]
     if not named:
         return []
@@ -62,8 +67,7 @@ def lesion_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float
     return [chart(heading, named, axis, scale, named_at_end=True)]
 
 
-def _lesion_points(result: PatientResult, lesion_id: str, leading: Assessment) -> list[Point]:
-    reader = result.measured_by(leading)
+def _lesion_points(result: PatientResult, lesion_id: str, reader: str, quantity: Quantity) -> list[Point]:
     own = sorted(
         (row for row in result.measurements if row.lesion_id == lesion_id and row.reader == reader),
         key=lambda row: row.study_date,
@@ -71,7 +75,6 @@ def _lesion_points(result: PatientResult, lesion_id: str, leading: Assessment) -
     points: list[Point] = []
     first: float | None = None
     for row in own:
-        quantity = quantity_of(leading.criterion, row)
         value = 0.0 if row.state is MeasurementState.ABSENT else quantity.value(row)
         first = first or value or None
         change = None if first is None or value is None else 100.0 * (value / first - 1.0)

@@ -20,12 +20,15 @@ from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult
 from mrresponse.files import opened_atomically
 from mrresponse.report.wording import (
     COURSE,
+    QUANTITIES,
     ROLE_WORDS,
     Quantity,
     decimal,
+    organ_quantity,
     percent,
     phases_in_order,
     plain,
+    quantity_of,
     role_quantity,
     size_cell,
 )
@@ -160,6 +163,39 @@ def _group_rows(result: PatientResult, group: Sequence[Assessment]) -> list[Lesi
         line("change from nadir", (percent(row.change_from_nadir) for row in group), unit="%"),
     ]
     return rows + [line(name, (value(row) for row in group)) for name, value in _SUMMARY]
+
+
+def liver_quantity(result: PatientResult, row: Assessment | None) -> Quantity:
+    """Give what the criterion of an assessment reads of liver lesions: as their roles say, else by its name.
+
+    Without an assessment it is the longest diameter.
+    """
+    if row is None:
+        return quantity_of("")
+    in_liver = {m.lesion_id for m in result.measurements if m.organ == "liver" and not m.is_node}
+    roles = _roles_under(result, row)
+    named = (role_quantity(role, row.criterion, None) for name, role in roles.items() if name in in_liver)
+    return next(named, quantity_of(row.criterion))
+
+
+def lesion_quantities(result: PatientResult, row: Assessment | None) -> dict[str, Quantity]:
+    """Give what the criterion of an assessment reads of each lesion; one without a role is read as its like."""
+    roles = _roles_under(result, row) if row is not None else {}
+    of_liver = liver_quantity(result, row)
+    found = {}
+    for measurement in result.measurements:
+        like = organ_quantity(of_liver, measurement)
+        role = roles.get(measurement.lesion_id)
+        found[measurement.lesion_id] = (QUANTITIES.get(role.quantity) if role else None) or like
+    return found
+
+
+def _roles_under(result: PatientResult, row: Assessment) -> dict[str, RoleRecord]:
+    return {
+        role.lesion_id: role
+        for role in result.response.roles
+        if (role.criterion, role.reader) == (row.criterion, row.reader)
+    }
 
 
 def burden(row: Assessment) -> float | None:

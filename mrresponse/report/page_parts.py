@@ -13,14 +13,13 @@ from mrresponse.domain import (
     Response,
     TreatmentPhase,
 )
-from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments
+from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments, liver_quantity
 from mrresponse.report.timeline import given, numbered_phases, response_class
 from mrresponse.report.wording import (
     COURSE,
     STATE_WORDS,
     amount,
     phases_in_order,
-    quantity_of,
     signed_percent,
 )
 
@@ -194,7 +193,7 @@ def _criterion_part(result: PatientResult, group: Sequence[Assessment]) -> Crite
     return CriterionPart(
         criterion=first.criterion,
         reader=first.reader,
-        quantity=quantity_of(first.criterion).name,
+        quantity=liver_quantity(result, first).name,
         best=tuple(_best_words(row) for row in summaries),
         visits=tuple(_visit(row) for row in group),
     )

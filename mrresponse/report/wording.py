@@ -104,13 +104,16 @@ def quantity_of(criterion: str, measurement: Measurement | None = None) -> Quant
     A criterion of one's own may have any name: where a lesion has a role, `role_quantity` knows better.
     """
     named = next((quantity for name, quantity in _QUANTITIES if name in criterion.lower()), _WHOLE)
-    if measurement is None:
-        return named
-    if measurement.is_node and named.unit == "mm":
+    return named if measurement is None else organ_quantity(named, measurement)
+
+
+def organ_quantity(of_liver: Quantity, measurement: Measurement) -> Quantity:
+    """Give the quantity of one lesion where that of liver lesions is known: of nodes the short axis, else the whole."""
+    if measurement.is_node and of_liver.unit == "mm":
         return _SHORT
     if measurement.organ == "liver" and not measurement.is_node:
-        return named
-    return {"mm": _WHOLE, "mm2": _AREA, "mL": _VOLUME}[named.unit]
+        return of_liver
+    return {"mm": _WHOLE, "mm2": _AREA, "mL": _VOLUME}[of_liver.unit]
 
 
 def role_quantity(role: RoleRecord | None, criterion: str, measurement: Measurement | None) -> Quantity:

@@ -20,6 +20,9 @@ from mrresponse.domain import (
     StudyRecord,
 )
 from mrresponse.report import lesion_table, response_table, write_lesion_table
+from mrresponse.report.charts import Axis
+from mrresponse.report.curves import lesion_panels
+from mrresponse.report.lesion_table import lesion_quantities, liver_quantity
 from mrresponse.report.wording import percent, quantity_of, signed_percent, size_cell
 from mrresponse.respond import MRECIST, RespondSettings, respond
 from tests.reference_course import PHASES, reference_course
@@ -239,6 +242,25 @@ def test_a_criterion_of_ones_own_shows_what_it_sums_whatever_its_name() -> None:
     assert rows["L01", "longest viable diameter"] == ("20.0", "15.0")
     assert rows["L02", "short axis"] == ("20.0", "15.0")
     assert rows["", "sum of targets"] == ("40.0", "30.0")
+
+
+def test_curves_and_headings_show_what_a_criterion_of_ones_own_reads() -> None:
+    own = replace(MRECIST, name="site standard")
+    result = assessed(RespondSettings(criteria=("site standard",), variants=(own,)))
+    ((panel, _),) = lesion_panels(result, Axis(first=date(2024, 1, 1), last=date(2024, 3, 1), width=900.0))
+    assert "2024-03-01, L01: 15.0 mm (−25.0 %)" in panel
+    assert "2024-03-01, L02: 15.0 mm (−25.0 %)" in panel
+    lead = result.response.assessments[0]
+    assert liver_quantity(result, lead).name == "longest viable diameter"
+
+
+def test_a_lesion_without_a_role_is_read_as_the_liver_lesions_that_have_one() -> None:
+    own = replace(MRECIST, name="site standard")
+    result = assessed(RespondSettings(criteria=("site standard",), variants=(own,)))
+    spare = measured(date(2024, 3, 1), "L03", longest_diameter_mm=12.0, viable_longest_diameter_mm=7.0)
+    result = replace(result, measurements=(*result.measurements, spare))
+    assert lesion_quantities(result, result.response.assessments[0])["L03"].value(spare) == 7.0
+    assert lesion_quantities(result, None)["L03"].value(spare) == 12.0
 
 
 def test_a_node_is_measured_whole_under_a_criterion_of_viable_area() -> None:
