@@ -248,7 +248,7 @@ def _visit(row: Assessment) -> Visit:
 
 
 def _change_words(change: float | None, reference: float | None) -> str:
-    return "undefined" if change is None and reference == 0 else signed_percent(change)
+    return "no share" if change is None and reference == 0 else signed_percent(change)
 
 
 def not_assessed(result: PatientResult) -> tuple[Doubt, ...]:

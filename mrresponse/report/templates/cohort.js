@@ -125,7 +125,7 @@ const curvePlace = (curves, curve) => {
   holder.className = "figure";
   section.append(heading, words, holder);
   curves.append(section);
-  return [holder, 270, () => figure(holder, 270, `Kaplan-Meier curve: ${curve.name}, with numbers at risk`, (drawing, width) => {
+  return [holder, 252, () => figure(holder, 252, `Kaplan-Meier curve: ${curve.name}, with numbers at risk`, (drawing, width) => {
     const last = Math.max(30, curve.days[curve.days.length - 1]);
     const x = (day) => LEFT + day / last * (width - LEFT - RIGHT - 8), y = (share) => 8 + (1 - share) * 184;
     for (const share of [0, 0.25, 0.5, 0.75, 1]) {
@@ -143,11 +143,11 @@ const curvePlace = (curves, curve) => {
     drawing.append(steps);
     const at = (day) => { let share = 1; for (let place = 0; place < curve.days.length && curve.days[place] <= day; place += 1) share = curve.survival[place]; return share; };
     for (const day of curve.censored) drawing.append(line(x(day), y(at(day)) - 4, x(day), y(at(day)) + 4, "censored"));
-    drawing.append(text("at risk", 0, 240, { class: "tick" }));
+    drawing.append(text("at risk", 0, 228, { class: "tick" }));
     for (const month of monthTicks(last, width * 0.8)) {
       const day = month * 30.4375, place = curve.days.findIndex((one) => one >= day);
       drawing.append(text(month, x(day), 212, { class: "tick", "text-anchor": "middle" }));
-      drawing.append(text(place < 0 ? 0 : curve.atRisk[place], x(day), 240, { class: "tick strong", "text-anchor": "middle" }));
+      drawing.append(text(place < 0 ? 0 : curve.atRisk[place], x(day), 244, { class: "tick strong", "text-anchor": "middle" }));
     }
     drawing.append(text("months", width - RIGHT, 226, { class: "tick", "text-anchor": "end" }));
   })];
