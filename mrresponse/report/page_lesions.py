@@ -12,8 +12,8 @@ from mrresponse.domain import (
     NewLesionStatus,
     PatientResult,
     Snapshot,
-    TrackEvent,
 )
+from mrresponse.report.lesion_growth import growth_words, new_lesion_words
 from mrresponse.report.page_parts import phase_names
 from mrresponse.report.picture import lesion_pictures, shown_first
 from mrresponse.report.timeline import numbered_phases
@@ -78,10 +78,18 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
             measured.setdefault(row.study_date, []).append(row)
     snapshots = {one.study_date: one for one in result.snapshots if one.lesion_id == lesion_id}
     first = min(measured, default=None)
+    mains = {day: first_reader_first(rows)[0] for day, rows in measured.items()}
+    own = [row for row in mains.values() if row.reader == mains[min(mains)].reader]
+    growth = growth_words(own)
+    track = next((one for one in result.tracks if one.lesion_id == lesion_id), None)
     visits = [
         replace(
             _visit_part(
-                first_reader_first(measured.get(day, [])), snapshots.get(day), day, f"{number}-{place}"
+                first_reader_first(measured.get(day, [])),
+                snapshots.get(day),
+                day,
+                f"{number}-{place}",
+                growth.get(day, ""),
             ),
             badge=_badge(measured[day][0]) if day == first else "",
         )
@@ -95,7 +103,7 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
         where=", ".join(part for part in (organ, f"first seen {first}" if first else "") if part),
         roles=_roles(result, lesion_id),
         role_reasons=_role_reasons(result, lesion_id),
-        history=_history(result, lesion_id),
+        history=new_lesion_words(own, track),
         visits=tuple(visits),
         reach=max((abs(one.step or 0) for one in steps), default=0),
         step_mm=_step_mm(snapshots.values()),
@@ -109,14 +117,6 @@ def _badge(row: Measurement) -> str:
     if status is None:
         return ""
     return "new" if status is NewLesionStatus.DEFINITE else f"new: {status.value}"
-
-
-def _history(result: PatientResult, lesion_id: str) -> str:
-    """Give what earlier studies show at the place of a lesion that came up later."""
-    track = next((one for one in result.tracks if one.lesion_id == lesion_id), None)
-    if track is None or track.observations[0].event is not TrackEvent.NEW:
-        return ""
-    return track.observations[0].evidence
 
 
 def _step_mm(snapshots: Iterable[Snapshot]) -> float | None:
@@ -153,7 +153,9 @@ def _role_reasons(result: PatientResult, lesion_id: str) -> tuple[str, ...]:
     )
 
 
-def _visit_part(measured: Sequence[Measurement], snapshot: Snapshot | None, day: date, key: str) -> VisitPart:
+def _visit_part(
+    measured: Sequence[Measurement], snapshot: Snapshot | None, day: date, key: str, growth: str
+) -> VisitPart:
     main = measured[0] if measured else None
     sizes = _sizes(main) if main else ()
     word = _state_words(main) if main else "before it was seen"
@@ -164,7 +166,7 @@ def _visit_part(measured: Sequence[Measurement], snapshot: Snapshot | None, day:
         pictures=(),
         placeholder="" if has_numbers else word,
         sizes=sizes,
-        notes=_notes(measured),
+        notes=(*_notes(measured), *([growth] if growth else [])),
     )
     if snapshot is None:
         return replace(part, placeholder="no picture stored" if has_numbers else word)

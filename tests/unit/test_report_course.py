@@ -150,7 +150,7 @@ def test_the_study_before_a_new_lesion_is_shown_and_says_what_was_there() -> Non
     )
     parts = lesion_parts(replace(course, snapshots=(*course.snapshots, before), tracks=(track,)))
     part = next(one for one in parts if one.lesion_id == "L02")
-    assert part.history == "2021-03-22: no lesion there; looked again: like liver"
+    assert part.history.startswith("Before: 2021-03-22: no lesion there; looked again: like liver. ")
     first, second = part.visits[:2]
     assert (first.day, first.placeholder, first.badge) == (date(2021, 3, 22), "before it was seen", "")
     assert len(first.pictures) == 2
