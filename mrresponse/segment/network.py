@@ -17,7 +17,7 @@ from mrresponse.domain import ContrastPhase, FloatArray, Image, PreparedStudy, S
 from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.geometry import to_canonical, to_grid_order
 from mrresponse.segment import LesionsOf, LiverOf, SegmentSettings
-from mrresponse.segment.architectures import ARCHITECTURES, EDGE_MULTIPLE
+from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import ModelCard, read_model_card, verify_weights
 from mrresponse.segment.normalise import (
     LESION_INPUTS,
@@ -40,6 +40,9 @@ _GAMMAS = (0.8, 1.0, 1.25)
 _MIRRORS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))
 """Left-right and front-back, as in training; the liver network knows the liver's side and sees no mirror images."""
 
+_STRIDE = 8
+"""Three halvings inside the network: every edge of its input must be a multiple of this."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
@@ -52,11 +55,6 @@ class Network:
     overlap: float
     average_views: bool
     window: tuple[int, int, int]
-
-    @property
-    def edge_multiple(self) -> int:
-        """What every edge of an input is a multiple of, in voxels."""
-        return EDGE_MULTIPLE[self.card.architecture]
 
 
 def liver_finder(settings: SegmentSettings) -> LiverOf:
@@ -260,10 +258,10 @@ def _run(network: Network, voxels: FloatArray) -> FloatArray:
     from monai.inferers.utils import sliding_window_inference
 
     shape = voxels.shape[1:]
-    padding = [(0, 0), *((0, -size % network.edge_multiple) for size in shape)]
+    padding = [(0, 0), *((0, -size % _STRIDE) for size in shape)]
     padded = np.pad(voxels, padding, mode="edge")
     window = [
-        fitting_window(size, limit, network.overlap, edge_multiple=network.edge_multiple)
+        fitting_window(size, limit, network.overlap)
         for size, limit in zip(padded.shape[1:], network.window, strict=True)
     ]
     try:
@@ -289,12 +287,11 @@ def _run(network: Network, voxels: FloatArray) -> FloatArray:
 
 def _window(card: ModelCard, share: float) -> tuple[int, int, int]:
     """Return the largest patch the network is given at once, its edges multiples of what the network can halve."""
-    step = EDGE_MULTIPLE[card.architecture]
-    i, j, k = (max(step, int(size * share) // step * step) for size in card.window)
+    i, j, k = (max(_STRIDE, int(size * share) // _STRIDE * _STRIDE) for size in card.window)
     return i, j, k
 
 
-def fitting_window(size: int, limit: int, overlap: float, *, edge_multiple: int) -> int:
+def fitting_window(size: int, limit: int, overlap: float) -> int:
     """Return the smallest window that covers ``size`` voxels with no more windows than ``limit`` would need.
 
     Windows of the full length would cover much of a volume twice where it is a little longer than they are.
@@ -303,7 +300,7 @@ def fitting_window(size: int, limit: int, overlap: float, *, edge_multiple: int)
         return size
     count = math.ceil((size - limit) / (limit * (1.0 - overlap))) + 1
     needed = size / (1.0 + (count - 1) * (1.0 - overlap))
-    return min(limit, math.ceil(needed / edge_multiple) * edge_multiple)
+    return min(limit, math.ceil(needed / _STRIDE) * _STRIDE)
 
 
 def _bend(voxels: FloatArray, gamma: float) -> FloatArray:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from mrresponse.segment.architectures import ARCHITECTURES, EDGE_MULTIPLE
 from mrresponse.training.loop import architecture_arguments
 from mrresponse.training.settings import Stage, TrainingSettings
 
@@ -35,7 +34,6 @@ def inference_config(settings: TrainingSettings) -> dict[str, Any]:
     ``images`` lists the inputs: files of one image each for the liver; for lesions lists of six files on one grid, in
     the order of the metadata, an absent contrast phase being a file of zeros.
     """
-    builder = ARCHITECTURES[settings.architecture]
     prepare = "bundle_liver_input" if settings.stage is Stage.LIVER else "bundle_lesion_input"
     return {
         "imports": [
@@ -50,8 +48,9 @@ def inference_config(settings: TrainingSettings) -> dict[str, Any]:
         "images": "$sorted(glob.glob(@bundle_root + '/input/*.nii.gz'))",
         "output_dir": "$@bundle_root + '/output'",
         "network_def": {
-            "_target_": f"{builder.__module__}.{builder.__qualname__}",
-            **architecture_arguments(settings),
+            "_target_": "monai.networks.nets.SegResNet",
+            **architecture_arguments(settings.stage),
+            "norm": ["GROUP", {"num_groups": 8}],
         },
         "network": "$@network_def.to(@device).eval()",
         "weights": "$torch.load(@bundle_root + '/models/model.pt', map_location=@device, weights_only=True)",
@@ -83,13 +82,7 @@ def _preprocessing(settings: TrainingSettings) -> list[dict[str, Any]]:
         {"_target_": "Spacingd", "keys": "image", "pixdim": list(settings.spacing_mm), "mode": "bilinear"},
         {"_target_": "Lambdad", "keys": "image", "func": normalise, "track_meta": True},
         {"_target_": "EnsureTyped", "keys": "image"},
-        {
-            "_target_": "DivisiblePadd",
-            "keys": "image",
-            "k": EDGE_MULTIPLE[settings.architecture],
-            "mode": "edge",
-            "method": "end",
-        },
+        {"_target_": "DivisiblePadd", "keys": "image", "k": 8, "mode": "edge", "method": "end"},
     ]
 
 

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from mrresponse.segment.architectures import ARCHITECTURES, EDGE_MULTIPLE
+from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.normalise import near_liver, normalise_liver_input, window_lesion_input
 from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
-from mrresponse.training.loop import architecture_arguments, load_cases
+from mrresponse.training.loop import ARCHITECTURE, architecture_arguments, load_cases
 from mrresponse.training.real_examples import RealCase
 from mrresponse.training.settings import Stage, TrainingSettings
 
@@ -80,7 +80,7 @@ def evaluate_patients(settings: TrainingSettings, checkpoint: Path) -> dict[str,
 
 def _network(settings: TrainingSettings, checkpoint: Path) -> Any:
     torch.set_num_threads(settings.threads)
-    network = ARCHITECTURES[settings.architecture](**architecture_arguments(settings))
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
     network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["averaged"])
     return network.to(memory_format=torch.channels_last_3d).eval()
 
@@ -111,9 +111,7 @@ def _lesion_tally(network: Any, case: RealCase, spacing_mm: tuple[float, float, 
 def _predict_whole(network: Any, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return class probabilities of ``[channel, i, j, k]`` of any size."""
     shape = channels.shape[1:]
-    # the largest of the architectures' edge multiples fits them all
-    step = max(EDGE_MULTIPLE.values())
-    padded = np.pad(channels, [(0, 0), *((0, -size % step) for size in shape)], mode="edge")
+    padded = np.pad(channels, [(0, 0), *((0, -size % 8) for size in shape)], mode="edge")
     return _predict(network, torch.from_numpy(padded)[None])[:, : shape[0], : shape[1], : shape[2]]
 
 

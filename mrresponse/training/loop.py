@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mrresponse.errors import ConfigError, ModelError
-from mrresponse.segment.architectures import ARCHITECTURES, SHIPPED_ARGUMENTS
+from mrresponse.segment.architectures import ARCHITECTURES, SEGRESNET_SMALL
 from mrresponse.segment.bundle import read_model_card, verify_weights
 from mrresponse.segment.network import resolve_device
 from mrresponse.segment.precision import autocast
@@ -38,6 +38,7 @@ from mrresponse.training.settings import Stage, TrainingSettings
 
 _log = logging.getLogger(__name__)
 
+ARCHITECTURE = "segresnet"
 CHANNELS = {Stage.LIVER: (1, 2), Stage.LESIONS: (6, 3)}
 CHECKPOINT = "checkpoint.pt"
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -61,10 +62,10 @@ class _Run:
     """Patients whose images they saw, counted once per run."""
 
 
-def architecture_arguments(settings: TrainingSettings) -> dict[str, Any]:
-    """Return the constructor arguments of a run's network."""
-    inputs, classes = CHANNELS[settings.stage]
-    return {**SHIPPED_ARGUMENTS[settings.architecture], "in_channels": inputs, "out_channels": classes}
+def architecture_arguments(stage: Stage) -> dict[str, Any]:
+    """Return the constructor arguments of a stage's network."""
+    inputs, classes = CHANNELS[stage]
+    return {**SEGRESNET_SMALL, "in_channels": inputs, "out_channels": classes}
 
 
 def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = None) -> Path:
@@ -201,7 +202,7 @@ def _synthetic_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Bat
 def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
     torch.manual_seed(settings.seed)
     device = torch.device(resolve_device(settings.device))
-    network = ARCHITECTURES[settings.architecture](**architecture_arguments(settings))
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
     network = network.to(device=device, memory_format=torch.channels_last_3d).train()
     if device.type == "cpu":
         fuse_norm_and_relu(network)

