@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Prepare = Callable[[int], None]
 
+PROGRESS = "mrresponse.progress"
+"""Logger of the steps that are under way, also of those in worker processes of this machine."""
 _PER_WORKER = 2
 """Items handed out per worker: one at work, and one waiting so that no worker idles."""
 
@@ -87,12 +90,16 @@ def pool(workers: int, *, prepare: Prepare | None = None) -> Workplace:
         numbers = context.SimpleQueue()
         for number in range(workers):
             numbers.put(number)
+        # a pipe for each: a process that is killed while it writes must not hold a lock that others need
+        pipes = [context.Pipe(duplex=False) for _ in range(workers)]
         executor = ProcessPoolExecutor(
             max_workers=workers,
             mp_context=context,
             initializer=_start_worker,
-            initargs=(numbers, prepare),
+            initargs=(numbers, [writer for _, writer in pipes], prepare),
         )
+        listener = threading.Thread(target=_pass_steps_on, args=([one for one, _ in pipes],), daemon=True)
+        listener.start()
         try:
             yield executor
         except BaseException:
@@ -101,6 +108,9 @@ def pool(workers: int, *, prepare: Prepare | None = None) -> Workplace:
             raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+            for _, writer in pipes:
+                writer.close()
+            listener.join()
 
     return Workplace(open=opened, in_flight=lambda: _PER_WORKER * workers, workers=workers)
 
@@ -225,14 +235,46 @@ def _loss(future: Future[Any]) -> _Loss | None:
     return _Loss.OF_THE_ITEM if type(error).__name__ == "KilledWorker" else None
 
 
-def _start_worker(numbers: Any, prepare: Prepare | None) -> None:
+class _StepSender(logging.Handler):
+    """Sends the steps of this worker to the process that started it."""
+
+    def __init__(self, number: int, pipe: Connection) -> None:
+        super().__init__(level=logging.DEBUG)
+        self._number = number
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # who is no longer listening needs no steps
+        with suppress(OSError):
+            self._pipe.send_bytes(f"worker {self._number + 1}: {record.getMessage()}".encode())
+
+
+def _pass_steps_on(pipes: list[Connection]) -> None:
+    """Log here what the workers send, until all of them have ended and their pipes are closed."""
+    logger = logging.getLogger(PROGRESS)
+    while pipes:
+        for pipe in wait_for(pipes):
+            assert isinstance(pipe, Connection)
+            try:
+                logger.debug("%s", pipe.recv_bytes().decode())
+            except (EOFError, OSError):
+                pipes.remove(pipe)
+                pipe.close()
+
+
+def _start_worker(numbers: Any, pipes: list[Connection], prepare: Prepare | None) -> None:
     # Ctrl-C is answered by the parent alone
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what is logged here goes back with the results; nothing is printed beside the progress
     logging.getLogger("mrresponse").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    number = numbers.get()
+    progress = logging.getLogger(PROGRESS)
+    progress.setLevel(logging.DEBUG)
+    progress.propagate = False
+    progress.addHandler(_StepSender(number, pipes[number]))
     if prepare is not None:
-        prepare(numbers.get())
+        prepare(number)
 
 
 def _end_with_parent() -> None:

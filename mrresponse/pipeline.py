@@ -34,6 +34,7 @@ from mrresponse.domain import (
     Study,
     StudyRecord,
 )
+from mrresponse.execute import PROGRESS
 from mrresponse.ingest import read_series
 from mrresponse.lesions import find_lesions, with_viable
 from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots, treated_labels
@@ -45,7 +46,7 @@ from mrresponse.track import track
 
 _log = logging.getLogger(__name__)
 # Steps as they begin, for whoever shows them while they run; no part of the log.
-_progress = logging.getLogger("mrresponse.progress")
+_progress = logging.getLogger(PROGRESS)
 _CLOCK_LOCK = Lock()
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
+from mrresponse.execute import PROGRESS
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from mrresponse.domain import Outcome, Patient
 
-_PROGRESS = "mrresponse.progress"
 # A log file has no width of its own; this keeps a response row on one line.
 _LOG_WIDTH = 160
 
@@ -45,7 +46,7 @@ def with_progress(
 ) -> "Iterator[Outcome]":
     """Show how far a batch is, and pass its outcomes on.
 
-    On a terminal a bar has patients, studies, the step that is under way in this process, and the time that is left;
+    On a terminal a bar has patients, studies, the step that was begun last, with its worker, and the time that is left;
     elsewhere each finished patient is one line. ``stream`` is by default the standard error.
     """
     shown = sys.stderr if stream is None else stream
@@ -114,8 +115,8 @@ def _with_bar(
 
 @contextmanager
 def _steps_shown(progress: "Progress", task: "TaskID") -> Iterator[None]:
-    """Show each step of the line as it begins in this process; workers work unseen."""
-    logger = logging.getLogger(_PROGRESS)
+    """Show each step of the line as it begins in this process or in a worker on this machine; Dask's work unseen."""
+    logger = logging.getLogger(PROGRESS)
     handler = _StepHandler(progress, task)
     level, spreads = logger.level, logger.propagate
     logger.addHandler(handler)

@@ -1,5 +1,6 @@
 """The same work here and in several processes gives the same results, and a lost process costs nobody else."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -116,3 +117,18 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{worker}").exists()
+
+
+def says_its_step(item: int) -> int:
+    logging.getLogger("mrresponse.progress").debug("%s", f"step of {item}")
+    return dies_on_two(item)
+
+
+def test_steps_of_workers_are_logged_here_and_a_killed_worker_silences_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="mrresponse.progress")
+    list(run_on(pool(2), says_its_step, range(4), lost=lambda item: -item))
+    said = {record.getMessage() for record in caplog.records}
+    assert {text.partition(": ")[2] for text in said} == {f"step of {item}" for item in range(4)}
+    assert {text.partition(": ")[0] for text in said} <= {"worker 1", "worker 2"}
