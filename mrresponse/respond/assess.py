@@ -1,7 +1,7 @@
 """One treatment phase under one criterion for one reader: roles, components and responses at every visit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
     Estimate,
     Probabilities,
+    TargetCourse,
     TargetErrors,
     immune_probabilities,
     response_probabilities,
@@ -51,8 +52,7 @@ class BasisVisit(NamedTuple):
 class Basis:
     """A treatment phase on one basis; ``baseline_burden`` is ``None`` without measurable disease.
 
-    ``probabilities`` has one entry per visit where they were asked for: those of the response, by CR, PR, SD and PD
-    (iUPD and iCPD); ``None`` where nothing was measured.
+    ``errors`` has one entry per visit where probabilities were asked for and there are targets.
     """
 
     target_ids: tuple[str, ...]
@@ -60,12 +60,16 @@ class Basis:
     baseline_burden: float | None
     baseline_lesions: str
     visits: tuple[BasisVisit, ...]
-    probabilities: tuple[Mapping[Response, float] | None, ...] = ()
+    errors: tuple[TargetErrors, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseAssessment:
-    """A treatment phase from its baseline on, by visit: all disease, and the liver alone."""
+    """A treatment phase from its baseline on, by visit: all disease, and the liver alone.
+
+    ``probabilities`` has one entry per visit where they were asked for: those of the response, by CR, PR, SD and PD
+    (iUPD and iCPD); ``None`` where nothing was measured.
+    """
 
     baseline_date: date
     up_to_baseline: tuple[Visit, ...]
@@ -77,6 +81,7 @@ class PhaseAssessment:
     liver: Basis
     new: tuple[tuple[NewLesion, ...], ...]
     findings: tuple[FindingsAtVisit, ...]
+    probabilities: tuple[Mapping[Response, float] | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +103,33 @@ class _Seen:
     criterion: Criterion
 
 
-def assess_phase(evidence: PhaseEvidence, criterion: Criterion) -> PhaseAssessment:
-    """Assess every follow-up visit against the baseline."""
+def assess_phase(evidence: PhaseEvidence, criteria: Sequence[Criterion]) -> tuple[PhaseAssessment, ...]:
+    """Assess every follow-up visit against the baseline, under each criterion."""
+    assessed = [_assess(evidence, criterion) for criterion in criteria]
+    if not evidence.settings.has_probabilities:
+        return tuple(assessed)
+    courses = [
+        TargetCourse(
+            evidence.targets(one.overall.target_ids, criterion).estimates[0], one.overall.errors, criterion
+        )
+        for one, criterion in zip(assessed, criteria, strict=True)
+        if one.overall.errors
+    ]
+    found = iter(target_probabilities(courses))
+    return tuple(
+        replace(one, probabilities=_probabilities(one, next(found), criterion)) if one.overall.errors else one
+        for one, criterion in zip(assessed, criteria, strict=True)
+    )
+
+
+def _probabilities(
+    assessed: PhaseAssessment, found: Sequence[Probabilities | None], criterion: Criterion
+) -> tuple[Mapping[Response, float] | None, ...]:
+    visits = zip(assessed.overall.visits, found, strict=True)
+    return tuple([_response_probabilities(visit, target, criterion) for visit, target in visits])
+
+
+def _assess(evidence: PhaseEvidence, criterion: Criterion) -> PhaseAssessment:
     found = evidence.roles(criterion)
     known_findings, findings = evidence.findings(criterion)
     new = evidence.new_lesions(criterion)
@@ -168,19 +198,13 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
             if has_probabilities:
                 errors.append(_errors(judged, series.estimates[index + 1], is_void=is_void))
         visits.append(components)
-    found: tuple[Probabilities | None, ...] = ()
-    if series and errors:
-        found = target_probabilities(series.estimates[0], errors, criterion)
     return Basis(
         target_ids=disease.targets,
         non_target_ids=disease.non_targets,
         baseline_burden=state.baseline if state else None,
         baseline_lesions=state.lesions if state else "",
         visits=tuple(visits),
-        probabilities=tuple(
-            _response_probabilities(visit, target, criterion)
-            for visit, target in zip(visits, found, strict=False)
-        ),
+        errors=tuple(errors),
     )
 
 

@@ -103,6 +103,10 @@ def restate(
     return replace(
         assessed,
         overall=overall,
+        probabilities=tuple(
+            None if day in by_date else known
+            for known, day in zip(assessed.probabilities, dates, strict=False)
+        ),
         liver=_liver(assessed.liver, overall if one_disease else None, [by_date.get(day) for day in dates]),
     )
 
@@ -180,11 +184,9 @@ def _audit(row: Assessment, old: Assessment, override: Override) -> list[AuditRo
 
 def _basis(basis: Basis, overrides: Sequence[Override | None], criterion: Criterion) -> Basis:
     visits = zip(basis.visits, overrides, strict=True)
-    chances = zip(basis.probabilities, overrides, strict=False)
     return replace(
         basis,
         visits=tuple(_visit(visit, row, criterion) if row else visit for visit, row in visits),
-        probabilities=tuple(None if row else known for known, row in chances),
     )
 
 

@@ -80,7 +80,7 @@ def assessment_rows(
     rows = [_baseline_row(context, phase, criterion, baseline, assessed)]
     has_progressed = False
     start, unit = assessed.overall.baseline_burden, criterion.unit
-    probabilities = assessed.overall.probabilities or (None,) * len(assessed.follow_ups)
+    probabilities = assessed.probabilities or (None,) * len(assessed.follow_ups)
     for visit, overall, liver, chances, said in zip(
         assessed.follow_ups,
         assessed.overall.visits,

@@ -143,23 +143,37 @@ def _sd(
     )
 
 
-def target_probabilities(
-    baseline: Mapping[str, Estimate], visits: Sequence[TargetErrors], criterion: Criterion
-) -> tuple[Probabilities | None, ...]:
-    """Return the probabilities of the target response at each visit; ``None`` where nothing was measured."""
-    if criterion.progression_scope is ProgressionScope.ANY_LESION:
-        pd = _any_lesion_pd(baseline, visits, criterion)
-        pr = _integrated(
-            _sum(baseline), [_sum(v.estimates) for v in visits], _usable(visits), criterion, _never
-        )[1]
-    else:
-        pd, pr = _integrated(
-            _sum(baseline), [_sum(v.estimates) for v in visits], _usable(visits), criterion, largest_nadir
+class TargetCourse(NamedTuple):
+    """The targets of a phase under one criterion: at the baseline, and at each visit after it."""
+
+    baseline: Mapping[str, Estimate]
+    visits: Sequence[TargetErrors]
+    criterion: Criterion
+
+
+def target_probabilities(courses: Sequence[TargetCourse]) -> list[tuple[Probabilities | None, ...]]:
+    """Return the probabilities of the target response at each visit of each course; ``None`` without a measurement.
+
+    Every course has the same number of visits, so that all integrals are one sum over an array.
+    """
+    if not courses:
+        return []
+    by_course = [_series_of(course) for course in courses]
+    pd, pr = _integrated([series for found in by_course for series in found])
+    result, start = [], 0
+    for course, found in zip(courses, by_course, strict=True):
+        own = slice(start, start + len(found))
+        start = own.stop
+        of_pd = _any_lesion_pd(course, pd[own]) if len(found) > 1 else pd[own][0]
+        result.append(
+            tuple(
+                _probabilities(visit, one_pd, one_pr, course.criterion)
+                for visit, one_pd, one_pr in zip(
+                    course.visits, of_pd.tolist(), pr[own][0].tolist(), strict=True
+                )
+            )
         )
-    return tuple(
-        _probabilities(visit, of_pd, of_pr, criterion)
-        for visit, of_pd, of_pr in zip(visits, pd.tolist(), pr.tolist(), strict=True)
-    )
+    return result
 
 
 def response_probabilities(
@@ -245,25 +259,7 @@ def _reappearance(estimates: Mapping[str, Estimate], criterion: Criterion, pd: f
 
 def _sum(estimates: Mapping[str, Estimate]) -> tuple[float, float]:
     values = estimates.values()
-    return math.fsum(e.value for e in values), math.sqrt(math.fsum(e.sd * e.sd for e in values))
-
-
-def _usable(visits: Sequence[TargetErrors]) -> list[bool]:
-    return [visit.enters_nadir for visit in visits]
-
-
-def _any_lesion_pd(
-    baseline: Mapping[str, Estimate], visits: Sequence[TargetErrors], criterion: Criterion
-) -> Floats:
-    """Return the probability that at least one target grew beyond the threshold from its own nadir."""
-    none = np.ones(len(visits))
-    for name, start in baseline.items():
-        found = [visit.estimates.get(name) for visit in visits]
-        series = [(one.value, one.sd) if one else (0.0, 0.0) for one in found]
-        usable = [one is not None and visit.enters_nadir for one, visit in zip(found, visits, strict=True)]
-        pd, _ = _integrated((start.value, start.sd), series, usable, criterion, _largest_relative_nadir)
-        none *= 1.0 - np.where([one is not None for one in found], pd, 0.0)
-    return 1.0 - none
+    return math.fsum([e.value for e in values]), math.sqrt(math.fsum([e.sd * e.sd for e in values]))
 
 
 Bound = Callable[[Floats, Criterion], Floats]
@@ -290,33 +286,64 @@ def _never(current: Floats, criterion: Criterion) -> Floats:
     return np.full_like(current, -np.inf)
 
 
-def _integrated(
-    baseline: tuple[float, float],
-    visits: Sequence[tuple[float, float]],
-    usable: Sequence[bool],
-    criterion: Criterion,
-    bound_of: Bound,
-) -> tuple[Floats, Floats]:
-    """Return the probabilities of progression and of partial response at each visit, from means and deviations.
+class _Series(NamedTuple):
+    """One size through time, the sum or a single target: means with deviations, the baseline first.
 
-    A visit is compared with the baseline and the usable visits before it.
+    A visit is compared with the baseline and the visits before it that are ``usable``.
     """
+
+    sizes: Sequence[tuple[float, float]]
+    usable: Sequence[bool]
+    criterion: Criterion
+    bound_of: Bound
+
+
+def _series_of(course: TargetCourse) -> list[_Series]:
+    """Return the sum, and each target where one alone can progress; then the sum cannot."""
+    usable = [visit.enters_nadir for visit in course.visits]
+    is_any = course.criterion.progression_scope is ProgressionScope.ANY_LESION
+    sums = [_sum(course.baseline), *(_sum(visit.estimates) for visit in course.visits)]
+    found = [_Series(sums, usable, course.criterion, _never if is_any else largest_nadir)]
+    if is_any:
+        for name, start in course.baseline.items():
+            ones = [visit.estimates.get(name) for visit in course.visits]
+            sizes = [(one.value, one.sd) if one else (0.0, 0.0) for one in (start, *ones)]
+            known = [one is not None and use for one, use in zip(ones, usable, strict=True)]
+            found.append(_Series(sizes, known, course.criterion, _largest_relative_nadir))
+    return found
+
+
+def _any_lesion_pd(course: TargetCourse, pd: Floats) -> Floats:
+    """Return the probability that at least one target grew beyond the threshold from its own nadir."""
+    none = np.ones(len(course.visits))
+    for name, of_target in zip(course.baseline, pd[1:], strict=True):
+        none *= 1.0 - np.where([name in visit.estimates for visit in course.visits], of_target, 0.0)
+    return 1.0 - none
+
+
+def _integrated(series: Sequence[_Series]) -> tuple[Floats, Floats]:
+    """Return the probabilities of progression and of partial response, by series and visit."""
     from scipy.special import ndtr
 
     nodes, weights = _normal_nodes()
-    means, sds = np.array([baseline, *visits]).T
-    current = means[1:, None] + sds[1:, None] * nodes
-    bound = bound_of(current, criterion) * (1.0 + TOLERANCE)
-    earlier = np.array([True, *usable[:-1]]) if len(visits) else np.zeros(0, dtype=bool)
-    reference, reference_sd = means[:-1][earlier], np.maximum(sds[:-1][earlier], LEAST_SD)
-    # survives[visit, reference, node]: the reference's true sum is above the bound
-    survives = ndtr((reference[:, None] - bound[:, None, :]) / reference_sd[:, None])
-    later = np.flatnonzero(earlier)[None, :] > np.arange(len(visits))[:, None]
-    survives[later] = 1.0
-    others = np.multiply.reduce(survives[:, 1:, :], axis=1)
-    least_baseline = current * ((1.0 - TOLERANCE) / (1.0 - criterion.response_decrease))
-    responds = ndtr((reference[0] - least_baseline) / reference_sd[0])
-    pd = 1.0 - (survives[:, 0, :] * others) @ weights
+    sizes = np.array([one.sizes for one in series])
+    means, sds = sizes[..., 0], sizes[..., 1]
+    current = means[:, 1:, None] + sds[:, 1:, None] * nodes
+    bounds = [one.bound_of(sums, one.criterion) for one, sums in zip(series, current, strict=True)]
+    bound = np.stack(bounds) * (1.0 + TOLERANCE)
+    reference, reference_sd = means[:, :-1], np.maximum(sds[:, :-1], LEAST_SD)
+    # survives[series, visit, reference, node]: the reference's true sum is above the bound, or it is none
+    usable = np.array([[True, *one.usable[:-1]] for one in series])
+    visits = np.arange(usable.shape[1])
+    is_reference = usable[:, None, :] & (visits <= visits[:, None])
+    survives = np.ones((*is_reference.shape, NODES))
+    distance = (reference[:, None, :, None] - bound[:, :, None, :]) / reference_sd[:, None, :, None]
+    survives[is_reference] = ndtr(distance[is_reference])
+    others = np.multiply.reduce(survives[:, :, 1:], axis=2)
+    decrease = np.array([one.criterion.response_decrease for one in series])[:, None, None]
+    least_baseline = current * ((1.0 - TOLERANCE) / (1.0 - decrease))
+    responds = ndtr((reference[:, :1, None] - least_baseline) / reference_sd[:, :1, None])
+    pd = 1.0 - (survives[:, :, 0] * others) @ weights
     return np.maximum(pd, 0.0), (responds * others) @ weights
 
 

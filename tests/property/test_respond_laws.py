@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -159,6 +160,24 @@ def test_phases_do_not_leak_into_each_other(
         assert _summaries_of(alone, treatment.treatment_phase) == _summaries_of(
             whole, treatment.treatment_phase
         )
+
+
+@given(patients())
+@settings(max_examples=30)
+def test_a_criterion_beside_others_says_what_it_says_alone(
+    patient: tuple[Patient, tuple[StudyRecord, ...], tuple[Measurement, ...]],
+) -> None:
+    # criteria share what they read alike, and their probabilities are worked out together
+    together = respond(*patient, ALL)
+    for name in CRITERIA:
+        alone = respond(*patient, replace(ALL, criteria=(name,)))
+        for part in ("roles", "assessments", "summaries"):
+            beside = [row for row in getattr(together, part) if row.criterion == name]
+            assert [_unnamed(row) for row in beside] == [_unnamed(row) for row in getattr(alone, part)]
+
+
+def _unnamed(row: Any) -> Any:
+    return replace(row, settings_id="") if hasattr(row, "settings_id") else row
 
 
 def _summaries_of(result: ResponseResult, name: str) -> list[PhaseSummary]:
