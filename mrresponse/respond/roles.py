@@ -168,6 +168,8 @@ def _role_without_measurement(
     shown = [m for m in history if is_seen(m) or lesion_is_gone(m)]
     if shown and lesion_is_gone(shown[-1]):
         return Role(lesion_id=lesion_id, role=None, reason="absent at baseline", may_be_new=True)
+    if _is_always_benign(history):
+        return _benign(lesion_id, history)
     if current is None:
         return Role(
             lesion_id=lesion_id,
@@ -181,18 +183,25 @@ def _role_without_measurement(
 def _exclusion(
     lesion_id: str, history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings
 ) -> Role | None:
+    if _is_always_benign(history):
+        return _benign(lesion_id, history)
     m = history[-1]
-    if is_benign(m) and all(is_benign(earlier) or not is_seen(earlier) for earlier in history):
-        return Role(
-            lesion_id=lesion_id,
-            role=None,
-            reason=f"benign pattern ({m.pattern}): not eligible, not counted as disease",
-        )
     axis = short_axis_mm(m)
     if m.is_node and axis is not None and not is_malignant_node(m.organ, axis, criterion, settings):
         reason = f"normal node: short axis {number(axis)} mm"
         return Role(lesion_id=lesion_id, role=None, reason=reason, may_be_new=True)
     return None
+
+
+def _is_always_benign(history: Sequence[Measurement]) -> bool:
+    seen = [m for m in history if is_seen(m)]
+    return bool(seen) and all(is_benign(m) for m in seen)
+
+
+def _benign(lesion_id: str, history: Sequence[Measurement]) -> Role:
+    pattern = next(m.pattern for m in reversed(history) if is_seen(m))
+    reason = f"benign pattern ({pattern}): not eligible, not counted as disease"
+    return Role(lesion_id=lesion_id, role=None, reason=reason)
 
 
 def _node_ineligibility(m: Measurement, criterion: Criterion) -> str:
