@@ -53,14 +53,16 @@ def assign(expected: Sequence[Body], bodies: Sequence[Body], settings: TrackSett
 
 def _cost(one: Body, other: Body, settings: TrackSettings) -> float:
     distance = float(np.linalg.norm(one.middle - other.middle))
-    if distance > settings.gate_mm + abs(one.radius_mm - other.radius_mm):
+    # a lesion of which only a part was found has its middle elsewhere by as much as the radii differ
+    off = max(0.0, distance - abs(one.radius_mm - other.radius_mm))
+    if off > settings.gate_mm:
         return _INFEASIBLE
     apart = 1.0
     if distance < one.radius_mm + other.radius_mm + settings.tolerance_mm:
         smaller, larger = (one, other) if one.volume_ml <= other.volume_ml else (other, one)
         apart = 1.0 - _share_near(smaller, larger, 2.0)
     size = min(1.0, abs(float(np.log(one.volume_ml / other.volume_ml))) / float(np.log(8.0)))
-    return distance / settings.gate_mm + settings.overlap_weight * apart + settings.size_weight * size
+    return off / settings.gate_mm + settings.overlap_weight * apart + settings.size_weight * size
 
 
 def _share_near(body: Body, other: Body, tolerance_mm: float) -> float:

@@ -131,6 +131,12 @@ def test_growth_to_twice_the_diameter_is_the_same_lesion() -> None:
     assert events(track(history([A], [grown]), SETTINGS)) == {"L01": ["first", "matched"]}
 
 
+def test_a_part_at_the_edge_of_a_lesion_is_that_lesion() -> None:
+    part, whole = ball((22.0, 0.0, 0.0), 24.0), ball((0.0, 0.0, 0.0), 48.0)
+    assert events(track(history([part], [whole]), SETTINGS)) == {"L01": ["first", "matched"]}
+    assert events(track(history([whole], [part]), SETTINGS)) == {"L01": ["first", "matched"]}
+
+
 def test_a_patient_without_lesions_has_no_track() -> None:
     assert track(history([], []), SETTINGS) == ()
 
