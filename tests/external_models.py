@@ -7,14 +7,41 @@ away, lies above a bound. No normalisation, so intensities are what the image sa
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Series, Study
+
 SHARPNESS = 0.5
 DATASET = "Dataset901_Threshold"
+STUDY = Study(patient_id="P1", study_date=date(2020, 1, 1), series=())
+SERIES = Series(path=Path("pvp"), contrast_phase=ContrastPhase.PORTAL_VENOUS, phase_reason="stated")
+
+
+def noise(seed: int, grid: Grid) -> Image:
+    """Give an image that no one has seen before."""
+    rng = np.random.default_rng(seed)
+    return Image(voxels=rng.uniform(1.0, 300.0, grid.shape).astype(np.float32), grid=grid)
+
+
+def prepared_with(images: Mapping[ContrastPhase, Image]) -> PreparedStudy:
+    """Give a study of these images that is liver everywhere."""
+    reference = next(iter(images))
+    grid = images[reference].grid
+    return PreparedStudy(
+        study=STUDY,
+        grid=grid,
+        native_grid=grid,
+        crop_start=(0, 0, 0),
+        images=images,
+        reference=reference,
+        liver=LabelMap(voxels=np.ones(grid.shape, np.uint16), grid=grid),
+        liver_probability=Image(voxels=np.full(grid.shape, 200.0, np.float32), grid=grid),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

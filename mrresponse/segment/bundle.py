@@ -74,15 +74,13 @@ def read_model_card(model: str) -> ModelCard:
     """
     folder = Path(model) if "/" in model or Path(model).is_dir() else models_folder() / model
     file = folder / "configs" / "metadata.json"
-    try:
-        metadata = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"model '{model}': no readable configs/metadata.json in its folder, expected the name of a shipped model "
-            "or the folder of a model (of mrresponse, an nnU-Net v2 training result, or a MONAI bundle)"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"model '{model}': configs/metadata.json is not JSON ({error})") from error
+    metadata = read_json_object(
+        file,
+        model=model,
+        name="configs/metadata.json",
+        expected="in its folder, expected the name of a shipped model or the folder of a model (of mrresponse, an "
+        "nnU-Net v2 training result, or a MONAI bundle)",
+    )
     missing = [key for key in _REQUIRED if key not in metadata]
     if missing:
         raise ModelError(f"model '{model}': configs/metadata.json lacks {', '.join(missing)}")
@@ -100,6 +98,25 @@ def read_model_card(model: str) -> ModelCard:
         )
     except (TypeError, ValueError) as error:
         raise ModelError(f"model '{model}': configs/metadata.json has a malformed field ({error})") from error
+
+
+def read_json_object(file: Path, *, model: str, name: str, expected: str) -> dict[str, Any]:
+    """Read what a model says of itself; ``expected`` goes on after "no readable NAME".
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or holds something else than a JSON object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"model '{model}': no readable {name} {expected}") from error
+    except ValueError as error:
+        raise ModelError(f"model '{model}': {name} is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"model '{model}': {name} is no JSON object")
+    return content
 
 
 def verify_weights(card: ModelCard) -> None:

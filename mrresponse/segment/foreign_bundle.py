@@ -17,6 +17,7 @@ from mrresponse.domain import FloatArray, Image
 from mrresponse.errors import ConfigError, ModelError
 from mrresponse.geometry import grid_of, is_same_grid, resample_image
 from mrresponse.nifti import write_image
+from mrresponse.segment.bundle import read_json_object
 from mrresponse.segment.external import (
     Checked,
     Finder,
@@ -120,13 +121,12 @@ def _files(folder: Path, config: Path) -> list[Path]:
 
 
 def _metadata(folder: Path, model: str) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model '{model}': no readable configs/metadata.json in its folder") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"model '{model}': configs/metadata.json is no JSON object")
-    return content
+    return read_json_object(
+        folder / "configs" / "metadata.json",
+        model=model,
+        name="configs/metadata.json",
+        expected="in its folder",
+    )
 
 
 def _load(folder: Path, config: Path, title: str, device: str) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ trusted, a checkpoint must hold nothing but tensors, numbers and text, and a pla
 import contextlib
 import hashlib
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from mrresponse.domain import FloatArray, Image, LabelArray
 from mrresponse.errors import ConfigError, ModelError
+from mrresponse.segment.bundle import read_json_object
 from mrresponse.segment.external import (
     Checked,
     ExternalSettings,
@@ -326,18 +326,10 @@ def _pickle_problem(file: Path, _size: int, _changed: int) -> str:
 
 
 def _read_json(file: Path, title: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"model '{title}': no readable {file.name}, expected an nnU-Net v2 folder "
-            "TRAINER__PLANS__CONFIGURATION with dataset.json, plans.json and fold_*"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"model '{title}': {file.name} is not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"model '{title}': {file.name} is no JSON object")
-    return content
+    expected = (
+        "here, expected a folder TRAINER__PLANS__CONFIGURATION with dataset.json, plans.json and fold_*"
+    )
+    return read_json_object(file, model=title, name=file.name, expected=expected)
 
 
 def _short(digests: Mapping[str, str]) -> str:

@@ -7,7 +7,6 @@ import json
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import pytest
 
 from mrresponse.cli import main
 from mrresponse.config import Settings, settings_from
-from mrresponse.domain import ContrastPhase, Grid, Image, LabelMap, PreparedStudy, Series, Study
+from mrresponse.domain import ContrastPhase, Grid, Image, PreparedStudy
 from mrresponse.errors import DataError, ModelError
 from mrresponse.run_record import model_identity, run_info
 from mrresponse.segment import Segmenter, make_segmenter
-from tests.external_models import write_nnunet
+from tests.external_models import SERIES, STUDY, noise, prepared_with, write_nnunet
 
 pytest.importorskip("nnunetv2", reason="nnU-Net is not installed: pip install 'mrresponse[nnunet]'")
 pytestmark = [
@@ -33,8 +32,6 @@ LABELS = {"background": 0, "liver": 1, "lesion": 2}
 SHAPE = (20, 24, 18)
 LPS = Grid(shape=SHAPE, affine_rows=((-2.0, 0.0, 0.0, 9.0), (0.0, -2.0, 0.0, 4.0), (0.0, 0.0, 2.0, -7.0)))
 RAS = Grid(shape=SHAPE, affine_rows=((2.0, 0.0, 0.0, 9.0), (0.0, 2.0, 0.0, 4.0), (0.0, 0.0, 2.0, -7.0)))
-STUDY = Study(patient_id="P1", study_date=date(2020, 1, 1), series=())
-SERIES = Series(path=Path("pvp"), contrast_phase=ContrastPhase.PORTAL_VENOUS, phase_reason="stated")
 
 
 def settings_with(**segment: Any) -> Settings:
@@ -57,26 +54,6 @@ def lesions_in(segmenter: Segmenter, prepared: PreparedStudy) -> np.ndarray:
     assert isinstance(found, Image)
     assert found.grid == prepared.grid
     return found.voxels
-
-
-def noise(seed: int, grid: Grid = RAS) -> Image:
-    rng = np.random.default_rng(seed)
-    return Image(voxels=rng.uniform(1.0, 300.0, grid.shape).astype(np.float32), grid=grid)
-
-
-def prepared_with(images: dict[ContrastPhase, Image]) -> PreparedStudy:
-    reference = next(iter(images))
-    grid = images[reference].grid
-    return PreparedStudy(
-        study=STUDY,
-        grid=grid,
-        native_grid=grid,
-        crop_start=(0, 0, 0),
-        images=images,
-        reference=reference,
-        liver=LabelMap(voxels=np.ones(grid.shape, np.uint16), grid=grid),
-        liver_probability=Image(voxels=np.full(grid.shape, 200.0, np.float32), grid=grid),
-    )
 
 
 def clear(values: np.ndarray, bound: float) -> np.ndarray:
@@ -111,7 +88,7 @@ def test_the_axes_run_where_the_model_expects_them(
     shift[2 - axis] = 1  # its axes are z, y, x
     folder = write_nnunet(tmp_path / "Dataset901_Liver", labels=LABELS, shift=tuple(shift), reader=reader)
     external = {"labels": ["liver"], "orientation": orientation}
-    image = noise(2)
+    image = noise(2, RAS)
     found = liver_in(segmenter_with(liver_model=str(folder), liver_external=external), image)
     # the network looks one voxel on along its axis
     seen = np.roll(image.voxels, -signs[axis], axis)
@@ -124,7 +101,7 @@ def test_contrast_phases_are_shown_in_the_order_that_is_stated(tmp_path: Path) -
     folder = write_nnunet(
         tmp_path / "Dataset902_Lesion", labels=LABELS, weights=(-1.0, 1.0), bounds=(50.0,), label=2
     )
-    pre, art = noise(3), noise(4)
+    pre, art = noise(3, RAS), noise(4, RAS)
     prepared = prepared_with({ContrastPhase.ARTERIAL: art, ContrastPhase.PRECONTRAST: pre})
     for channels, rise in (
         (["PRE", "ART"], art.voxels - pre.voxels),
@@ -138,7 +115,7 @@ def test_contrast_phases_are_shown_in_the_order_that_is_stated(tmp_path: Path) -
 
 def test_an_absent_phase_is_an_error_unless_zeros_are_wanted(tmp_path: Path) -> None:
     folder = write_nnunet(tmp_path / "Dataset902_Lesion", labels=LABELS, weights=(1.0, 1.0), label=2)
-    prepared = prepared_with({ContrastPhase.ARTERIAL: noise(5)})
+    prepared = prepared_with({ContrastPhase.ARTERIAL: noise(5, RAS)})
     external: dict[str, Any] = {"labels": ["lesion"], "channels": ["ART", "HBP"]}
     with pytest.raises(DataError, match="found no HBP") as refused:
         lesions_in(segmenter_with(lesion_model=str(folder), lesion_external=external), prepared)
@@ -152,7 +129,7 @@ def test_an_absent_phase_is_an_error_unless_zeros_are_wanted(tmp_path: Path) -> 
 
 def test_the_mean_of_the_chosen_folds_counts(tmp_path: Path) -> None:
     folder = write_nnunet(tmp_path / "Dataset901_Liver", labels=LABELS, bounds=(100.0, 200.0))
-    image = noise(6)
+    image = noise(6, RAS)
     # the mean of two thresholds of equal slope is the threshold between them
     for folds, bound in (([], 150.0), ([0], 100.0), ([1], 200.0), ([0, 1], 150.0)):
         external = {"labels": ["liver"], "folds": folds}
@@ -164,7 +141,7 @@ def test_the_mean_of_the_chosen_folds_counts(tmp_path: Path) -> None:
 def test_labels_of_regions_overlap(tmp_path: Path) -> None:
     labels = {"background": 0, "liver": [1, 2], "lesion": [2]}
     folder = write_nnunet(tmp_path / "Dataset903_Regions", labels=labels, label=0)
-    image = noise(7)
+    image = noise(7, RAS)
     sure = clear(image.voxels, 100.0)
     for wanted, expected in (
         (["liver"], image.voxels > 100.0),
@@ -202,7 +179,7 @@ def test_a_model_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder = write_nnunet(tmp_path / "Dataset901_Liver", labels=LABELS)
     segmenter = segmenter_with(liver_model=str(folder), liver_external={"labels": ["liver"]})
     for seed in (1, 2, 3):
-        liver_in(segmenter, noise(seed))
+        liver_in(segmenter, noise(seed, RAS))
     assert len(loads) == 1
 
 

@@ -1,7 +1,6 @@
 """Models of other libraries: what is refused before anything runs, and MONAI bundles from end to end."""
 
 import json
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,7 @@ from mrresponse.domain import (
     Failure,
     Grid,
     Image,
-    LabelMap,
     Patient,
-    PreparedStudy,
-    Series,
-    Study,
 )
 from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.resume import study_key
@@ -39,7 +34,15 @@ from mrresponse.segment.external import (
 )
 from mrresponse.segment.models import check_models
 from mrresponse.segment.nnunet import read_trained_model, refuse_code
-from tests.external_models import save_checkpoint, write_bundle, write_description
+from tests.external_models import (
+    SERIES,
+    STUDY,
+    noise,
+    prepared_with,
+    save_checkpoint,
+    write_bundle,
+    write_description,
+)
 
 # MONAI's image readers say what they lack for DICOM, which no bundle is given here
 pytestmark = pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning")
@@ -53,28 +56,6 @@ GRIDS = [
         shape=(20, 24, 18), affine_rows=((2.0, 0.0, 0.0, 9.0), (0.0, -2.0, 0.0, 4.0), (0.0, 0.0, 2.0, -7.0))
     ),
 ]
-STUDY = Study(patient_id="P1", study_date=date(2020, 1, 1), series=())
-SERIES = Series(path=Path("pvp"), contrast_phase=ContrastPhase.PORTAL_VENOUS, phase_reason="stated")
-
-
-def noise(seed: int, grid: Grid = GRIDS[0]) -> Image:
-    rng = np.random.default_rng(seed)
-    return Image(voxels=rng.uniform(1.0, 300.0, grid.shape).astype(np.float32), grid=grid)
-
-
-def prepared_with(images: dict[ContrastPhase, Image]) -> PreparedStudy:
-    reference = next(iter(images))
-    grid = images[reference].grid
-    return PreparedStudy(
-        study=STUDY,
-        grid=grid,
-        native_grid=grid,
-        crop_start=(0, 0, 0),
-        images=images,
-        reference=reference,
-        liver=LabelMap(voxels=np.ones(grid.shape, np.uint16), grid=grid),
-        liver_probability=noise(9, grid),
-    )
 
 
 def segment_settings(**segment: Any) -> Any:
@@ -140,7 +121,7 @@ def test_the_lesions_of_a_bundle_come_from_the_phase_that_is_stated(tmp_path: Pa
     segmenter = make_segmenter(
         segment_settings(lesion_model=str(folder), lesion_external=external, trust_expressions=True)
     )
-    images = {ContrastPhase.ARTERIAL: noise(2), ContrastPhase.PORTAL_VENOUS: noise(3)}
+    images = {ContrastPhase.ARTERIAL: noise(2, GRIDS[0]), ContrastPhase.PORTAL_VENOUS: noise(3, GRIDS[0])}
     found = segmenter.lesions(prepared_with(images))
     assert isinstance(found, Image)
     expected = images[ContrastPhase.PORTAL_VENOUS].voxels > 100.0
@@ -155,7 +136,7 @@ def test_probabilities_of_a_bundle_are_kept_where_it_gives_them(tmp_path: Path) 
     segmenter = make_segmenter(
         segment_settings(lesion_model=str(folder), lesion_external=external, trust_expressions=True)
     )
-    image = noise(4)
+    image = noise(4, GRIDS[0])
     found = segmenter.lesions(prepared_with({ContrastPhase.ARTERIAL: image}))
     assert isinstance(found, Image)
     # two classes with logits 0 and half of what is above 100; not turned back by the bundle, so brought back here
@@ -170,7 +151,7 @@ def test_a_study_without_a_t1_phase_is_not_shown_to_a_model(tmp_path: Path) -> N
     segmenter = make_segmenter(
         segment_settings(lesion_model=str(folder), lesion_external=external, trust_expressions=True)
     )
-    found = segmenter.lesions(prepared_with({ContrastPhase.OTHER: noise(5)}))
+    found = segmenter.lesions(prepared_with({ContrastPhase.OTHER: noise(5, GRIDS[0])}))
     assert isinstance(found, Image)
     assert not found.voxels.any()
 
@@ -364,7 +345,7 @@ def test_every_input_channel_needs_a_known_source() -> None:
 
 
 def test_a_channel_is_a_phase_the_reference_or_the_liver() -> None:
-    images = {ContrastPhase.ARTERIAL: noise(6), ContrastPhase.PRECONTRAST: noise(7)}
+    images = {ContrastPhase.ARTERIAL: noise(6, GRIDS[0]), ContrastPhase.PRECONTRAST: noise(7, GRIDS[0])}
     prepared = prepared_with(images)
     for name, expected in (
         ("PRE", images[ContrastPhase.PRECONTRAST]),
