@@ -28,4 +28,8 @@ step ruff format --check .
 step ruff check .
 step mypy
 step lint-imports --no-cache
-step python -m pytest --quiet --cov --cov-report=term "${selection[@]}"
+# One file of tests per process at a time: what a file sets up once is not set up by every process. More than four
+# processes need more memory than they save time.
+processes=$(nproc)
+step python -m pytest --quiet --numprocesses "$((processes < 4 ? processes : 4))" --dist loadfile \
+    --cov --cov-report=term "${selection[@]}"
