@@ -4,7 +4,7 @@ Every function takes ``visits``: pairs of date and response, by date, already cu
 after progression are wanted, at the first progression (`until_progression`).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -45,11 +45,7 @@ def best_overall_response(visits: Sequence[Dated], start: date, settings: Respon
 
     Stable disease counts from ``sd_min_days`` after ``start`` on; earlier it is NE, and PD where PD follows.
     """
-
-    def counted(visit: Dated) -> str:
-        return _with_minimum(visit, start, settings)
-
-    return _best(visits, counted)
+    return _best(visits, [_with_minimum(visit, start, settings) for visit in visits])
 
 
 def confirmed_best_overall_response(visits: Sequence[Dated], start: date, settings: RespondSettings) -> Best:
@@ -59,18 +55,11 @@ def confirmed_best_overall_response(visits: Sequence[Dated], start: date, settin
     most ``confirm_max_not_evaluable`` NE between. Unconfirmed it counts as stable disease from ``sd_min_days`` on.
     The date is that of the first visit of the pair (Eisenhauer 2009, table 3).
     """
-    confirmed = {index: word for index in range(len(visits)) if (word := _confirmed(visits, index, settings))}
-    positions = {visit: index for index, visit in reversed(list(enumerate(visits)))}
-
-    def counted(visit: Dated) -> str:
-        word = confirmed.get(positions[visit])
-        if word:
-            return word
-        if visit[1] in RESPONSES:
-            return _with_minimum((visit[0], "SD"), start, settings)
-        return _with_minimum(visit, start, settings)
-
-    return _best(visits, counted)
+    words = []
+    for index, (day, word) in enumerate(visits):
+        unconfirmed = (day, "SD" if word in RESPONSES else word)
+        words.append(_confirmed(visits, index, settings) or _with_minimum(unconfirmed, start, settings))
+    return _best(visits, words)
 
 
 def _with_minimum(visit: Dated, start: date, settings: RespondSettings) -> str:
@@ -80,12 +69,12 @@ def _with_minimum(visit: Dated, start: date, settings: RespondSettings) -> str:
     return word
 
 
-def _best(visits: Sequence[Dated], counted: Callable[[Dated], str]) -> Best:
-    ranked = [(_rank(counted(visit)), index) for index, visit in enumerate(visits)]
-    if not ranked:
+def _best(visits: Sequence[Dated], words: Sequence[str]) -> Best:
+    """Return the best of the words that the visits count as, and the first visit that has it."""
+    if not visits:
         return Best(response=None, study_date=None)
-    _, index = min(ranked)
-    return Best(response=counted(visits[index]), study_date=visits[index][0])
+    index = min(range(len(words)), key=lambda index: _rank(words[index]))
+    return Best(response=words[index], study_date=visits[index][0])
 
 
 def _rank(word: str) -> int:
@@ -98,7 +87,7 @@ def _confirmed(visits: Sequence[Dated], index: int, settings: RespondSettings) -
     if word not in RESPONSES:
         return None
     not_evaluable = stable = 0
-    complete_seen = word == "CR"
+    complete_seen = False
     for later_day, later in visits[index + 1 :]:
         if later in RESPONSES[: RESPONSES.index(word) + 1]:
             if complete_seen and later == "PR":

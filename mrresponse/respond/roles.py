@@ -22,6 +22,7 @@ from mrresponse.respond.values import (
     lesion_is_gone,
     lesion_value,
     organ_of,
+    quantity_name,
     short_axis_mm,
 )
 
@@ -72,20 +73,20 @@ def select_roles(
         history = histories[lesion_id]
         last = history[-1]
         current = last if last.study_date == baseline.study_date else None
-        role = _role_without_measurement(lesion_id, history, current, settings)
         if lesion_id in stated:
             given.append(_stated_role(stated[lesion_id], current, criterion, settings))
             continue
-        if role is None and current is not None:
-            role = _exclusion(lesion_id, history, criterion, settings)
-        if role is None and current is not None:
+        role = _role_without_measurement(lesion_id, history, current) or _exclusion(
+            lesion_id, history, criterion, settings
+        )
+        if role is None:
             reason = _ineligibility(history, values[lesion_id], criterion, settings)
             if reason:
                 role = Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=reason)
         if role is not None:
             roles.append(role)
-        elif current is not None:
-            candidates.append(_candidate(current, values[lesion_id], criterion))
+        else:
+            candidates.append(_candidate(last, values[lesion_id], criterion))
     taken = [organ_of(histories[role.lesion_id][-1]) for role in given if role.role is LesionRole.TARGET]
     chosen = _choose(candidates, criterion, taken)
     return tuple(sorted([*roles, *given, *chosen], key=lambda role: role.lesion_id))
@@ -101,7 +102,7 @@ def _stated_role(
     if role is LesionRole.TARGET and value is None:
         raise DataError(
             f"lesions.csv, {edit.lesion_id}, reader {edit.reader}: found role target, expected another one: the "
-            f"lesion has no {criterion.quantity.value} at the baseline",
+            f"lesion has no {quantity_name(current, criterion)} at the baseline",
             code="bad_edit",
             patient_id=edit.patient_id,
         )
@@ -147,7 +148,8 @@ def _ineligibility(
     else:
         reason = _treated_ineligibility(history, settings)
     if not reason and is_below(value.value, criterion.min_target_quantity):
-        reason = f"{criterion.quantity.value} {number(value.value)} {criterion.unit} < {criterion.min_target_quantity}"
+        name = quantity_name(m, criterion)
+        reason = f"{name} {number(value.value)} {criterion.unit} < {criterion.min_target_quantity}"
     return reason
 
 
@@ -159,8 +161,9 @@ def is_malignant_node(site: str, short_axis: float, criterion: Criterion, settin
 
 
 def _role_without_measurement(
-    lesion_id: str, history: Sequence[Measurement], current: Measurement | None, settings: RespondSettings
+    lesion_id: str, history: Sequence[Measurement], current: Measurement | None
 ) -> Role | None:
+    """Return the role of a lesion that is not measured at the baseline; ``None`` where it is."""
     if current is not None and is_seen(current):
         if is_merged_away(current):
             return Role(lesion_id=lesion_id, role=None, reason="measured with the lesion it merged into")
@@ -246,10 +249,14 @@ def _is_growing(history: Sequence[Measurement], settings: RespondSettings) -> bo
 
 def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Candidate:
     value = worth.value or 0.0
-    name = "short axis" if m.is_node and criterion.is_length else criterion.quantity
     least = criterion.min_target_node_mm if m.is_node else criterion.min_target_mm
     bound = f" >= {number(least)} mm" if criterion.is_length else ""
-    return _Candidate(m.lesion_id, organ_of(m), value, f"{name} {number(value)} {criterion.unit}{bound}")
+    return _Candidate(
+        m.lesion_id,
+        organ_of(m),
+        value,
+        f"{quantity_name(m, criterion)} {number(value)} {criterion.unit}{bound}",
+    )
 
 
 def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Sequence[str]) -> list[Role]:

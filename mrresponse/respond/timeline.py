@@ -37,7 +37,6 @@ class Visit:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     study: StudyRecord | None = None
     findings: tuple[Finding, ...] = ()
-    is_imaged: bool = True
     unread: str = ""
     _values: dict[tuple[Quantity, float, float], dict[str, LesionValue]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -58,7 +57,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The baseline study of a phase: its date, how it was chosen, and a flag where the choice is a fallback."""
+    """The baseline study of a phase: its date, how it was chosen or why there is none; a fallback has a flag."""
 
     study_date: date | None
     reason: str
@@ -140,7 +139,7 @@ def reader_visits(
         for day in dates
     ]
     visits += [
-        Visit(study_date=day, findings=tuple(found), is_imaged=False, unread="no liver imaging on this date")
+        Visit(study_date=day, findings=tuple(found), unread="no liver imaging on this date")
         for day, found in placed.items()
     ]
     return tuple(sorted(visits, key=lambda visit: visit.study_date))
@@ -183,7 +182,7 @@ def _unread(
 
 def is_evaluable(visit: Visit, criterion: Criterion, settings: RespondSettings) -> bool:
     """Tell whether a visit can be a baseline: read, and not every lesion beyond judgement under the criterion."""
-    if visit.unread or not visit.is_imaged:
+    if visit.unread:
         return False
     values = visit.values(criterion, settings)
     has_lesion = False
@@ -213,7 +212,7 @@ def select_baseline(phase: TreatmentPhase, dates: Iterable[date], settings: Resp
     if start is None:
         first = next(iter(dates), None)
         if first is None:
-            return Baseline(study_date=None, reason="no evaluable study", flag="no_baseline")
+            return Baseline(study_date=None, reason="no evaluable study")
         return Baseline(study_date=first, reason="first evaluable study; no treatment table")
     window = start - timedelta(days=settings.baseline_window_days)
     before = start - timedelta(days=settings.baseline_fallback_before_days)
@@ -240,7 +239,7 @@ def select_baseline(phase: TreatmentPhase, dates: Iterable[date], settings: Resp
             study_date=late[0], reason=f"{days} days after treatment began", flag="baseline_fallback"
         )
     reason = f"no evaluable study from {before.isoformat()} to {after.isoformat()}"
-    return Baseline(study_date=None, reason=reason, flag="no_baseline")
+    return Baseline(study_date=None, reason=reason)
 
 
 def follow_up(phase: TreatmentPhase, baseline: date | None, visits: Sequence[Visit]) -> tuple[Visit, ...]:

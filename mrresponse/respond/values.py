@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
-from mrresponse.domain import Measurement, MeasurementState, Response
+from mrresponse.domain import Measurement, MeasurementState
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import is_below, number
 
@@ -165,11 +165,6 @@ def describe_value(lesion_id: str, value: LesionValue, unit: str) -> str:
         return f"{lesion_id} {value.note}"
     note = f" ({value.note})" if value.note else ""
     return f"{lesion_id} {number(value.value)} {unit}{note}"
-
-
-def worst(*responses: Response) -> Response:
-    """Return the response that is furthest from complete response."""
-    return max(responses, key=list(Response).index)
 
 
 def _viable_value(measurement: Measurement, criterion: Criterion) -> LesionValue:

@@ -1,11 +1,32 @@
 """Rates, Kaplan-Meier curves, waterfall and swimmer data."""
 
+import math
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
+
+from mrresponse.cohort import (
+    CohortFigure,
+    CohortRow,
+    Group,
+    SpiderLine,
+    SwimmerLane,
+    SwimmerMark,
+    WaterfallBar,
+)
 from mrresponse.domain import Assessment, PhaseSummary, Response
-from mrresponse.respond import Endpoint, cohort_rows, groups_of, kaplan_meier, swimmer, waterfall
+from mrresponse.respond import (
+    Endpoint,
+    cohort_figures,
+    cohort_rows,
+    groups_of,
+    kaplan_meier,
+    spider,
+    swimmer,
+    waterfall,
+)
 
 START = date(2024, 1, 1)
 # Weeks of remission under 6-mercaptopurine (Freireich EJ et al. 1963, Blood 21:699-716): event or still in remission.
@@ -152,3 +173,228 @@ def test_swimmer_lanes_have_the_responses_of_their_basis_and_end_with_what_ended
     assert (c.end_day, c.is_ongoing, c.marks) == (200, True, ())
     liver = swimmer([summary("A", start_date=START, basis="liver")], seen)[0]
     assert [mark.response for mark in liver.marks] == [Response.PR, Response.PR]
+
+
+def ten_events() -> list[PhaseSummary]:
+    """Return ten patients of whom one progresses every ten days."""
+    return [
+        summary(str(number), progression_free_days=10 * (number + 1), progression_free_event=True)
+        for number in range(10)
+    ]
+
+
+def test_a_curve_has_a_step_with_its_interval_and_those_at_risk_for_every_event() -> None:
+    rows = ten_events()
+    (group,) = groups_of(rows)
+    curve = kaplan_meier(rows, group, Endpoint.PROGRESSION_FREE_SURVIVAL)
+    assert curve is not None
+    assert (curve.group, curve.endpoint) == (group, Endpoint.PROGRESSION_FREE_SURVIVAL)
+    assert (curve.n, curve.n_events, curve.censored_days) == (10, 10, ())
+    assert curve.days == tuple(10.0 * step for step in range(11))
+    assert curve.survival == pytest.approx([1.0 - step / 10 for step in range(11)], abs=1e-12)
+    assert curve.at_risk == (10, *range(10, 0, -1))
+    for step in range(1, 10):
+        # Greenwood: the sum of 1 / (r (r - 1)) over those at risk telescopes to 1 / (10 - step) - 1 / 10
+        survival = 1.0 - step / 10
+        width = 1.959964 * math.sqrt(1.0 / (10 - step) - 0.1) / abs(math.log(survival))
+        assert curve.low[step] == pytest.approx(survival ** math.exp(width), abs=1e-6)
+        assert curve.high[step] == pytest.approx(survival ** math.exp(-width), abs=1e-6)
+    # the lower bound is 0.473 at day 10; the upper one 0.578 at day 70 and 0.475 at day 80
+    assert (curve.median_days, curve.median_low, curve.median_high) == (50.0, 10.0, 80.0)
+
+
+def test_censored_days_are_those_without_an_event_by_day() -> None:
+    rows = [summary(str(n), progression_free_days=days, progression_free_event=event)
+            for n, (days, event) in enumerate([(30, False), (20, True), (10, False)])]  # fmt: skip
+    rows.append(summary("4", progression_free_days=5))
+    rows.append(summary("5", progression_free_event=True))
+    (group,) = groups_of(rows)
+    curve = kaplan_meier(rows, group, Endpoint.PROGRESSION_FREE_SURVIVAL)
+    assert curve is not None
+    assert (curve.n, curve.n_events, curve.censored_days) == (3, 1, (10.0, 30.0))
+
+
+def test_a_curve_has_the_level_that_was_asked_for() -> None:
+    rows = ten_events()
+    (group,) = groups_of(rows)
+    curve = kaplan_meier(rows, group, Endpoint.PROGRESSION_FREE_SURVIVAL, level=0.5)
+    assert curve is not None
+    # 50 % of a normal distribution lie within 0.67449 standard deviations
+    width = 0.67449 * math.sqrt(1.0 / 9 - 0.1) / abs(math.log(0.9))
+    assert curve.low[1] == pytest.approx(0.9 ** math.exp(width), abs=1e-5)
+    (median,) = [row for row in cohort_rows(rows, level=0.5) if row.endpoint.startswith("median")]
+    assert (median.interval_low, median.interval_high) == (curve.median_low, curve.median_high)
+    assert (median.interval_low, median.interval_high) != (10.0, 80.0)
+
+
+def test_every_column_of_a_cohort_row_is_filled() -> None:
+    words = (Response.CR, Response.PR, Response.SD, Response.PD)
+    rows = [
+        replace(
+            ten_events()[number],
+            best_overall_response=word,
+            confirmed_best_overall_response=word if word is Response.CR else Response.SD,
+            clinical_benefit=True,
+            progression_free_days=10,
+            progression_free_event=False,
+            settings_id="b" if number else "a",
+        )
+        for number, word in enumerate(words)
+    ]
+    common = {"treatment_phase": "one", "criterion": "mRECIST", "basis": "overall", "reader": "A", "n": 4,
+              "settings_id": "a;b"}  # fmt: skip
+    # bounds at 50 %: of 4 in 4 the lower is 0.25 ** (1/4); of 3 in 4 the upper is 0.75 ** (1/4), and the lower p has
+    # 4 p^3 - 3 p^4 = 1/4; of 2 in 4 the lower has 6 p^2 - 8 p^3 + 3 p^4 = 1/4, the upper is 1 less it
+    all_low, three_low, three_high, two_low = 0.25**0.25, 0.4563217, 0.75**0.25, 0.2430221
+    rates = [
+        ("objective_response_rate", 2, 0.5, two_low, 1.0 - two_low),
+        ("disease_control_rate", 3, 0.75, three_low, three_high),
+        ("confirmed_objective_response_rate", 1, 0.25, 1.0 - three_high, 1.0 - three_low),
+        ("clinical_benefit_rate", 4, 1.0, all_low, 1.0),
+    ]
+    expected = [
+        CohortRow(endpoint=name, n_events=events, value=value, interval_low=pytest.approx(low, abs=1e-6),
+                  interval_high=pytest.approx(high, abs=1e-6), **common)
+        for name, events, value, low, high in rates
+    ]  # fmt: skip
+    median = CohortRow(
+        endpoint="median_progression_free_survival_days", n_events=0, value=None, interval_low=None,
+        interval_high=None, **common,
+    )  # fmt: skip
+    assert list(cohort_rows(rows, level=0.5)) == [*expected, median]
+    # 95 % where nothing is said: of 4 in 4 the lower bound is 0.025 ** (1/4)
+    usual = {row.endpoint: row.interval_low for row in cohort_rows(rows)}
+    assert usual["clinical_benefit_rate"] == pytest.approx(0.025**0.25)
+
+
+def test_what_counts_as_response_and_as_control_under_both_vocabularies() -> None:
+    def rates(word: Response) -> tuple[float | None, ...]:
+        found = {row.endpoint: row.value for row in cohort_rows([summary(best_overall_response=word)])}
+        return found["objective_response_rate"], found["disease_control_rate"]
+
+    assert {word: rates(word) for word in Response} == {
+        **dict.fromkeys(Response, (0.0, 0.0)),
+        **dict.fromkeys((Response.CR, Response.PR, Response.ICR, Response.IPR), (1.0, 1.0)),
+        **dict.fromkeys((Response.SD, Response.NON_CR_NON_PD), (0.0, 1.0)),
+        **dict.fromkeys((Response.ISD, Response.NON_ICR_NON_IUPD), (0.0, 1.0)),
+    }
+
+
+def test_the_lines_of_a_spider_plot_run_from_the_baseline_through_every_sum() -> None:
+    members = [
+        summary("A", start_date=START, baseline_date=START - timedelta(days=10)),
+        # a baseline after the start of the treatment is drawn at the start
+        summary("B", start_date=START, baseline_date=START + timedelta(days=3)),
+        summary("C", baseline_date=START - timedelta(days=10)),
+        summary("D"),
+        summary("E", start_date=START),
+        summary("F", start_date=START),
+    ]
+    seen = [
+        assessment("A", -10, is_baseline=True, change_from_baseline=0.0),
+        assessment("A", 120, change_from_baseline=0.0),
+        assessment("A", 60, change_from_baseline=-0.25),
+        assessment("A", 90),
+        assessment("B", 60, change_from_baseline=0.5),
+        assessment("C", 50, change_from_baseline=0.1),
+        assessment("D", 60, change_from_baseline=0.5),
+        assessment("F", 60, change_from_baseline=-1.0),
+    ]
+    assert spider(members, seen) == (
+        SpiderLine(patient_id="A", days=(-10, 60, 120), changes=(0.0, -0.25, 0.0)),
+        SpiderLine(patient_id="B", days=(0, 60), changes=(0.0, 0.5)),
+        SpiderLine(patient_id="C", days=(0, 60), changes=(0.0, 0.1)),
+        SpiderLine(patient_id="F", days=(0, 60), changes=(0.0, -1.0)),
+    )
+
+
+def test_a_lane_is_as_long_as_what_is_known_and_says_whether_it_goes_on() -> None:
+    def lane(*seen: Assessment, **more: Any) -> SwimmerLane:
+        (found,) = swimmer([summary("A", start_date=START, **more)], seen)
+        return found
+
+    common = {"patient_id": "A", "best_overall_response": None}
+    seen = assessment("A", 60, overall=Response.SD), assessment("A", 30, overall=Response.NE)
+    marks = (
+        SwimmerMark(day=30, response=Response.NE),
+        SwimmerMark(day=60, response=Response.SD),
+    )
+    assert lane() == SwimmerLane(end_day=0, is_ongoing=True, **common)
+    assert lane(*seen) == SwimmerLane(end_day=60, marks=marks, is_ongoing=True, **common)
+    # without a response there is no mark
+    assert lane(assessment("A", 60)) == SwimmerLane(end_day=0, is_ongoing=True, **common)
+    assert lane(*seen, overall_survival_days=100) == SwimmerLane(
+        end_day=100, marks=marks, is_ongoing=True, **common
+    )
+    # a study after the last contact that is known ends the lane
+    assert lane(*seen, overall_survival_days=50).end_day == 60
+    dead = {"overall_survival_days": 100, "overall_survival_event": True}
+    assert lane(*seen, **dead) == SwimmerLane(end_day=100, marks=marks, death_day=100, **common)
+    # the next therapy ends a lane although the study of its start comes later, and death after it is not this lane's
+    next_therapy = {"end_date": START + timedelta(days=99)}
+    assert lane(**dead, **next_therapy) == SwimmerLane(end_day=99, next_therapy_day=99, **common)
+    on_the_day = lane(**dead, end_date=START + timedelta(days=100))
+    assert (on_the_day.end_day, on_the_day.death_day, on_the_day.next_therapy_day) == (100, 100, 100)
+    progressed = lane(progression_date=START + timedelta(days=60), best_overall_response=Response.PD)
+    assert progressed == SwimmerLane(
+        patient_id="A", end_day=0, best_overall_response=Response.PD, progression_day=60
+    )
+    answered = lane(response_date=START + timedelta(days=30))
+    assert (answered.response_day, answered.is_ongoing) == (30, True)
+
+
+def test_bars_and_lanes_of_one_length_stand_by_patient() -> None:
+    rows = [summary(name, depth_of_response=-0.5, start_date=START) for name in "BCA"]
+    assert [bar.patient_id for bar in waterfall(rows)] == ["A", "B", "C"]
+    assert [lane.patient_id for lane in swimmer(rows, [])] == ["A", "B", "C"]
+
+
+def test_a_figure_holds_what_its_own_group_shows() -> None:
+    times = {"progression_free_days": 60, "progression_free_event": True, "depth_of_response": -0.4}
+    members = [summary(name, start_date=START, **times) for name in "AB"]
+    other = [summary("A", criterion="EASL", start_date=START, **times)]
+    seen = [assessment("A", 60, overall=Response.PR, change_from_baseline=-0.4)]
+    strangers = [
+        assessment("B", 60, overall=Response.CR, change_from_baseline=-1.0, **more)
+        for more in ({"criterion": "EASL"}, {"treatment_phase": "two"}, {"reader": "B"})
+    ]
+    figures = cohort_figures([*other, *members], [*strangers, *seen], most=2, level=0.5)
+    (group, easl) = (figure.group for figure in figures)
+    curve = kaplan_meier(members, group, Endpoint.PROGRESSION_FREE_SURVIVAL, level=0.5)
+    assert figures[0] == CohortFigure(
+        group=Group(treatment_phase="one", criterion="mRECIST", basis="overall", reader="A"),
+        n=2,
+        # Lencioni 2010: -30 % of the baseline, +20 % of the nadir
+        response_change=-0.3,
+        progression_change=0.2,
+        rates=cohort_rows(members, level=0.5),
+        bars=tuple(WaterfallBar(patient_id=name, change=-0.4, best_overall_response=None) for name in "AB"),
+        lines=(SpiderLine(patient_id="A", days=(0, 60), changes=(0.0, -0.4)),),
+        lanes=swimmer(members, seen),
+        curves=(curve,),
+    )
+    assert [len(lane.marks) for lane in figures[0].lanes] == [1, 0]
+    # Bruix 2001: -50 % and +25 %
+    assert (easl.criterion, figures[1].response_change, figures[1].progression_change) == ("EASL", -0.5, 0.25)
+    assert cohort_figures([*other, *members], seen, most=1) == (
+        replace(
+            figures[0],
+            rates=cohort_rows(members),
+            curves=(kaplan_meier(members, group, Endpoint.PROGRESSION_FREE_SURVIVAL),),
+        ),
+    )
+
+
+def test_the_largest_groups_are_shown_and_phases_before_the_course() -> None:
+    rows = [
+        summary(treatment_phase="course"),
+        summary(treatment_phase="two"),
+        summary(treatment_phase="one"),
+        *(summary(name, treatment_phase="large") for name in "AB"),
+        summary(criterion="of our own"),
+    ]
+    figures = cohort_figures(rows, [], most=10)
+    assert [figure.group.treatment_phase for figure in figures] == ["large", "two", "one", "one", "course"]
+    own = figures[3]
+    assert (own.group.criterion, own.response_change, own.progression_change) == ("of our own", None, None)
+    assert [figure.group.treatment_phase for figure in cohort_figures(rows, [], most=2)] == ["large", "two"]

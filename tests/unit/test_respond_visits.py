@@ -116,6 +116,26 @@ def test_a_study_on_the_day_the_next_therapy_starts_belongs_to_both_phases() -> 
     ]
 
 
+def test_treatment_phases_stand_by_their_first_day_and_then_by_name() -> None:
+    treatments = (treated("b", 100), treated("c", 0), treated("a", 100), treated("b", 50), treated("b", 200))
+    result = run([lesion(0)], treatments=treatments)
+    assert [(phase.name, phase.start_date, phase.end_date) for phase in result.phases] == [
+        ("c", on(0), on(50)),
+        ("b", on(50), on(100)),
+        ("a", on(100), None),
+        ("course", on(0), None),
+    ]
+    same = run([lesion(0)], treatments=(treated("d", 0), treated("b", 0), treated("c", 0), treated("a", 0)))
+    assert [phase.name for phase in same.phases] == ["a", "b", "c", "d", "course"]
+
+
+def test_a_finding_soon_after_the_first_study_belongs_to_it() -> None:
+    known = replace(bone(5, "ilium"), status=FindingStatus.PRESENT)
+    first, second = phase_rows(run([lesion(0), lesion(60)], findings=(known,)))
+    assert first.reason.endswith("non-targets: extrahepatic lesion ilium")
+    assert second.non_target == "NE"
+
+
 def test_a_phase_without_a_baseline_is_not_evaluable_and_its_rows_say_why() -> None:
     gap = {"viable_state": MeasurementState.NOT_ASSESSED, "viable_reason": "no arterial phase"}
     lost = lesion(60, name="L02", state=MeasurementState.NOT_FOUND, longest_diameter_mm=None)
