@@ -262,7 +262,8 @@ def _with_numbers(row: Measurement, edit: MeasurementEdit) -> tuple[Measurement,
 def _part(state: MeasurementState, names: Sequence[str], edit: MeasurementEdit) -> dict[str, object]:
     """Return the columns of the whole lesion or of its viable part that an edit changes.
 
-    A typed number is not the caliper's any more: the caliper of that length and its standard deviation go.
+    A typed number is not the caliper's any more: the caliper of that length and its standard deviation go, and so does
+    the weighted volume where a volume was typed.
     """
     changed: dict[str, object] = {}
     for name in names:
@@ -272,8 +273,10 @@ def _part(state: MeasurementState, names: Sequence[str], edit: MeasurementEdit) 
         elif value is None:
             continue
         changed |= {name: value, f"{name}_sd": None}
-        if not name.endswith("volume_ml"):
+        if name in _CALIPERS:
             changed[_CALIPERS[name]] = None
+        else:
+            changed[_WEIGHTED[name]] = 0.0 if state is MeasurementState.ABSENT else None
     return changed
 
 
@@ -285,11 +288,18 @@ _CALIPERS: Mapping[str, str] = {
 }
 
 
+_WEIGHTED: Mapping[str, str] = {
+    "volume_ml": "weighted_volume_ml",
+    "viable_volume_ml": "viable_weighted_volume_ml",
+}
+
+
 def _with_status(row: Measurement, edit: LesionEdit) -> tuple[Measurement, list[AuditRow]]:
     if row.new_lesion_status is edit.new_lesion_status:
         return row, []
     audit = _audit(row, LESIONS, "new_lesion_status", edit.new_lesion_status, edit)
-    return replace(row, new_lesion_status=edit.new_lesion_status), [audit]
+    reason = f"{edit.reader}: {edit.reason}"
+    return replace(row, new_lesion_status=edit.new_lesion_status, new_lesion_reason=reason), [audit]
 
 
 def _check_known(measurements: Sequence[Measurement], edits: PatientEdits) -> None:

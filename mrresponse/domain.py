@@ -594,7 +594,9 @@ class Caliper:
 class Measurement:
     """One lesion at one study by one reader; ``state`` says what each number or its absence means.
 
-    Lengths are rounded to 0.1 mm and volumes to 0.001 mL. The networks are a reader, named by their model.
+    Lengths are rounded to 0.1 mm and volumes to 0.001 mL. The networks are a reader, named by their model. Weighted
+    volumes count a voxel on the border by its share of lesion (`mrresponse.measure.partial_volume`); ``None`` where the
+    border does not stand out enough for that. No criterion uses them.
     """
 
     patient_id: str
@@ -611,6 +613,8 @@ class Measurement:
     viable_perpendicular_diameter_mm: float | None = None
     volume_ml: float | None = None
     viable_volume_ml: float | None = None
+    weighted_volume_ml: float | None = None
+    viable_weighted_volume_ml: float | None = None
     longest_diameter_mm_sd: float | None = None
     perpendicular_diameter_mm_sd: float | None = None
     viable_longest_diameter_mm_sd: float | None = None
@@ -629,6 +633,7 @@ class Measurement:
     well_delineated: bool | None = None
     previously_treated: bool | None = None
     new_lesion_status: NewLesionStatus | None = None
+    new_lesion_reason: str = ""
     slice_thickness_mm: float | None = None
     source: MeasurementSource = MeasurementSource.NETWORK
 

@@ -4,9 +4,8 @@ Here, and only here, lengths are rounded to 0.1 mm and volumes to 0.001 mL, halv
 what every later comparison uses. A number never stands for its absence: the state says why there is none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from typing import Any
 
@@ -16,16 +15,17 @@ from scipy import ndimage
 from mrresponse.domain import (
     BoolArray,
     ExaminedStudy,
+    FloatArray,
     LesionTrack,
     Measurement,
-    MeasurementSource,
     MeasurementState,
-    NewLesionStatus,
     Observation,
     TrackEvent,
 )
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
-from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE, Judged, describe
+from mrresponse.measure.new_lesion import with_new_lesion_status
+from mrresponse.measure.partial_volume import weighted_volume_ml
+from mrresponse.measure.phenotype import Judged, describe
 from mrresponse.measure.rim import local_treatment_starts, treated_labels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
@@ -94,7 +94,7 @@ def measure(
             study, viable_map = at_date[seen.study_date]
             row = measure_lesion(study, viable_map, (track, seen), boxes[seen.study_date], settings)
             measured.append(row if reader is None else replace(row, reader=reader))
-        rows.extend(_with_new_lesion_status(track, measured, settings))
+        rows.extend(with_new_lesion_status(track, measured, settings))
     return tuple(rows)
 
 
@@ -152,11 +152,13 @@ def _absent(row: Measurement, evidence: str) -> Measurement:
         longest_diameter_mm=0.0,
         perpendicular_diameter_mm=0.0,
         volume_ml=0.0,
+        weighted_volume_ml=0.0,
         viable_state=MeasurementState.ABSENT,
         viable_reason="lesion shown to be gone",
         viable_longest_diameter_mm=0.0,
         viable_perpendicular_diameter_mm=0.0,
         viable_volume_ml=0.0,
+        viable_weighted_volume_ml=0.0,
     )
 
 
@@ -186,6 +188,9 @@ def _measured(
         perpendicular_caliper=whole.perpendicular_caliper,
         **({} if state is MeasurementState.TOO_SMALL else _numbers(whole, "")),
     )
+    if state is not MeasurementState.TOO_SMALL:
+        images = {phase.value: image.voxels for phase, image in prepared.images.items()}
+        row = replace(row, weighted_volume_ml=_weighted_volume(study, fragments, images))
     viable: list[tuple[Box, BoolArray]] | None = None
     if viable_map.labels is not None:
         marks = viable_map.labels.voxels
@@ -231,6 +236,7 @@ def _with_viable(
             viable_longest_diameter_mm=0.0,
             viable_perpendicular_diameter_mm=0.0,
             viable_volume_ml=0.0,
+            viable_weighted_volume_ml=0.0,
         )
         return gone, False
     state = size.state(settings)
@@ -244,7 +250,29 @@ def _with_viable(
         viable_perpendicular_caliper=size.perpendicular_caliper,
         **({} if state is MeasurementState.TOO_SMALL else _numbers(size, "viable_")),
     )
+    if state is MeasurementState.MEASURED and viable_map.enhancement is not None:
+        images = {"enhancement": viable_map.enhancement.voxels}
+        row = replace(row, viable_weighted_volume_ml=_weighted_volume(study, viable, images))
     return row, state is MeasurementState.MEASURED
+
+
+def _weighted_volume(
+    study: ExaminedStudy, fragments: Sequence[tuple[Box, BoolArray]], images: Mapping[str, FloatArray]
+) -> float | None:
+    """Add the volumes of the fragments weighted by partial volume; ``None`` where one of them has none."""
+    labels, one_voxel = study.lesion_map.labels.voxels, study.prepared.grid.voxel_volume_ml
+    total = 0.0
+    for box, part in fragments:
+        if not part.any():
+            continue
+        around = {name: image[box] for name, image in images.items()}
+        own = labels[box][part][0]
+        others = (labels[box] > 0) & (labels[box] != own)
+        volume = weighted_volume_ml(part, around, one_voxel, excluded=others)
+        if volume is None:
+            return None
+        total += volume
+    return round_volume(total)
 
 
 def _numbers(size: Size, prefix: str) -> dict[str, Any]:
@@ -285,38 +313,3 @@ def _boxes(study: ExaminedStudy) -> dict[int, Box]:
 
 def _widened(part: slice) -> slice:
     return slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN)
-
-
-def _with_new_lesion_status(
-    track: LesionTrack, rows: list[Measurement], settings: MeasureSettings
-) -> list[Measurement]:
-    """State how sure it is that a lesion that was not there at first is a new malignant one.
-
-    Definite from the study on at which it has 10 mm or more with arterial hyperenhancement and washout, or
-    has grown by 10 mm to 10 mm or more; equivocal until then [Lencioni 2010]. A benign pattern stays
-    equivocal, and so does what a network found where the earlier studies did not show liver: it may have
-    been missed there.
-    """
-    first: tuple[date, float] | None = None
-    status = NewLesionStatus.EQUIVOCAL
-    news = [seen for seen in track.observations if seen.event is TrackEvent.NEW]
-    dates = [seen.study_date for seen in news]
-    was_liver = all(seen.was_liver_before is True for seen in news)
-    result = []
-    for row in rows:
-        length = row.longest_diameter_mm
-        if dates and row.study_date >= dates[0] and row.caliper is not None:
-            if length is not None:
-                first = first or (row.study_date, length)
-                believed = was_liver or row.source is not MeasurementSource.NETWORK
-                if believed and _is_definite(row, length, length - first[1], settings):
-                    status = NewLesionStatus.DEFINITE
-            row = replace(row, new_lesion_status=status)
-        result.append(row)
-    return result
-
-
-def _is_definite(row: Measurement, length: float, growth: float, settings: MeasureSettings) -> bool:
-    if row.pattern in (CYST_LIKE, HAEMANGIOMA_LIKE) or length < settings.definite_new_mm * (1.0 - 1e-9):
-        return False
-    return bool(row.aphe and row.washout) or growth >= settings.new_growth_mm * (1.0 - 1e-9)

@@ -15,8 +15,7 @@ from scipy import ndimage
 from mrresponse.domain import BoolArray, FloatArray
 
 # Signals inside and outside are averaged around each border voxel over this many voxels (SD of the weight).
-_NEAR = 1.5
-_REACH = 2
+_NEAR = 1.2
 # A mean of less than this share of a full neighbourhood is too few voxels to be a tissue's signal.
 _LEAST_WEIGHT = 0.02
 # A share is limited symmetrically beyond 0 and 1: cut at 0 and 1, noise would add volume outside and take it inside.
@@ -97,29 +96,39 @@ def weighted_volume_ml(
 def _border_voxels(image: FloatArray, border: Border, mask: BoolArray) -> tuple[float, float] | None:
     """Give how far lesion and surroundings are apart, and how many voxels of lesion the border holds."""
     signal = image.astype(np.float64)
-    within, inner_weight = _near_mean(signal, border.inside)
-    around, outer_weight = _near_mean(signal, border.outside)
-    known = border.band & (inner_weight > _LEAST_WEIGHT) & (outer_weight > _LEAST_WEIGHT)
-    if np.count_nonzero(known) < _LEAST_BORDER * np.count_nonzero(border.band):
-        return None
-    near = ndimage.binary_dilation(border.band, _STEP, iterations=_REACH)
-    spread = np.hypot(
-        np.std((signal - within)[border.inside & near]), np.std((signal - around)[border.outside & near])
-    )
-    difference = within - around
-    contrast = np.abs(difference) / max(float(spread), 1e-12 * float(np.abs(signal).max()) + 1e-300)
-    clear = known & (contrast >= _LEAST_CONTRAST)
+    within, around = (_tissue_near(signal, part) for part in (border.inside, border.outside))
+    difference = within.mean - around.mean
+    spread = np.sqrt(within.variance + around.variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        contrast = np.abs(difference) / spread
+    clear = border.band & within.is_known & around.is_known & (contrast >= _LEAST_CONTRAST)
     if np.count_nonzero(clear) < _LEAST_BORDER * np.count_nonzero(border.band):
         return None
-    share = (signal[clear] - around[clear]) / difference[clear]
+    share = (signal[clear] - around.mean[clear]) / difference[clear]
     weighted = float(np.clip(share, -_OVERSHOOT, 1.0 + _OVERSHOOT).sum())
     # Along the rest of the border voxels are counted, as in the volume that is not weighted.
     counted = int(np.count_nonzero(border.band & ~clear & mask))
     return float(np.median(contrast[clear])), weighted + counted
 
 
-def _near_mean(signal: FloatArray, part: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Average the signal of a part around every voxel, and give the weight that the average rests on."""
-    weight = ndimage.gaussian_filter(part.astype(np.float64), _NEAR, mode="constant", truncate=2.0)
-    total = ndimage.gaussian_filter(np.where(part, signal, 0.0), _NEAR, mode="constant", truncate=2.0)
-    return total / np.maximum(weight, 1e-12), weight
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tissue:
+    """Signal of one tissue around every voxel, ``[i, j, k]``."""
+
+    mean: FloatArray
+    variance: FloatArray
+    is_known: BoolArray
+
+
+def _tissue_near(signal: FloatArray, part: BoolArray) -> _Tissue:
+    weight, total, squares = (
+        ndimage.gaussian_filter(np.where(part, values, 0.0), _NEAR, mode="constant", truncate=2.0)
+        for values in (1.0, signal, signal**2)
+    )
+    weight_or_one = np.where(weight > 0.0, weight, 1.0)
+    mean = total / weight_or_one
+    return _Tissue(
+        mean=mean,
+        variance=np.maximum(squares / weight_or_one - mean**2, 0.0),
+        is_known=weight > _LEAST_WEIGHT,
+    )

@@ -177,6 +177,8 @@ def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
     """
     import torch
 
+    from mrresponse.segment.convolution import ask_onednn
+
     device = torch.device(resolve_device(settings.device))
     module = ARCHITECTURES[card.architecture](**card.architecture_arguments)
     try:
@@ -187,6 +189,7 @@ def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
             f"model '{card.name}': its weights do not fit architecture '{card.architecture}'"
         ) from error
     module = module.to(device=device, memory_format=torch.channels_last_3d).eval()
+    ask_onednn(module)
     return Network(
         card=card,
         module=module,

@@ -32,6 +32,7 @@ ROW = Measurement(
     longest_diameter_mm_sd=1.5,
     perpendicular_diameter_mm=20.0,
     volume_ml=6.0,
+    weighted_volume_ml=5.8,
     viable_state=MeasurementState.MEASURED,
     viable_longest_diameter_mm=18.0,
     viable_volume_ml=2.0,
@@ -56,7 +57,7 @@ def test_a_typed_number_replaces_that_number_and_no_other(tmp_path: Path) -> Non
     edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,border,33.5")
     (row,), (audit,) = correct_measurements([ROW], edits)
     assert (row.longest_diameter_mm, row.perpendicular_diameter_mm, row.volume_ml) == (33.5, 20.0, 6.0)
-    assert row.viable_longest_diameter_mm == 18.0
+    assert (row.viable_longest_diameter_mm, row.weighted_volume_ml) == (18.0, 5.8)
     assert row.longest_diameter_mm_sd is None
     assert (row.source, row.reason) == (MeasurementSource.READER, "Dr C: border")
     assert (audit.what, audit.before, audit.after) == ("longest_diameter_mm of network", "30.0", "33.5")
@@ -70,6 +71,7 @@ def test_a_lesion_typed_as_absent_is_gone_with_all_its_numbers(tmp_path: Path) -
     (row,), audit = correct_measurements([missed], edits)
     assert (row.state, row.viable_state) == (MeasurementState.ABSENT, MeasurementState.ABSENT)
     assert (row.longest_diameter_mm, row.viable_longest_diameter_mm, row.volume_ml) == (0.0, 0.0, 0.0)
+    assert (row.weighted_volume_ml, row.viable_weighted_volume_ml) == (0.0, 0.0)
     assert ("state of network", "not_found", "absent") in {(one.what, one.before, one.after) for one in audit}
 
 
@@ -126,6 +128,9 @@ def test_a_decision_about_a_new_lesion_holds_at_every_study_that_shows_it() -> N
     edits = said(new_lesion_status=NewLesionStatus.DEFINITE)
     rows, audit = correct_measurements([first, replace(first, study_date=TWO), missed], edits)
     assert [row.new_lesion_status for row in rows[:2]] == [NewLesionStatus.DEFINITE] * 2
+    assert [row.new_lesion_reason for row in rows[:2]] == [
+        f"{edits.lesions[0].reader}: {edits.lesions[0].reason}"
+    ] * 2
     assert rows[2] is missed
     assert [(one.study_date, one.before, one.after) for one in audit] == [
         (ONE, "equivocal", "definite"),

@@ -1,5 +1,6 @@
 """States, sums, rounding and new-lesion status of measurements."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -229,6 +230,10 @@ def test_the_reader_can_be_named() -> None:
 def test_a_new_nodule_with_the_pattern_and_ten_millimetres_is_definite() -> None:
     row = only([examined((BIG, SMALL))], tracked(seen(TrackEvent.NEW, 2)))
     assert row.new_lesion_status is NewLesionStatus.DEFINITE
+    assert row.new_lesion_reason == (
+        "15.2 mm; arterial hyperenhancement present; washout present; pattern hcc-like; "
+        "its place in earlier studies was not assessed"
+    )
 
 
 def test_a_new_nodule_below_ten_millimetres_is_equivocal() -> None:
@@ -247,6 +252,45 @@ def test_a_new_nodule_without_the_pattern_is_definite_once_it_has_grown_ten_mill
     first, second = measure(studies, [track], SETTINGS)
     assert first.new_lesion_status is NewLesionStatus.EQUIVOCAL
     assert second.new_lesion_status is NewLesionStatus.DEFINITE
+    assert first.longest_diameter_mm is not None
+    assert second.longest_diameter_mm is not None
+    growth = second.longest_diameter_mm - first.longest_diameter_mm
+    assert f"; {growth:+.1f} mm since 2024-01-10; " in second.new_lesion_reason
+    assert "since" not in first.new_lesion_reason
+
+
+@pytest.mark.parametrize(
+    ("was_liver", "words"),
+    [
+        (True, "its place was like liver in every earlier study"),
+        (False, "its place was not like liver before"),
+        (None, "its place in earlier studies was not assessed"),
+    ],
+)
+def test_a_new_lesion_says_what_its_place_was_before(was_liver: bool | None, words: str) -> None:
+    found = replace(seen(TrackEvent.NEW, 2), was_liver_before=was_liver)
+    row = only([examined((BIG, SMALL))], tracked(found))
+    assert row.new_lesion_reason.endswith(words)
+
+
+def test_a_lesion_that_was_there_at_first_needs_no_reason_for_being_new() -> None:
+    row = only([examined((BIG,))], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.new_lesion_reason == ""
+
+
+def test_the_weighted_volume_is_near_that_of_the_body_and_absent_where_the_border_is_unclear() -> None:
+    study = examined((BIG, SMALL))
+    row = only([study], tracked(seen(TrackEvent.FIRST, 2)))
+    # a ball of 14 mm, of which half a voxel of partial volume along the border is 7 %
+    assert row.weighted_volume_ml == pytest.approx(math.pi / 6.0 * 1.4**3, rel=0.07)
+    grey = {
+        phase: replace(image, voxels=np.full(GRID.shape, 100.0, dtype=np.float32))
+        for phase, image in study.prepared.images.items()
+    }
+    flat = replace(study, prepared=replace(study.prepared, images=grey))
+    unclear = only([flat], tracked(seen(TrackEvent.FIRST, 2)))
+    assert unclear.volume_ml == row.volume_ml
+    assert unclear.weighted_volume_ml is None
 
 
 @pytest.mark.parametrize(
