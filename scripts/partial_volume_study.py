@@ -86,7 +86,8 @@ def _shares(spacing: Floats, semi_axes: Floats, rng: np.random.Generator) -> Flo
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ turned
     inside = np.einsum("ijkl,ijkl->ijk", points, points) <= 1.0
     i, j, k = counts
-    return inside.reshape(i, _FINE, j, _FINE, k, _FINE).mean(axis=(1, 3, 5))
+    share: Floats = inside.reshape(i, _FINE, j, _FINE, k, _FINE).mean(axis=(1, 3, 5))
+    return share
 
 
 if __name__ == "__main__":

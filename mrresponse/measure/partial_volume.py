@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from mrresponse.domain import BoolArray, FloatArray
+
+_Floats = npt.NDArray[np.float64]
 
 # Signals inside and outside are averaged around each border voxel over this many voxels (SD of the weight).
 _NEAR = 1.2
@@ -115,12 +118,12 @@ def _border_voxels(image: FloatArray, border: Border, mask: BoolArray) -> tuple[
 class _Tissue:
     """Signal of one tissue around every voxel, ``[i, j, k]``."""
 
-    mean: FloatArray
-    variance: FloatArray
+    mean: _Floats
+    variance: _Floats
     is_known: BoolArray
 
 
-def _tissue_near(signal: FloatArray, part: BoolArray) -> _Tissue:
+def _tissue_near(signal: _Floats, part: BoolArray) -> _Tissue:
     weight, total, squares = (
         ndimage.gaussian_filter(np.where(part, values, 0.0), _NEAR, mode="constant", truncate=2.0)
         for values in (1.0, signal, signal**2)
