@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mrresponse.frozen import filled_open
+
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint16]
 BoolArray = npt.NDArray[np.bool_]
@@ -590,6 +592,7 @@ class Caliper:
     end_mm: Point
 
 
+@filled_open
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """One lesion at one study by one reader; ``state`` says what each number or its absence means.
@@ -714,6 +717,7 @@ class TreatmentPhase:
     baseline_reason: str = ""
 
 
+@filled_open
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """One row of ``assessments.csv``: enough to redo the decision by hand."""
@@ -746,6 +750,7 @@ class Assessment:
     settings_id: str = ""
 
 
+@filled_open
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleRecord:
     """Why a lesion is target, non-target or new in one treatment phase under one criterion, and what is read of it."""
@@ -779,6 +784,7 @@ class AgreementVisit:
     burden_unit: str = "mm"
 
 
+@filled_open
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
     """What one lesion gives to one assessment: a row of the tidy lesion table.
@@ -809,6 +815,7 @@ class Contribution:
     source: MeasurementSource | None = None
 
 
+@filled_open
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseSummary:
     """One row of ``phases.csv``: a treatment phase under one criterion, on the liver's or the overall response."""

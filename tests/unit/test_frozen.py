@@ -1,0 +1,60 @@
+"""A row that is filled open is a frozen dataclass like any other."""
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, asdict, dataclass, replace
+
+import pytest
+
+from mrresponse.frozen import filled_open
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    name: str
+    size: float | None = None
+    flags: tuple[str, ...] = ()
+    note: str
+
+
+@filled_open
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    name: str
+    size: float | None = None
+    flags: tuple[str, ...] = ()
+    note: str
+
+
+ROW = Row(note="n", name="L01", size=2.5)
+
+
+def test_fields_have_what_was_given_or_their_default() -> None:
+    assert (ROW.name, ROW.size, ROW.flags, ROW.note) == ("L01", 2.5, (), "n")
+    assert asdict(ROW) == {"name": "L01", "size": 2.5, "flags": (), "note": "n"}
+    assert repr(ROW) == "Row(name='L01', size=2.5, flags=(), note='n')"
+
+
+def test_it_is_of_its_own_class_and_locked() -> None:
+    assert type(ROW) is Row
+    with pytest.raises(FrozenInstanceError):
+        ROW.size = 3.0  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del ROW.size
+    assert ROW.size == 2.5
+
+
+def test_equality_hash_copies_and_pickles() -> None:
+    same = Row(name="L01", size=2.5, note="n")
+    assert same == ROW
+    assert hash(same) == hash(ROW)
+    assert replace(ROW, size=2.6) != ROW
+    assert copy.copy(ROW) == copy.deepcopy(ROW) == pickle.loads(pickle.dumps(ROW)) == ROW
+    assert type(replace(ROW, name="L02")) is Row
+
+
+@pytest.mark.parametrize("given", [{"name": "L01"}, {"name": "L01", "note": "n", "volume": 1.0}])
+def test_what_is_missing_or_unknown_is_refused_as_by_any_dataclass(given: dict[str, str]) -> None:
+    for kind in (Plain, Row):
+        with pytest.raises(TypeError):
+            kind(**given)  # type: ignore[arg-type]
