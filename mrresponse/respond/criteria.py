@@ -52,6 +52,7 @@ class ProgressionCall(StrEnum):
 
 VIABLE_QUANTITIES = frozenset({Quantity.VIABLE_DIAMETER, Quantity.VIABLE_AREA, Quantity.VIABLE_VOLUME})
 LENGTHS = frozenset({Quantity.DIAMETER, Quantity.VIABLE_DIAMETER})
+VOLUMES = frozenset({Quantity.VOLUME, Quantity.VIABLE_VOLUME})
 UNITS = {
     Quantity.DIAMETER: "mm",
     Quantity.VIABLE_DIAMETER: "mm",
@@ -157,6 +158,11 @@ class Criterion:
     def is_length(self) -> bool:
         """Whether the burden is a sum of diameters."""
         return self.quantity in LENGTHS
+
+    @cached_property
+    def is_volume(self) -> bool:
+        """Whether the burden is a sum of volumes."""
+        return self.quantity in VOLUMES
 
     @cached_property
     def response_bound(self) -> str:

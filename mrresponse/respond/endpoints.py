@@ -5,9 +5,9 @@ after progression are wanted, at the first progression (`until_progression`).
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
+from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.settings import DayCount, RespondSettings, ResponseEnd
@@ -22,8 +22,7 @@ STABLE = ("SD", "NON-CR/NON-PD")
 IMMUNE_RANK = ("iCR", "iPR", "iSD", "NON-iCR/NON-iUPD", "NED")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
+class Best(NamedTuple):
     """A best overall response and the date of the first visit that gives it; ``None`` with no visit at all."""
 
     response: str | None
@@ -73,12 +72,9 @@ def _best(visits: Sequence[Dated], words: Sequence[str]) -> Best:
     """Return the best of the words that the visits count as, and the first visit that has it."""
     if not visits:
         return Best(response=None, study_date=None)
-    index = min(range(len(words)), key=lambda index: _rank(words[index]))
+    ranks = [_RANKS.get(word, len(RANK)) for word in words]
+    index = ranks.index(min(ranks))
     return Best(response=words[index], study_date=visits[index][0])
-
-
-def _rank(word: str) -> int:
-    return _RANKS.get(word, len(RANK))
 
 
 def _confirmed(visits: Sequence[Dated], index: int, settings: RespondSettings) -> str | None:
@@ -197,8 +193,7 @@ def days_between(start: date, end: date, day_count: DayCount) -> int:
     return (end - start).days + (1 if day_count is DayCount.INCLUSIVE else 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survival:
+class Survival(NamedTuple):
     """Time to an event or to censoring; ``event`` says which and why."""
 
     end: date

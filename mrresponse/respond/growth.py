@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from mrresponse.domain import Response
-from mrresponse.respond.criteria import RECIST_1_1, VRECIST, Criterion, Quantity
+from mrresponse.respond.criteria import RECIST_1_1, VRECIST, Criterion
 from mrresponse.respond.rules import falls_to, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
@@ -16,8 +16,7 @@ DAYS_PER_MONTH = 30.4375
 PROGRESSIONS = frozenset({Response.PD, Response.IUPD, Response.ICPD})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class Growth(NamedTuple):
     """Growth of the targets before and on a treatment phase; ``None`` where it cannot be computed."""
 
     before: float | None = None
@@ -88,8 +87,7 @@ def growth_of_targets(
     """
     if not target_ids:
         return Growth()
-    is_volume = criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME)
-    whole = VRECIST if is_volume else RECIST_1_1
+    whole = VRECIST if criterion.is_volume else RECIST_1_1
 
     def first_sum(visits: Iterable[Visit]) -> tuple[date, float] | None:
         for visit in visits:
@@ -104,7 +102,7 @@ def growth_of_targets(
         if first is None or second is None:
             return None
         days = (second[0] - first[0]).days
-        return growth_rate_percent_per_month(first[1], second[1], days, is_volume=is_volume)
+        return growth_rate_percent_per_month(first[1], second[1], days, is_volume=criterion.is_volume)
 
     *earlier, baseline = up_to_baseline
     at_baseline = first_sum([baseline])

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
+from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.newlesions import NewLesion
@@ -24,8 +25,7 @@ IMMUNE_WORDS = {
 PLAIN_WORDS = {immune: plain for plain, immune in IMMUNE_WORDS.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImmuneEvidence:
+class ImmuneEvidence(NamedTuple):
     """What RECIST 1.1 says of one visit, and the sizes that a confirmation compares."""
 
     study_date: date
@@ -39,8 +39,7 @@ class ImmuneEvidence:
     is_read: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImmuneCall:
+class ImmuneCall(NamedTuple):
     """iRECIST words of one visit; a call that ``is_void`` changed no state and enters no nadir."""
 
     target: Response | None

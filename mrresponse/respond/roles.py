@@ -1,8 +1,7 @@
 """Which lesion is target, non-target or no disease at the baseline of a treatment phase, and why."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mrresponse.domain import LesionEdit, LesionRole, Measurement
 from mrresponse.errors import DataError
@@ -27,8 +26,7 @@ from mrresponse.respond.values import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
+class Role(NamedTuple):
     """Role of one lesion; ``role`` ``None`` means that it is no disease of this treatment phase.
 
     A lesion that ``may_be_new`` was gone or a normal node at baseline: seen later, it is new.
@@ -41,8 +39,7 @@ class Role:
     may_be_new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     lesion_id: str
     organ: str
     value: float
@@ -261,7 +258,7 @@ def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Can
 
 def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Sequence[str]) -> list[Role]:
     """Take the largest within the limits; ``taken`` are the organs of the targets that a reader set."""
-    chosen: dict[str, int] = dict(Counter(taken))
+    chosen: dict[str, int] = {organ: taken.count(organ) for organ in taken}
     roles = []
     for candidate in sorted(candidates, key=lambda c: (-c.value, c.lesion_id)):
         limit = criterion.max_targets_per_organ

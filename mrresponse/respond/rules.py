@@ -141,7 +141,6 @@ def number(value: float) -> str:
     return text if "." in text or "e" in text else f"{text}.0"
 
 
-@lru_cache(maxsize=16384)
 def percent(value: float, reference: float | None, bound: float) -> str:
     """Return a relative change with as many decimals as it takes to see on which side of ``bound`` it lies."""
     if not reference:
@@ -318,11 +317,8 @@ def decide_target(evidence: TargetEvidence, criterion: Criterion) -> TargetDecis
     for rule in rules:
         if rule.holds(evidence, criterion):
             break
-    return TargetDecision(
-        response=rule.category or evidence.previous or Response.CR,
-        sentence=rule.sentence(evidence, criterion),
-        flag=rule.flag,
-    )
+    response = rule.category or evidence.previous or CR
+    return TargetDecision(response, rule.sentence(evidence, criterion), rule.flag)
 
 
 def target_response(

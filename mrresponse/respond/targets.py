@@ -79,14 +79,9 @@ def judge(
     """Return the target response of a visit from its sum and the visits before it."""
     evidence = _evidence(found, visit, state, criterion, settings)
     decision = decide_target(evidence, criterion)
-    judged = TargetVisit(
-        decision=decision,
-        burden=None if found.missing else found.current,
-        nadir=state.nadir,
-        lesions=found.lesions,
-        flags=_flags(found, evidence, decision, criterion, settings),
-    )
-    return Judged(judged, evidence, found.values)
+    flags = _flags(found, evidence, decision, criterion, settings)
+    burden = None if found.missing else found.current
+    return Judged(TargetVisit(decision, burden, state.nadir, found.lesions, flags), evidence, found.values)
 
 
 def accept(state: TargetState, judged: Judged) -> None:

@@ -44,11 +44,12 @@ class Visit:
 
     def values(self, criterion: Criterion, settings: RespondSettings) -> Mapping[str, LesionValue]:
         """Return what every measured lesion contributes; worked out once for all criteria that read the same."""
-        key = (criterion.quantity, criterion.too_small, settings.node_normal_mm)
+        normal = settings.node_normal_mm
+        key = (criterion.quantity, criterion.too_small, normal)
         found = self._values.get(key)
         if found is None:
             found = {
-                lesion_id: lesion_value(m, criterion, node_normal_mm=settings.node_normal_mm)
+                lesion_id: lesion_value(m, criterion, node_normal_mm=normal)
                 for lesion_id, m in self.measurements.items()
             }
             self._values[key] = found

@@ -22,16 +22,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mrresponse.domain import Measurement, MeasurementState, Response
-from mrresponse.respond.criteria import Criterion, ProgressionScope, Quantity
+from mrresponse.domain import Measurement, Response
+from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.immune import PLAIN_WORDS
-from mrresponse.respond.rules import TOLERANCE, TargetEvidence, overall_response
+from mrresponse.respond.rules import ANY_LESION, CR, PD, PR, SD, TOLERANCE, TargetEvidence, overall_response
 from mrresponse.respond.settings import MeasurementError, RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LesionValue, is_viable_part
+from mrresponse.respond.values import TOO_SMALL, LesionValue, is_viable_part
 
 Floats = npt.NDArray[np.float64]
-CATEGORIES = (Response.CR, Response.PR, Response.SD, Response.PD)
+CATEGORIES = (CR, PR, SD, PD)
+PROGRESSION_ANYHOW = (PD,) * len(CATEGORIES)
 
 # The trapezoidal rule on a normal density; 25 nodes over 4 standard deviations are exact to 1e-4 unless an
 # earlier sum has an error ten times smaller than the current one.
@@ -103,9 +104,7 @@ def estimate(
     error = settings.measurement_error
     sd = 0.0 if value.value == 0.0 else _sd(measurement, value.value, criterion, error, is_part=is_part)
     normal = settings.node_normal_mm if measurement.is_node and criterion.is_length else 0.0
-    return Estimate(
-        value=value.value, sd=sd, gone_below=normal, is_node=measurement.is_node, is_viable_part=is_part
-    )
+    return Estimate(value.value, sd, normal, measurement.is_node, is_part)
 
 
 def estimates_of(
@@ -125,7 +124,7 @@ def estimates_of(
 def _sd(
     m: Measurement, value: float, criterion: Criterion, error: MeasurementError, *, is_part: bool
 ) -> float:
-    if criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME):
+    if criterion.is_volume:
         stated = m.viable_volume_ml_sd if is_part else m.volume_ml_sd
         return stated if stated is not None else error.volume_fraction * value
     longest_sd = m.viable_longest_diameter_mm_sd if is_part else m.longest_diameter_mm_sd
@@ -135,7 +134,7 @@ def _sd(
         return stated if stated is not None else error.of_diameter(value)
     longest = m.viable_longest_diameter_mm if is_part else m.longest_diameter_mm
     across = m.viable_perpendicular_diameter_mm if is_part else m.perpendicular_diameter_mm
-    if m.state is MeasurementState.TOO_SMALL or longest is None or across is None:
+    if m.state is TOO_SMALL or longest is None or across is None:
         longest = across = math.sqrt(value)
     return math.hypot(
         across * (longest_sd if longest_sd is not None else error.of_diameter(longest)),
@@ -182,8 +181,9 @@ def response_probabilities(
     """Return the probabilities of the response of a visit, the other components as they were called."""
     found = dict.fromkeys(CATEGORIES, 0.0)
     words = _overall(non_target, new_lesions)
-    if set(words) == {Response.PD}:
-        return {**found, Response.PD: 1.0}
+    if words == PROGRESSION_ANYHOW:
+        found[PD] = 1.0
+        return found
     for word, share in zip(words, target, strict=True):
         if word in found:
             found[word] += share
@@ -225,7 +225,7 @@ def _probabilities(visit: TargetErrors, pd: float, pr: float, criterion: Criteri
     if evidence.missing:
         return Probabilities(cr=0.0, pr=0.0, sd=0.0, pd=pd)
     cr = math.prod(one.chance_gone for one in visit.estimates.values())
-    if criterion.progression_scope is ProgressionScope.ANY_LESION:
+    if criterion.progression_scope is ANY_LESION:
         pr *= 1.0 - pd
     # a target that is back is not gone: these two exclude each other; a sum and what is gone are independent
     pd = min(pd, 1.0 - cr) if evidence.was_gone else (1.0 - cr) * pd
@@ -301,7 +301,7 @@ class _Series(NamedTuple):
 def _series_of(course: TargetCourse) -> list[_Series]:
     """Return the sum, and each target where one alone can progress; then the sum cannot."""
     usable = [visit.enters_nadir for visit in course.visits]
-    is_any = course.criterion.progression_scope is ProgressionScope.ANY_LESION
+    is_any = course.criterion.progression_scope is ANY_LESION
     sums = [_sum(course.baseline), *(_sum(visit.estimates) for visit in course.visits)]
     found = [_Series(sums, usable, course.criterion, _never if is_any else largest_nadir)]
     if is_any:

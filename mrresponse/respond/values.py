@@ -37,22 +37,31 @@ class LesionValue(NamedTuple):
 
 
 NO_MEASUREMENT = LesionValue(None, "no measurement")
+GONE = LesionValue(0.0, "absent", is_gone=True)
+NOT_VIABLE = LesionValue(0.0, "no arterial enhancement", is_gone=True)
+COUNTED_ELSEWHERE = LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
 
 
-def _product(longest: float | None, perpendicular: float | None) -> float | None:
+def _area(m: Measurement) -> float | None:
+    longest, across = m.longest_diameter_mm, m.perpendicular_diameter_mm
     if longest == 0.0:
         return 0.0
-    return None if longest is None or perpendicular is None else longest * perpendicular
+    return None if longest is None or across is None else longest * across
+
+
+def _viable_area(m: Measurement) -> float | None:
+    longest, across = m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm
+    if longest == 0.0:
+        return 0.0
+    return None if longest is None or across is None else longest * across
 
 
 # What is read of a lesion that is no node.
 READ: Mapping[Quantity, Callable[[Measurement], float | None]] = {
     Quantity.DIAMETER: attrgetter("longest_diameter_mm"),
     Quantity.VIABLE_DIAMETER: attrgetter("viable_longest_diameter_mm"),
-    Quantity.AREA: lambda m: _product(m.longest_diameter_mm, m.perpendicular_diameter_mm),
-    Quantity.VIABLE_AREA: lambda m: _product(
-        m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm
-    ),
+    Quantity.AREA: _area,
+    Quantity.VIABLE_AREA: _viable_area,
     Quantity.VOLUME: attrgetter("volume_ml"),
     Quantity.VIABLE_VOLUME: attrgetter("viable_volume_ml"),
 }
@@ -69,12 +78,10 @@ def lesion_value(
     if measurement is None:
         return NO_MEASUREMENT
     state, is_node = measurement.state, measurement.is_node
-    if state is ABSENT:
-        return LesionValue(0.0, "absent", is_gone=True)
-    if state in MISSING_STATES:
-        return LesionValue(None, _why(state, measurement.reason))
-    if state is MERGED and is_merged_away(measurement):
-        return LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
+    if state is not MEASURED:
+        stated = _value_of_state(measurement)
+        if stated is not None:
+            return stated
     if criterion.is_viable and not is_node and measurement.organ == LIVER:
         return _viable_value(measurement, criterion)
     if state is TOO_SMALL:
@@ -82,12 +89,21 @@ def lesion_value(
     if is_node and criterion.is_length:
         value = short_axis_mm(measurement)
         if value is not None:
-            return LesionValue(value, "short axis", is_gone=is_below(value, node_normal_mm))
+            return LesionValue(value, "short axis", is_below(value, node_normal_mm))
     else:
         value = READ[WHOLE.get(criterion.quantity, criterion.quantity)](measurement)
         if value is not None:
-            return LesionValue(value, is_gone=value == 0.0)
+            return LesionValue(value, "", value == 0.0)
     return LesionValue(None, f"no {_whole_name(measurement, criterion)} given")
+
+
+def _value_of_state(measurement: Measurement) -> LesionValue | None:
+    """Return the value that the state alone gives, whatever is read under a criterion."""
+    if measurement.state is ABSENT:
+        return GONE
+    if measurement.state in MISSING_STATES:
+        return LesionValue(None, _why(measurement.state, measurement.reason))
+    return COUNTED_ELSEWHERE if is_merged_away(measurement) else None
 
 
 def is_viable_part(measurement: Measurement, criterion: Criterion) -> bool:
@@ -169,17 +185,18 @@ def describe_value(lesion_id: str, value: LesionValue, unit: str) -> str:
 
 def _viable_value(measurement: Measurement, criterion: Criterion) -> LesionValue:
     state = measurement.viable_state
-    if state is ABSENT:
-        return LesionValue(0.0, "no arterial enhancement", is_gone=True)
-    if state in MISSING_STATES:
-        return LesionValue(None, f"viability {_why(state, measurement.viable_reason)}")
-    if state is TOO_SMALL:
-        return LesionValue(criterion.too_small, "viable part too small to measure")
+    if state is not MEASURED:
+        if state is ABSENT:
+            return NOT_VIABLE
+        if state in MISSING_STATES:
+            return LesionValue(None, f"viability {_why(state, measurement.viable_reason)}")
+        if state is TOO_SMALL:
+            return LesionValue(criterion.too_small, "viable part too small to measure")
     value = READ[criterion.quantity](measurement)
     if value is not None:
-        return LesionValue(value, "" if value else "no arterial enhancement", is_gone=value == 0.0)
+        return LesionValue(value) if value else NOT_VIABLE
     if measurement.aphe is False:
-        return LesionValue(0.0, "no arterial enhancement", is_gone=True)
+        return NOT_VIABLE
     if measurement.state is TOO_SMALL:
         return LesionValue(criterion.too_small, "too small to measure")
     return LesionValue(None, f"no {criterion.quantity.value} given")
@@ -188,9 +205,7 @@ def _viable_value(measurement: Measurement, criterion: Criterion) -> LesionValue
 def _whole_name(m: Measurement, criterion: Criterion) -> str:
     if criterion.is_length:
         return "short axis" if m.is_node else "longest diameter"
-    return (
-        "volume" if criterion.quantity in (Quantity.VOLUME, Quantity.VIABLE_VOLUME) else "pair of diameters"
-    )
+    return "volume" if criterion.is_volume else "pair of diameters"
 
 
 def _why(state: MeasurementState | None, reason: str) -> str:
