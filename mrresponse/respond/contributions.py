@@ -133,7 +133,7 @@ def _finding(
         lesion_id=name,
         role=role,
         is_baseline=row.is_baseline,
-        organ=sites.get(name, ""),
+        organ=sites[name],
         quantity=FINDING,
         unit=row.burden_unit,
         note=text,

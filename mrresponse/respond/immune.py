@@ -79,6 +79,7 @@ class _Pending:
     burden: float | None
     non_target_burden: float | None
     new_sizes: dict[str, float | None]
+    has_new: bool
 
 
 @dataclass(slots=True)
@@ -128,6 +129,7 @@ def _first_call(
             burden=evidence.burden,
             non_target_burden=evidence.non_target_burden,
             new_sizes=dict(sizes),
+            has_new=bool(sizes or evidence.new_stated),
         )
         _record(state, evidence, sizes)
         return _call(evidence, response, "first progression: to be confirmed after 4 to 8 weeks")
@@ -226,7 +228,7 @@ def _is_reset(pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, floa
     """Tell whether targets and non-targets meet a response again by shrinkage since the pending iUPD."""
     if Response.PD in (evidence.target, evidence.non_target):
         return False
-    new_gone = bool(pending.new_sizes) and not sizes and not evidence.new_stated
+    new_gone = pending.has_new and not sizes and not evidence.new_stated
     shrank = (
         pending.burden is not None
         and evidence.burden is not None

@@ -6,7 +6,7 @@ it holds whatever the true value is. Values in units that cannot be converted ar
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -246,5 +246,4 @@ def _contradiction(
         least = min(value.high for value in before)
         rises = _is_over(now.low, least * (1.0 + rule.rise)) and exceeds(now.low, rule.upper_limit)
         return RISES if rises else ""
-    through = replace(series, values=(baseline, now))
-    return FALLS if _outcome(through, baseline, now)[0] is MarkerOutcome.RESPONSE else ""
+    return FALLS if _outcome(series, baseline, now)[0] is MarkerOutcome.RESPONSE else ""

@@ -1,7 +1,7 @@
 """Lesions that were not there at baseline: how sure it is that they are new disease, visit by visit."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 
 from mrresponse.domain import Measurement, MeasurementSource, NewLesionStatus
@@ -35,9 +35,9 @@ class NewLesion:
 @dataclass(slots=True)
 class _Followed:
     first: Measurement
+    first_mm: float | None = None
     status: str = "none"
     why: str = ""
-    seen: list[float] = field(default_factory=list)
 
 
 def new_lesions_through(
@@ -52,8 +52,10 @@ def new_lesions_through(
     result: list[tuple[NewLesion, ...]] = []
     for visit in visits:
         for lesion_id, seen in visit.measurements.items():
-            if lesion_id not in known and lesion_id not in followed and is_seen(seen):
-                followed[lesion_id] = _Followed(first=seen)
+            if lesion_id not in known and is_seen(seen):
+                one = followed.setdefault(lesion_id, _Followed(first=seen))
+                if one.first_mm is None:
+                    one.first_mm = seen.longest_diameter_mm
         if visit.unread:
             result.append(())
             continue
@@ -131,12 +133,14 @@ def _judged(
         return word, f"{_size(m)}found by the network"
     if m.is_node:
         return _node_status(m, criterion, settings)
-    growth = (m.longest_diameter_mm or 0.0) - (lesion.first.longest_diameter_mm or 0.0)
+    size, first = m.longest_diameter_mm, lesion.first_mm
+    growth = size - first if size is not None and first is not None else None
     if criterion.new_lesion_rule is NewLesionRule.HCC_PATTERN and m.organ == LIVER:
+        if size is None or growth is None:
+            return "equivocal", "no longest diameter given"
         pattern = stated is None and m.aphe is True and m.washout is True
-        diameter = m.longest_diameter_mm or 0.0
-        return hcc_nodule_status(diameter, has_hcc_pattern=pattern, growth_mm=growth, settings=settings)
-    if stated is None or reaches(growth, settings.new_lesion_growth_mm):
+        return hcc_nodule_status(size, has_hcc_pattern=pattern, growth_mm=growth, settings=settings)
+    if stated is None or (growth is not None and reaches(growth, settings.new_lesion_growth_mm)):
         return "definite", f"{_size(m)}not there at baseline"
     return stated.value, f"{_size(m)}stated {stated.value}"
 

@@ -275,7 +275,7 @@ def early_flags(
         last = max(
             (_last_given(row, day) for row in patient.treatments if row.kind is kind), default=date.min
         )
-        if applies and last > date.min and (day - last).days < days:
+        if applies and (day - last).days < days:
             flags.append(flag)
     return tuple(flags)
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrresponse.domain import Assessment, PhaseSummary, Response
+from mrresponse.domain import AgreementVisit, Assessment, PhaseSummary, Response
 from mrresponse.respond import (
+    AgreementRow,
     agreement_rows,
     agreement_visits,
     limits_of_agreement,
@@ -210,3 +211,166 @@ def test_patients_whose_readers_agree_count_in_the_adjudicated_cohort() -> None:
     ]
     without = [row for row in rows if row.reader != "adjudicated"]
     assert with_settled(without) == without
+
+
+def test_a_group_without_a_restated_patient_leaves_the_next_one_alone() -> None:
+    rows = [
+        summary("P1", "A", "PR"),
+        *(
+            replace(summary(*one), criterion="WHO")
+            for one in (("P1", "adjudicated", "SD"), ("P2", "A", "CR"))
+        ),
+    ]
+    added = with_settled(rows)[len(rows) :]
+    assert added == [replace(rows[2], reader="adjudicated")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"best_overall_response": Response.SD},
+        {"confirmed_best_overall_response": Response.SD},
+        {"response_date": DAY},
+        {"progression_date": DAY},
+        {"progression_free_days": 60},
+        {"event": "death"},
+    ],
+)
+def test_readers_agree_where_responses_dates_and_events_are_the_same(other: dict[str, Any]) -> None:
+    rows = [summary("P1", "adjudicated", "PR"), summary("P2", "A", "PR"), summary("P2", "B", "PR")]
+    assert len(with_settled(rows)) == 4
+    assert len(with_settled([*rows[:2], replace(rows[2], **other)])) == 3
+
+
+# --- whole rows ----------------------------------------------------------------------------------------------------
+
+
+def test_every_column_of_a_pair_of_assessments() -> None:
+    rows = [assessed("P1", reader, 60, word, burden, burden_unit="mm2")
+            for reader, word, burden in (("B", "SD", 30.5), ("A", "PR", 20.0))]  # fmt: skip
+    (visit,) = agreement_visits(rows)
+    expected = AgreementVisit(
+        patient_id="P1",
+        treatment_phase="one",
+        criterion="mRECIST",
+        study_date=DAY + timedelta(days=60),
+        reader_1="A",
+        reader_2="B",
+        overall_1=Response.PR,
+        overall_2=Response.SD,
+        burden_1=20.0,
+        burden_2=30.5,
+        burden_mean=25.25,
+        burden_difference=10.5,
+        burden_unit="mm2",
+    )
+    assert visit == expected
+    for first, second in ((None, 20.0), (30.5, None), (None, None)):
+        pair = replace(rows[1], current_burden=second), replace(rows[0], current_burden=first)
+        assert agreement_visits(pair) == (
+            replace(expected, burden_1=second, burden_2=first, burden_mean=None, burden_difference=None),
+        )
+    # sums of different units are not compared
+    (mixed,) = agreement_visits([rows[0], replace(rows[1], burden_unit="mm")])
+    assert mixed == replace(expected, burden_mean=None, burden_difference=None, burden_unit="mm")
+
+
+def test_every_column_of_two_readers_over_a_cohort() -> None:
+    words = ("PR", "SD", "PD", "PR", "SD")
+    rows = [
+        assessed(f"P{number}", reader, 60, word, burden, burden_unit="mm2")
+        for number, word in enumerate(words)
+        for reader, burden in (("A", 50.0), ("B", 52.0))
+    ]
+    best = [summary(f"P{number}", reader, "PR" if number else "SD") for number in range(5) for reader in "AB"]
+    # the liver's own best response is another matter
+    best += [replace(summary(f"P{number}", "B", "PD"), basis="liver") for number in range(5)]
+    best += [replace(summary("P9", reader, "PR"), best_overall_response=None) for reader in "AB"]
+    expected = AgreementRow(
+        treatment_phase="one",
+        criterion="mRECIST",
+        reader_1="A",
+        reader_2="B",
+        n_patients=5,
+        n_visits=5,
+        same_response=1.0,
+        n_ranked=5,
+        # whoever is drawn, the readers agree
+        weighted_kappa=1.0,
+        weighted_kappa_low=1.0,
+        weighted_kappa_high=1.0,
+        n_best=5,
+        same_best_response=1.0,
+        best_response_weighted_kappa=1.0,
+        n_burdens=5,
+        burden_bias=2.0,
+        burden_bias_low=2.0,
+        burden_bias_high=2.0,
+        burden_limit_low=2.0,
+        burden_limit_high=2.0,
+        burden_unit="mm2",
+    )
+    assert agreement_rows(agreement_visits(rows), best) == (expected,)
+    # of fewer than five patients nothing can be resampled
+    (four,) = agreement_rows(agreement_visits(rows[:8]), [])
+    assert (four.n_patients, four.weighted_kappa, four.burden_bias) == (4, 1.0, 2.0)
+    assert (four.weighted_kappa_low, four.burden_bias_low, four.n_best, four.same_best_response) == (
+        None, None, 0, None,
+    )  # fmt: skip
+    without = [replace(row, current_burden=None) for row in rows]
+    (unmeasured,) = agreement_rows(agreement_visits(without), best)
+    assert unmeasured == replace(
+        expected, n_burdens=0, burden_bias=None, burden_bias_low=None, burden_bias_high=None, burden_limit_low=None,
+        burden_limit_high=None,
+    )  # fmt: skip
+
+
+def test_the_interval_of_the_bias_comes_from_resampled_patients() -> None:
+    # two of five patients differ by 10 mm: the number of them in a sample of five is binomial (5, 2/5), and
+    # P(0) = 7.8 %, P(5) = 1.0 %, P(4 or 5) = 8.7 %: 2.5 and 97.5 % lie at 0 and at 4 patients
+    rows = [
+        assessed(f"P{number}", reader, 60, "SD", 50.0 + (10.0 if reader == "B" and number < 2 else 0.0))
+        for number in range(5)
+        for reader in "AB"
+    ]
+    (row,) = agreement_rows(agreement_visits(rows), [])
+    assert (row.burden_bias, row.burden_bias_low, row.burden_bias_high) == (4.0, 0.0, 8.0)
+
+
+def test_a_patient_weighs_by_visits_in_the_bias() -> None:
+    rows = [
+        assessed("P1" if day else "P2", reader, day, "SD", 50.0 + (6.0 if reader == "B" and day else 0.0))
+        for day in (0, 60, 120)
+        for reader in "AB"
+    ]
+    (row,) = agreement_rows(agreement_visits(rows), [])
+    assert (row.burden_bias, row.n_burdens, row.n_patients, row.n_visits) == (4.0, 3, 2, 3)
+
+
+def test_kappa_is_that_of_shares_as_well_as_of_counts() -> None:
+    assert weighted_kappa(np.array([[0.2, 0.05], [0.1, 0.15]])) == pytest.approx(0.4, abs=1e-12)
+    assert weighted_kappa(np.array([[0.0, 1.0], [1.0, 0.0]])) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "same", "kappa"),
+    [
+        # PR-SD and SD-PR: one step each; by chance (0 + 1 + 1 + 0) / 2 = 1 of 2 steps: kappa 1 - 2 / 1
+        ((("PR", "SD"), ("SD", "PR")), 0.0, -1.0),
+        # a non-target that persists ranks with stable disease, but is another word
+        ((("SD", "NON-CR/NON-PD"), ("PD", "PD")), 0.5, 1.0),
+        ((("iSD", "NON-iCR/NON-iUPD"), ("iUPD", "iUPD")), 0.5, 1.0),
+        # iUPD-iCPD is one step, iCR-iCR none; by chance (1 + 3 + 4 + 0) / 2 = 4 steps: kappa 1 - 1 / 4
+        ((("iUPD", "iCPD"), ("iCR", "iCR")), 0.5, 0.75),
+        ((("NED", "NED"), ("NE", "PR")), 0.5, None),
+    ],
+)
+def test_categories_have_ranks(words: tuple[tuple[str, str], ...], same: float, kappa: float | None) -> None:
+    rows = [
+        assessed(f"P{number}", reader, 60, word)
+        for number, pair in enumerate(words)
+        for reader, word in zip("AB", pair, strict=True)
+    ]
+    (row,) = agreement_rows(agreement_visits(rows), [])
+    assert row.same_response == same
+    assert row.weighted_kappa == (None if kappa is None else pytest.approx(kappa))

@@ -86,7 +86,13 @@ def test_visits_after_the_first_progression_do_not_count() -> None:
 
 
 def test_depth_is_the_lowest_change_up_to_the_first_progression() -> None:
-    changes = [(START, -0.1, "SD"), (START, None, "NE"), (START, 0.3, "PD"), (START, -0.9, "PR")]
+    changes = [
+        (START, 0.1, "SD"),
+        (START, -0.1, "SD"),
+        (START, None, "NE"),
+        (START, 0.3, "PD"),
+        (START, -0.9, "PR"),
+    ]
     assert depth_of_response(changes) == -0.1
     assert depth_of_response([(START, 0.2, "SD")]) == 0.2
     assert depth_of_response([]) is None

@@ -1,6 +1,7 @@
 """Growth of the targets, times and survival in the rows of a treatment phase."""
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from mrresponse.domain import (
     Treatment,
     TreatmentKind,
 )
-from mrresponse.respond import RespondSettings, respond
+from mrresponse.respond import RespondSettings, respond, settings_id
 from mrresponse.respond.endpoints import Survival, has_clinical_benefit, overall_survival
 from mrresponse.respond.growth import doubling_time, growth_rate_percent_per_month, is_hyperprogression
 from mrresponse.respond.settings import DayCount, ResponseEnd
@@ -223,3 +224,113 @@ def test_a_phase_without_a_baseline_has_survival_and_nothing_else() -> None:
     assert found.event.startswith("no baseline: ")
     assert (found.best_overall_response, found.overall_survival_days) == (Response.NE, 90)
     assert found.time_to_progression_days is None
+
+
+def test_every_column_of_a_phase_under_irecist() -> None:
+    rows = [lesion(-60, 36.0), lesion(0, 40.0), lesion(56, 50.0), lesion(84, 56.0), lesion(140, 30.0)]
+    settings = RespondSettings(criteria=("iRECIST",))
+    # +25 % and 10 mm on day 56, 6 mm more on day 84: confirmed, and dated at the first
+    month = MONTH / 60.0
+    expected = PhaseSummary(
+        patient_id="P",
+        treatment_phase="one",
+        criterion="iRECIST",
+        basis="overall",
+        reader="A",
+        start_date=START,
+        baseline_date=START,
+        best_overall_response=Response.ICPD,
+        confirmed_best_overall_response=Response.ICPD,
+        progression_date=day(56),
+        time_to_progression_days=56,
+        progression_free_days=56,
+        progression_free_event=True,
+        event="progression",
+        clinical_benefit=False,
+        overall_survival_days=140,
+        overall_survival_event=False,
+        # what follows the progression does not count
+        depth_of_response=0.25,
+        early_change=0.25,
+        early_shrinkage=False,
+        growth_rate_before_percent_per_month=pytest.approx(100.0 * ((40.0 / 36.0) ** (3.0 * month) - 1.0)),  # type: ignore[arg-type]
+        growth_rate_percent_per_month=pytest.approx(rate(40.0, 50.0, 56)),  # type: ignore[arg-type]
+        doubling_time_days=pytest.approx(56.0 * math.log(2.0) / (3.0 * math.log(1.25))),  # type: ignore[arg-type]
+        # 17.4 % a month before, 43.9 % on treatment
+        hyperprogression=True,
+        settings_id=settings_id(settings),
+    )
+    assert summary(rows, "iRECIST") == expected
+    assert summary(rows, "iRECIST", basis="liver") == replace(expected, basis="liver")
+
+
+def test_a_scan_too_early_to_confirm_is_none_of_the_times_under_irecist() -> None:
+    # 25 mm on day 66 is ignored: no response on that day
+    found = summary([lesion(0, 40.0), lesion(56, 50.0), lesion(66, 25.0), lesion(90, 38.0)], "iRECIST")
+    assert (found.best_overall_response, found.response_date, found.progression_date) == (
+        Response.ISD,
+        None,
+        None,
+    )
+    assert (found.stable_disease_days, found.time_to_progression_days) == (90, 90)
+    assert found.event == "censored at last evaluable scan: no event"
+
+
+def test_times_and_responses_under_irecist_until_progression() -> None:
+    rows = [lesion(0, 40.0), lesion(60, 28.0), lesion(120, 20.0), lesion(180, 30.0), lesion(210, 36.0)]
+    found = summary(rows, "iRECIST")
+    assert (found.best_overall_response, found.confirmed_best_overall_response) == (
+        Response.IPR,
+        Response.IPR,
+    )
+    assert (found.response_date, found.progression_date) == (day(60), day(180))
+    assert (found.duration_of_response_days, found.duration_of_response_event) == (120, True)
+    assert (found.clinical_benefit, found.stable_disease_days, found.depth_of_response) == (True, None, -0.5)
+    assert (found.early_change, found.early_shrinkage) == (pytest.approx(-0.3), True)
+
+
+def test_the_liver_and_the_patient_have_times_of_their_own() -> None:
+    lung = {"organ": "lung"}
+    rows = [lesion(when, 40.0) for when in (0, 60, 120)]
+    rows += [
+        lesion(0, 20.0, "L02", **lung),
+        lesion(60, 45.0, "L02", **lung),
+        lesion(120, 45.0, "L02", **lung),
+    ]
+    overall, liver = summary(rows), summary(rows, basis="liver")
+    # 60 to 85 mm is a progression; 40 to 40 mm is none
+    assert (overall.best_overall_response, overall.progression_date) == (Response.PD, day(60))
+    assert (liver.best_overall_response, liver.progression_date) == (Response.SD, None)
+    assert (overall.depth_of_response, liver.depth_of_response) == (pytest.approx(25.0 / 60.0), 0.0)
+    assert overall.growth_rate_percent_per_month == pytest.approx(rate(60.0, 85.0, 60))
+    assert liver.growth_rate_percent_per_month == pytest.approx(0.0)
+    assert (liver.stable_disease_days, overall.stable_disease_days) == (120, None)
+
+
+def test_without_measurable_disease_there_are_no_sizes() -> None:
+    found = summary([lesion(0, 9.0), lesion(60, 9.0)])
+    assert found.best_overall_response is Response.NON_CR_NON_PD
+    sizes = (found.depth_of_response, found.early_change, found.early_shrinkage, found.hyperprogression,
+             found.growth_rate_percent_per_month)  # fmt: skip
+    assert sizes == (None,) * 5
+    assert found.stable_disease_days == 60
+
+
+def test_a_visit_that_is_not_evaluable_is_no_first_evaluation() -> None:
+    rows = [lesion(-60, 28.0), lesion(0, 30.0), lesion(30, None), lesion(60, 40.0)]
+    assert summary(rows).hyperprogression is True
+    assert summary(rows[:3]).hyperprogression is None
+    assert summary(rows[:2]).hyperprogression is None
+
+
+@pytest.mark.parametrize("best", ["iCR", "iPR", "CR", "PR"])
+def test_a_response_is_a_benefit_however_short(best: str) -> None:
+    end = Survival(end=START, is_event=True, event="progression")
+    assert has_clinical_benefit(best, end, START, RespondSettings()) is True
+
+
+@pytest.mark.parametrize("best", ["SD", "NON-CR/NON-PD", "iSD", "NON-iCR/NON-iUPD"])
+def test_stable_disease_is_a_benefit_from_24_weeks(best: str) -> None:
+    for days, expected in ((167, False), (168, True)):
+        end = Survival(end=day(days), is_event=True, event="progression")
+        assert has_clinical_benefit(best, end, START, RespondSettings()) is expected

@@ -41,7 +41,8 @@ def run(*visits: Visit, progressing: tuple[int, ...] = (), **changes: Any) -> Re
     for day, size, new in visits:
         rows.append(lesion("T", day, size))
         for name, diameter in new.items():
-            rows.append(lesion(name, day, diameter, organ=name, new_lesion_status=NewLesionStatus.DEFINITE))
+            organ = name.strip("123")
+            rows.append(lesion(name, day, diameter, organ=organ, new_lesion_status=NewLesionStatus.DEFINITE))
     findings = [
         Finding(
             patient_id="P", date=START, kind=FindingKind.NON_TARGET, status=FindingStatus.PRESENT, site="bone"
@@ -175,3 +176,302 @@ def test_new_targets_are_limited_by_number_and_organ() -> None:
     result = run((56, 50.0, five), (90, 50.0, {**five, "e": 12.1}), irecist_new_targets=4)
     assert words(result) == ["iUPD", "iCPD"]
     assert words(run((56, 50.0, five), (90, 50.0, {**five, "e": 12.1}))) == ["iUPD", "iUPD"]
+
+
+FEB_26, MAR_25, MAR_31 = "2024-02-26", "2024-03-25", "2024-03-31"  # days 56, 84 and 90
+FIRST = "first progression: to be confirmed after 4 to 8 weeks"
+STILL = f"no further change since the iUPD of {FEB_26}"
+
+
+def notes(result: ResponseResult) -> list[tuple[str, str]]:
+    """Return the response of each visit and the last part of its reason."""
+    return [
+        (str(row.overall), row.reason.split("; the liver alone")[0].rsplit("; ", 1)[-1])
+        for row in result.assessments
+        if not row.is_baseline
+    ]
+
+
+NOTES: list[tuple[list[Visit], tuple[int, ...], list[tuple[str, str]]]] = [
+    # visits, days of non-target progression, response and note of each visit
+    (
+        [(56, 62.0, {}), (70, 70.0, {}), (84, 67.0, {}), (112, 20.0, {}), (140, None, {})],
+        (),
+        [
+            ("iUPD", FIRST),
+            ("iUPD", f"14 days after the iUPD of {FEB_26}: changes nothing"),
+            ("iCPD", f"confirms the iUPD of {FEB_26}: target sum 67.0 mm, at least 5.0 mm above 62.0 mm"),
+            ("iCPD", f"progression was confirmed on {MAR_25}"),
+            ("iCPD", f"progression was confirmed on {MAR_25}"),
+        ],
+    ),
+    ([(56, 62.0, {}), (90, 62.0, {})], (), [("iUPD", FIRST), ("iUPD", STILL)]),
+    ([(56, 62.0, {}), (90, None, {})], (), [("iUPD", FIRST), ("NE", "not evaluable")]),
+    ([(56, 62.0, {}), (90, 50.0, {})], (), [("iUPD", FIRST), ("iSD", "new lesions none")]),
+    (
+        [(56, 50.0, LUNG), (90, 50.0, {"lung": None})],
+        (),
+        [("iUPD", FIRST), ("NE", "new lesion lung not measured")],
+    ),
+    (
+        [(56, 50.0, {"bone": 12.0, **LUNG}), (90, 50.0, {"bone": None, "lung": None})],
+        (),
+        [("iUPD", FIRST), ("NE", "new lesion bone, lung not measured")],
+    ),
+    (
+        [(56, 50.0, LUNG), (90, 0.0, LUNG)],
+        (),
+        [("iUPD", FIRST), ("iPR", "complete response is blocked by a new lesion that is still there")],
+    ),
+    (
+        [(56, 50.0, LUNG), (90, 50.0, {"bone": 11.0, **LUNG})],
+        (),
+        [("iUPD", FIRST), ("iCPD", f"confirms the iUPD of {FEB_26}: another new lesion: bone")],
+    ),
+    (
+        [(56, 50.0, LUNG), (90, 60.0, LUNG)],
+        (),
+        [("iUPD", FIRST), ("iCPD", f"confirms the iUPD of {FEB_26}: targets progress too")],
+    ),
+    (
+        [(56, 62.0, {}), (90, 62.0, {})],
+        (90,),
+        [("iUPD", FIRST), ("iCPD", f"confirms the iUPD of {FEB_26}: non-targets progress too")],
+    ),
+    (
+        [(56, 50.0, {}), (90, 50.0, {})],
+        (56, 90),
+        [("iUPD", FIRST), ("iCPD", f"confirms the iUPD of {FEB_26}: non-targets increased further")],
+    ),
+    (
+        [(56, 50.0, {"lung": 8.0}), (90, 50.0, {"lung": 8.5})],
+        (),
+        [
+            ("iUPD", FIRST),
+            ("iCPD", f"confirms the iUPD of {FEB_26}: new non-target lung increased to 8.5 mm"),
+        ],
+    ),
+    # a new target that is gone counts 0 in their sum: 12 + 12 is 24 mm, 0 + 30 is 30 mm
+    (
+        [(56, 50.0, {"bone": 12.0, **LUNG}), (90, 50.0, {"bone": 0.0, "lung": 30.0})],
+        (),
+        [
+            ("iUPD", FIRST),
+            (
+                "iCPD",
+                f"confirms the iUPD of {FEB_26}: new target sum 30 mm, at least 5.0 mm above 24 mm",
+            ),
+        ],
+    ),
+    (
+        [(56, 50.0, {"bone": 12.0, **LUNG}), (90, 50.0, {"bone": 0.0, "lung": 28.9})],
+        (),
+        [("iUPD", FIRST), ("iUPD", STILL)],
+    ),
+    # what is new at the scan that confirms nothing is compared from then on as any other
+    (
+        [(56, 62.0, {}), (90, 62.0, {}), (120, 67.0, {})],
+        (),
+        [
+            ("iUPD", FIRST),
+            ("iUPD", STILL),
+            ("iCPD", f"confirms the iUPD of {FEB_26}: target sum 67.0 mm, at least 5.0 mm above 62.0 mm"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("visits", "progressing", "expected"), NOTES)
+def test_the_reason_says_what_became_of_the_progression(
+    visits: list[Visit], progressing: tuple[int, ...], expected: list[tuple[str, str]]
+) -> None:
+    assert notes(run(*visits, progressing=progressing)) == expected
+
+
+def test_the_lowest_size_of_an_old_new_lesion_is_what_it_grows_from() -> None:
+    # 20, then 12 and 14 mm: 17 mm is +42 % and +5 mm from 12 mm; 16.9 mm is not yet
+    start: list[Visit] = [(56, 50.0, {"lung": 20.0}), (90, 34.0, LUNG), (130, 34.0, {"lung": 14.0})]
+    assert words(run(*start, (160, 34.0, {"lung": 17.0}))) == ["iUPD", "iPR", "iPR", "iUPD"]
+    assert words(run(*start, (160, 34.0, {"lung": 16.9}))) == ["iUPD", "iPR", "iPR", "iPR"]
+    # from 30 mm five millimetres are less than a fifth
+    large: list[Visit] = [(56, 50.0, {"lung": 30.0}), (90, 34.0, {"lung": 30.0})]
+    assert words(run(*large, (130, 34.0, {"lung": 35.9}))) == ["iUPD", "iPR", "iPR"]
+    assert words(run(*large, (130, 34.0, {"lung": 36.0}))) == ["iUPD", "iPR", "iUPD"]
+
+
+def test_a_visit_that_is_not_evaluable_sets_no_nadir() -> None:
+    # 30 mm would make 37 mm a progression of the targets; from the nadir of 50 mm it is none
+    result = run((56, 50.0, LUNG), (90, 30.0, {"lung": None}), (130, 37.0, LUNG))
+    assert words(result) == ["iUPD", "NE", "iSD"]
+
+
+def test_the_words_of_all_components_are_those_of_irecist() -> None:
+    # non-target disease persists: without it the target that is gone would give a complete response
+    result = run((56, 62.0, {}), (90, 0.0, {}), (130, 0.0, {}), progressing=(130,))
+    assert [
+        (row.target, row.non_target, row.overall) for row in result.assessments if not row.is_baseline
+    ] == [
+        ("iUPD", "NON-iCR/NON-iUPD", "iUPD"),
+        ("iCR", "NON-iCR/NON-iUPD", "iPR"),
+        ("iCR", "iUPD", "iUPD"),
+    ]
+
+
+def test_a_third_new_lesion_of_an_organ_is_no_new_target() -> None:
+    three = {"lung1": 12.0, "lung2": 12.0, "lung3": 12.0}
+    # any growth of a new non-target confirms, less than 5 mm of a new target does not
+    assert notes(run((56, 50.0, three), (90, 50.0, {**three, "lung3": 12.1})))[1] == (
+        "iCPD",
+        f"confirms the iUPD of {FEB_26}: new non-target lung3 increased to 12.1 mm",
+    )
+    assert words(run((56, 50.0, three), (90, 50.0, {**three, "lung2": 16.9}))) == ["iUPD", "iUPD"]
+
+
+NON_TARGET_ONLY = {"pattern": "infiltrative"}
+
+
+def non_target_course(*visits: tuple[int, float | None, float | None]) -> ResponseResult:
+    """Return a patient with non-target disease of 20 mm alone: day, its size, the size of a new lung lesion."""
+    rows = [lesion("N", 0, 20.0, **NON_TARGET_ONLY)]
+    for day, size, new in visits:
+        rows.append(lesion("N", day, size, **NON_TARGET_ONLY))
+        if new is not None:
+            state = {"longest_diameter_mm": new} if new else {}
+            rows.append(
+                Measurement(
+                    patient_id="P",
+                    lesion_id="L",
+                    study_date=START + timedelta(days=day),
+                    reader="A",
+                    state=MeasurementState.MEASURED if new else MeasurementState.NOT_ASSESSED,
+                    organ="lung",
+                    new_lesion_status=NewLesionStatus.DEFINITE,
+                    source=MeasurementSource.READER,
+                    **state,
+                )
+            )
+    studies = [
+        StudyRecord(patient_id="P", study_date=day) for day in sorted({row.study_date for row in rows})
+    ]
+    return respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+
+
+def test_non_target_disease_progresses_by_the_guide_and_confirms_by_any_growth() -> None:
+    assert notes(non_target_course((56, 30.0, None), (90, 30.1, None))) == [
+        ("iUPD", FIRST),
+        ("iCPD", f"confirms the iUPD of {FEB_26}: non-target sum 30.1 mm above 30.0 mm"),
+    ]
+    assert notes(non_target_course((56, 30.0, None), (90, 30.0, None))) == [("iUPD", FIRST), ("iUPD", STILL)]
+    assert words(non_target_course((56, 30.0, None), (90, 20.0, None))) == ["iUPD", "NON-iCR/NON-iUPD"]
+
+
+def test_progressing_non_targets_stay_so_where_a_new_lesion_is_not_measured() -> None:
+    # progression still, although what is new cannot be judged
+    assert notes(non_target_course((56, 30.0, 12.0), (90, 30.0, 0.0))) == [
+        ("iUPD", FIRST),
+        ("iUPD", "new lesion L not measured"),
+    ]
+    assert words(non_target_course((56, 20.0, 12.0), (90, 20.0, 0.0))) == ["iUPD", "NE"]
+
+
+def reported(*said: tuple[int, FindingStatus, str], sizes: tuple[float, ...]) -> ResponseResult:
+    """Return a patient with a target measured on days 0, 56, 90 and 130, and findings outside the liver."""
+    days = (0, 56, 90, 130)[: len(sizes)]
+    found = tuple(
+        Finding(
+            patient_id="P",
+            date=START + timedelta(days=day),
+            kind=FindingKind.EXTRAHEPATIC_LESION,
+            status=status,
+            site=site,
+        )
+        for day, status, site in said
+    )
+    studies = [StudyRecord(patient_id="P", study_date=START + timedelta(days=day)) for day in days]
+    rows = [lesion("T", day, size) for day, size in zip(days, sizes, strict=True)]
+    return respond(
+        Patient(patient_id="P", findings=found), studies, rows, RespondSettings(criteria=("iRECIST",))
+    )
+
+
+def test_another_reported_lesion_confirms_and_the_same_one_does_not() -> None:
+    rib, ilium = (56, FindingStatus.NEW, "rib"), (90, FindingStatus.NEW, "ilium")
+    assert notes(reported(rib, sizes=(50.0, 50.0, 50.0))) == [("iUPD", FIRST), ("iUPD", STILL)]
+    # a rib is none of the liver
+    alone = reported(rib, sizes=(50.0, 50.0, 50.0)).assessments
+    assert [row.liver_response for row in alone] == [None, "iSD", "iSD"]
+    assert notes(reported(rib, ilium, sizes=(50.0, 50.0, 50.0)))[1] == (
+        "iCPD",
+        f"confirms the iUPD of {FEB_26}: another new lesion: extrahepatic lesion ilium",
+    )
+    both = reported(rib, ilium, (90, FindingStatus.NEW, "femur"), sizes=(50.0, 50.0, 50.0))
+    assert notes(both)[1][1].endswith(
+        "another new lesion: extrahepatic lesion femur, extrahepatic lesion ilium"
+    )
+
+
+def test_a_reported_lesion_blocks_complete_response_until_it_is_gone() -> None:
+    rib = (56, FindingStatus.NEW, "rib")
+    blocked = reported(rib, sizes=(50.0, 50.0, 0.0, 0.0))
+    assert words(blocked) == ["iUPD", "iPR", "iPR"]
+    gone = reported(rib, (130, FindingStatus.GONE, "rib"), sizes=(50.0, 50.0, 0.0, 0.0))
+    assert words(gone) == ["iUPD", "iPR", "iCR"]
+
+
+def test_new_lesions_that_are_gone_void_the_progression_they_were() -> None:
+    # measured or reported, and although nothing else shrank
+    rib, gone = (56, FindingStatus.NEW, "rib"), (90, FindingStatus.GONE, "rib")
+    assert words(reported(rib, gone, sizes=(50.0, 50.0, 50.0))) == ["iUPD", "iSD"]
+    assert words(run((56, 50.0, LUNG), (90, 50.0, {"lung": 0.0}))) == ["iUPD", "iSD"]
+    # one of two that is gone changes nothing
+    ilium = (56, FindingStatus.NEW, "ilium")
+    assert words(reported(rib, ilium, gone, sizes=(50.0, 50.0, 50.0))) == ["iUPD", "iUPD"]
+
+
+def test_new_nodes_are_new_targets_by_their_short_axis_from_15_mm() -> None:
+    def course(axis: float, later: float) -> list[str]:
+        rows = [lesion("T", day, 50.0) for day in (0, 56, 90)]
+        rows += [
+            lesion(
+                "N",
+                day,
+                30.0,
+                organ="axilla",
+                is_node=True,
+                perpendicular_diameter_mm=size,
+                new_lesion_status=NewLesionStatus.DEFINITE,
+            )
+            for day, size in ((56, axis), (90, later))
+        ]
+        studies = [StudyRecord(patient_id="P", study_date=START + timedelta(days=day)) for day in (0, 56, 90)]
+        result = respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+        return words(result)
+
+    assert course(15.0, 19.9) == ["iUPD", "iUPD"]
+    assert course(15.0, 20.0) == ["iUPD", "iCPD"]
+    assert course(14.9, 15.0) == ["iUPD", "iCPD"]
+
+
+def test_a_new_lesion_seen_without_a_number_is_no_new_target() -> None:
+    def course(size: float | None) -> ResponseResult:
+        rows = [lesion("T", day, 50.0) for day in (0, 56, 90)]
+        rows += [
+            Measurement(
+                patient_id="P",
+                lesion_id="L",
+                study_date=START + timedelta(days=day),
+                reader="A",
+                state=MeasurementState.MEASURED,
+                organ="lung",
+                longest_diameter_mm=diameter,
+                new_lesion_status=NewLesionStatus.DEFINITE,
+                source=MeasurementSource.READER,
+            )
+            for day, diameter in ((56, None), (90, size))
+        ]
+        studies = [StudyRecord(patient_id="P", study_date=START + timedelta(days=day)) for day in (0, 56, 90)]
+        return respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+
+    # nothing to compare: it is still there, and neither larger nor another one
+    assert notes(course(None)) == [("iUPD", FIRST), ("iUPD", STILL)]
+    assert notes(course(30.0)) == [("iUPD", FIRST), ("iUPD", STILL)]

@@ -16,8 +16,11 @@ from mrresponse.domain import (
     StudyRecord,
     Treatment,
     TreatmentKind,
+    TreatmentPhase,
 )
-from mrresponse.respond import RespondSettings, respond
+from mrresponse.respond import RespondSettings, respond, settings_id
+from mrresponse.respond.markers import marker_series, summarise_marker
+from mrresponse.respond.settings import MarkerRule
 
 START = date(2024, 1, 1)
 SETTINGS = RespondSettings(criteria=("mRECIST",))
@@ -169,3 +172,116 @@ def test_the_phase_row_carries_afp_and_pivka() -> None:
         -0.75,
     )
     assert (row.pivka_ii_response, row.pivka_ii_days_above_limit) == (MarkerOutcome.RESPONSE, 30)
+
+
+def test_every_column_of_a_marker_over_a_phase() -> None:
+    found = first(run(value(-5, 1000.0), value(30, 300.0, qualifier="<"), value(60, 400.0)))
+    assert found == MarkerSummary(
+        patient_id="P",
+        treatment_phase="phase 0",
+        marker="AFP",
+        unit="ng/mL",
+        baseline_date=START - timedelta(days=5),
+        baseline_value=1000.0,
+        nadir_date=START + timedelta(days=30),
+        nadir_value=300.0,
+        last_date=START + timedelta(days=60),
+        last_value=400.0,
+        change_to_nadir=-0.7,
+        is_bounded=True,
+        # 35 days from the baseline; below 300 may be below 20; the last value has no day after it
+        days_above_limit=35,
+        response=MarkerOutcome.RESPONSE,
+        reason="fell <300.0 from 1000.0 ng/mL: > 50 % of a baseline >= 200.0 ng/mL",
+        settings_id=settings_id(SETTINGS),
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ((value(30, 100.0),), "no baseline value"),
+        ((value(0, 400.0),), "no value after the baseline"),
+        ((value(0, 100.0), value(30, 10.0)), "baseline 100.0 is not known to reach 200.0 ng/mL"),
+        ((value(0, 300.0, qualifier="<"), value(30, 10.0)), "baseline <300.0 is not known to reach 200.0 ng/mL"),
+        ((value(0, 400.0), value(30, 200.0)), "200.0 from 400.0 ng/mL: no fall > 50 % of a baseline >= 200.0 ng/mL"),
+        ((value(0, 400.0), value(30, 300.0, qualifier="<")), "<300.0 from 400.0 ng/mL: the bounds leave it open"),
+        (
+            (value(0, 1210.0, qualifier=">"), value(30, 1210.0, qualifier=">")),
+            ">1210.0 from >1210.0 ng/mL: the bounds leave it open",
+        ),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_marker_redoes_its_response(values: tuple[Marker, ...], reason: str) -> None:
+    found = first(run(*values))
+    assert found.reason == reason
+    assert found.response is (
+        MarkerOutcome.NO_RESPONSE if "no fall" in reason else MarkerOutcome.NOT_EVALUABLE
+    )
+
+
+def test_a_value_below_a_bound_may_be_nothing_at_all() -> None:
+    # below 3 may be 0: from 1.5 a fall of any size, or a rise
+    rule = MarkerRule(name="X", unit="ng/mL", upper_limit=1.0, least_baseline=1.0)
+    settings = RespondSettings(criteria=("mRECIST",), markers=(rule,))
+    phase = TreatmentPhase(patient_id="P", name="one", start_date=START)
+    (series,) = marker_series([value(0, 1.5, "X"), value(30, 3.0, "X", qualifier="<")], settings)
+    found = summarise_marker(series, phase, "P", settings)
+    assert found is not None
+    assert found.response is MarkerOutcome.NOT_EVALUABLE
+    assert found.reason == "<3.0 from 1.5 ng/mL: the bounds leave it open"
+
+
+@pytest.mark.parametrize(
+    "name", ["pivka_ii", "PIVKA II", " PIVKA", "PivkaII", "DCP", "des-gamma-carboxyprothrombin"]
+)
+def test_pivka_is_recognised_however_it_is_written(name: str) -> None:
+    found = run(value(0, 80.0, name, "mAU/mL"), value(30, 20.0, "PIVKA-II", "AU/L"))
+    rows = [row for row in found.markers if row.treatment_phase == "phase 0"]
+    assert [(row.marker, row.baseline_value, row.nadir_value) for row in rows] == [("PIVKA-II", 80.0, 20.0)]
+
+
+def test_a_patient_whose_values_cannot_be_converted_has_flags_and_no_marker() -> None:
+    studies = [StudyRecord(patient_id="P", study_date=START)]
+    patient = Patient(patient_id="P", markers=(value(0, 1000.0, unit="mol/L"),))
+    result = respond(patient, studies, [], SETTINGS)
+    assert result.markers == ()
+    assert [flag.code for flag in result.flags if flag.study_date is None] == ["marker_unit_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("day", "amount", "flags"),
+    [
+        (88, 700.0, ("marker_rises_images_respond",)),
+        (89, 700.0, ()),
+        (32, 700.0, ("marker_rises_images_respond",)),
+        (31, 700.0, ()),
+        # +50 % exactly is no rise
+        (60, 600.0, ()),
+        (60, 600.1, ("marker_rises_images_respond",)),
+    ],
+)
+def test_a_marker_is_compared_with_images_of_four_weeks(
+    day: int, amount: float, flags: tuple[str, ...]
+) -> None:
+    result = run(value(0, 400.0), value(day, amount), sizes=(30.0, 15.0))
+    (row,) = [r for r in result.assessments if r.treatment_phase == "phase 0" and not r.is_baseline]
+    assert tuple(flag for flag in row.flags if flag.startswith("marker")) == flags
+
+
+def test_a_rise_is_from_the_lowest_value_so_far_and_above_normal() -> None:
+    def flags(*values: Marker) -> list[str]:
+        result = run(*values, sizes=(30.0, 15.0))
+        (row,) = [r for r in result.assessments if r.treatment_phase == "phase 0" and not r.is_baseline]
+        return [flag for flag in row.flags if flag.startswith("marker")]
+
+    # 30 from the lowest, 12, is a rise above the limit of 20; 19 is not above it
+    assert flags(value(0, 400.0), value(30, 12.0), value(60, 30.0)) == ["marker_rises_images_respond"]
+    assert flags(value(0, 400.0), value(30, 12.0), value(60, 19.0)) == []
+    # what may have been as high before is no rise
+    assert flags(value(0, 400.0), value(30, 50.0, qualifier="<"), value(60, 60.0)) == []
+    assert flags(value(0, 400.0), value(30, 50.0, qualifier="<"), value(60, 76.0)) == [
+        "marker_rises_images_respond"
+    ]
+    # of two values equally near the earlier one counts
+    assert flags(value(0, 400.0), value(50, 700.0), value(70, 300.0)) == ["marker_rises_images_respond"]

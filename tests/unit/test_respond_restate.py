@@ -1,5 +1,6 @@
 """An assessment restated by a reader stands beside the reader's own, and everything after it follows."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -7,12 +8,14 @@ import pytest
 
 from mrresponse.domain import (
     Assessment,
+    AuditRow,
     Finding,
     FindingKind,
     FindingStatus,
     Measurement,
     MeasurementSource,
     MeasurementState,
+    NewLesionStatus,
     Override,
     Patient,
     PatientEdits,
@@ -184,3 +187,220 @@ def test_a_restated_part_of_irecist_needs_its_overall_response() -> None:
         read(part, criterion="iRECIST")
     whole = restated(SECOND, criterion="iRECIST", target=Response.ISD, overall=Response.ISD)
     assert words(read(whole, criterion="iRECIST"), "adjudicated")[0] == "iSD"
+
+
+def test_every_column_of_a_restated_row_is_the_readers_own_but_for_what_was_restated() -> None:
+    result = read(restated(target=Response.SD, non_target=Response.NON_CR_NON_PD))
+    own = rows(result, "A")
+    assert own[1].p_pd is not None
+    expected = replace(
+        own[1],
+        reader="adjudicated",
+        target=Response.SD,
+        non_target=Response.NON_CR_NON_PD,
+        liver_response=Response.SD,
+        overall=Response.SD,
+        reason=f"SD: restated by Dr C, measured across a vessel; A had {own[1].reason}",
+        # probabilities are those of the numbers, which the reader overruled
+        p_cr=None,
+        p_pr=None,
+        p_sd=None,
+        p_pd=None,
+        flags=("restated",),
+    )
+    assert rows(result, "adjudicated") == [
+        replace(own[0], reader="adjudicated"),
+        expected,
+        replace(own[2], reader="adjudicated", after_progression=False),
+    ]
+    assert [(row.what.split(" ")[0], row.before, row.after) for row in result.audit] == [
+        ("target", "PD", "SD"),
+        ("non_target", "", "NON-CR/NON-PD"),
+        ("liver_response", "PD", "SD"),
+        ("overall", "PD", "SD"),
+    ]
+
+
+def test_a_part_that_a_reader_confirms_is_in_the_audit_too() -> None:
+    (row,) = read(restated(target=Response.PD)).audit
+    assert row == AuditRow(
+        patient_id="P",
+        study_date=THIRD,
+        edit="overrides.csv",
+        what="target of A, RECIST 1.1, course",
+        before="PD",
+        after="PD",
+        reader="Dr C",
+        reason="measured across a vessel",
+        when=date(2024, 9, 1),
+    )
+
+
+def doubtful(day: date, size: float, status: NewLesionStatus) -> Measurement:
+    more = {"organ": "lung", "lesion_id": "L02", "new_lesion_status": status}
+    return replace(measured(day, size, "A"), **more)
+
+
+def restated_with_a_new_lesion(*overrides: Override) -> ResponseResult:
+    found = [measured(day, size, "A") for day, size in SIZES.items()]
+    found += [
+        doubtful(SECOND, 8.0, NewLesionStatus.EQUIVOCAL),
+        doubtful(THIRD, 14.0, NewLesionStatus.DEFINITE),
+    ]
+    return respond(
+        Patient(patient_id="P", edits=PatientEdits(overrides=overrides)),
+        [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
+        found,
+        RespondSettings(criteria=("RECIST 1.1",)),
+    )
+
+
+def test_a_progression_keeps_its_earlier_date_only_where_it_stays_one() -> None:
+    still = restated_with_a_new_lesion(restated(target=Response.SD))
+    assert [row.dated_from for row in rows(still, "adjudicated")] == [None, SECOND, None]
+    no_more = restated_with_a_new_lesion(restated(target=Response.SD, new_lesions="none"))
+    assert [row.dated_from for row in rows(no_more, "adjudicated")] == [None, None, None]
+    # at the last visit the lesion is not looked at and stays what it was
+    assert words(no_more, "adjudicated") == ["PR", "SD", "PD"]
+    assert words(no_more, "A") == ["PR", "PD", "PD"]
+
+
+def test_what_is_not_restated_stays_as_it_was() -> None:
+    result = restated_with_a_new_lesion(restated(non_target=Response.NON_CR_NON_PD))
+    row = rows(result, "adjudicated")[1]
+    assert (row.target, row.non_target, row.new_lesions) == ("PD", "NON-CR/NON-PD", "definite")
+    # disease in the lung is none of the liver, whose response stays
+    liver_alone = restated_with_a_new_lesion(restated(liver_response=Response.SD))
+    row = rows(liver_alone, "adjudicated")[1]
+    assert (row.liver_response, row.overall) == ("SD", "PD")
+    assert [r.what.split(" ")[0] for r in liver_alone.audit] == ["liver_response"]
+
+
+def test_overrides_of_a_reader_leave_the_others_alone() -> None:
+    result = read(restated(overall=Response.SD, assessed_by="B"), readers=("A", "B"))
+    assert {reader: words(result, reader)[1] for reader in ("A", "B", "adjudicated")} == {
+        "A": "PD", "B": "PD", "adjudicated": "SD",
+    }  # fmt: skip
+    assert [row.reader for row in result.assessments[::4]] == ["A", "B", "adjudicated"]
+    assert {row.what for row in result.audit} == {
+        "liver_response of B, RECIST 1.1, course",
+        "overall of B, RECIST 1.1, course",
+    }
+
+
+REFUSED = "overrides.csv, course, {}, reader Dr C: {}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "readers", "criterion", "problem", "day"),
+    [
+        (
+            (restated(overall=Response.SD),), ("A", "B"), "RECIST 1.1",
+            "column assessed_by: found nothing, expected one of A, B", THIRD,
+        ),
+        (
+            (restated(overall=Response.SD, assessed_by="C"),), ("A", "B"), "RECIST 1.1",
+            "column assessed_by: found 'C', expected one of A, B", THIRD,
+        ),
+        (
+            (restated(SECOND, overall=Response.SD), restated(DAY, overall=Response.SD)), ("A",), "RECIST 1.1",
+            "column study_date: expected a visit after the baseline: 2024-03-01, 2024-04-30, 2024-06-29", DAY,
+        ),
+        (
+            (restated(overall=Response.ISD),), ("A",), "RECIST 1.1",
+            "column overall: found iSD, expected a response of RECIST 1.1", THIRD,
+        ),
+        (
+            (restated(overall=Response.SD, target=Response.IUPD),), ("A",), "RECIST 1.1",
+            "column target: found iUPD, expected a response of RECIST 1.1", THIRD,
+        ),
+        (
+            (restated(overall=Response.SD, non_target=Response.NON_ICR_NON_IUPD),), ("A",), "RECIST 1.1",
+            "column non_target: found NON-iCR/NON-iUPD, expected a response of RECIST 1.1", THIRD,
+        ),
+        (
+            (restated(liver_response=Response.ICPD),), ("A",), "RECIST 1.1",
+            "column liver_response: found iCPD, expected a response of RECIST 1.1", THIRD,
+        ),
+        (
+            (restated(overall=Response.SD, criterion="iRECIST"),), ("A",), "iRECIST",
+            "column overall: found SD, expected a response of iRECIST", THIRD,
+        ),
+        (
+            (restated(target=Response.ISD, criterion="iRECIST"),), ("A",), "iRECIST",
+            "column overall: found nothing, expected the response by iRECIST", THIRD,
+        ),
+        (
+            (restated(overall=Response.SD), restated(FOURTH, overall=Response.SD), restated(overall=Response.PR)),
+            ("A",), "RECIST 1.1", "found two rows for RECIST 1.1 of this date, expected one", THIRD,
+        ),
+        (
+            (restated(overall=Response.SD, assessed_by="A"), restated(FOURTH, overall=Response.SD, assessed_by="B")),
+            ("A", "B"), "RECIST 1.1",
+            "found assessments of A and of B restated in one phase under RECIST 1.1, expected those of one reader",
+            FOURTH,
+        ),
+        (
+            (restated(overall=Response.SD, criterion="WHO"),), ("A",), "RECIST 1.1",
+            "found treatment phase and criterion course / WHO, expected one with a baseline: course / RECIST 1.1",
+            THIRD,
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_row_what_is_wrong_with_it_and_what_would_be_right(
+    overrides: tuple[Override, ...], readers: tuple[str, ...], criterion: str, problem: str, day: date
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read(*overrides, readers=readers, criterion=criterion)
+    assert caught.value.message == REFUSED.format(overrides[-1].criterion, problem)
+    assert (caught.value.code, caught.value.patient_id, caught.value.study_date) == ("bad_override", "P", day)
+
+
+def test_a_reader_may_not_have_the_name_of_the_restated_read() -> None:
+    with pytest.raises(DataError) as caught:
+        read(restated(overall=Response.SD), readers=("A", "adjudicated"))
+    assert caught.value.message == (
+        "measurements: found a reader named 'adjudicated', expected another name beside overrides: it is kept for "
+        "restated assessments"
+    )
+    assert (caught.value.code, caught.value.patient_id) == ("reserved_name", "P")
+    # without overrides the name is nobody's
+    assert words(read(readers=("adjudicated",)), "adjudicated") == ["PR", "PD", "PR"]
+
+
+def test_an_override_of_a_patient_without_a_baseline_or_a_later_visit_fits_nothing() -> None:
+    def attempt(records: list[StudyRecord], found: list[Measurement]) -> str:
+        patient = Patient(
+            patient_id="P", edits=PatientEdits(overrides=(restated(overall=Response.SD, assessed_by="A"),))
+        )
+        with pytest.raises(DataError) as caught:
+            respond(patient, records, found, RespondSettings(criteria=("RECIST 1.1",)))
+        return caught.value.message
+
+    unread = [StudyRecord(patient_id="P", study_date=DAY, lesions_assessable=False, model="A")]
+    assert attempt(unread, []) == REFUSED.format(
+        "RECIST 1.1",
+        "found treatment phase and criterion course / RECIST 1.1, expected one with a baseline: there is none",
+    )
+    alone = [StudyRecord(patient_id="P", study_date=DAY)]
+    assert attempt(alone, [measured(DAY, 40.0, "A")]) == REFUSED.format(
+        "RECIST 1.1", "column study_date: expected a visit after the baseline: none"
+    )
+
+
+def test_words_that_both_vocabularies_have_may_be_stated_under_either() -> None:
+    for criterion in ("RECIST 1.1", "iRECIST"):
+        for word in (Response.NE, Response.NED):
+            result = read(restated(criterion=criterion, overall=word), criterion=criterion)
+            assert words(result, "adjudicated")[1] == word
+    immune = read(
+        restated(criterion="iRECIST", overall=Response.ISD, new_lesions="none"), criterion="iRECIST"
+    )
+    assert words(immune, "adjudicated") == ["iPR", "iSD", "iPR"]
+
+
+def test_a_finding_that_does_not_count_leaves_one_disease_to_restate() -> None:
+    scar = Finding(patient_id="P", date=THIRD, kind=FindingKind.OTHER, status=FindingStatus.NEW, site="skin")
+    row = rows(read(restated(overall=Response.SD), findings=(scar,)), "adjudicated")[1]
+    assert (row.liver_response, row.overall) == ("SD", "SD")
+    assert row.flags == ("finding_not_counted", "restated")

@@ -140,6 +140,15 @@ SENTENCES: list[tuple[Criterion, dict[str, Any], str, str, str]] = [
         "4.18879 mL (not >= +73 % and >= +3.992 mL)",
     ),
     (
+        # from nothing, a node's volume must reach that of a sphere of 5 mm: 0.06545 mL
+        SPHERE, {**GONE, "baseline": 10.0, "current": 0.0655}, "PD", "",
+        "sum of volumes 0.0655 mL is change undefined (+0.0655 mL) from nadir 0.0 mL (>= +73 % and >= +0.06545 mL)",
+    ),
+    (
+        SPHERE, {**GONE, "baseline": 10.0, "current": 0.0654}, "PR", "",
+        "sum of volumes 0.0654 mL is -99.3 % from baseline 10.0 mL (<= -65 %)",
+    ),
+    (
         RECIST_1_1, {"nadir": 40.0, "current": 35.1}, "SD", "",
         "sum of diameters 35.1 mm is -29.8 % from baseline 50.0 mm (not <= -30 %) and -12.2 % (-4.9 mm) from nadir "
         "40.0 mm (not >= +20 % and >= +5 mm)",

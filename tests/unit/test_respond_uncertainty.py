@@ -23,7 +23,15 @@ from mrresponse.respond import CRITERIA, RespondSettings, respond
 from mrresponse.respond.criteria import MRECIST, QEASL, RECIST_1_1, VRECIST, ProgressionScope
 from mrresponse.respond.repeats import error_of_repeats
 from mrresponse.respond.settings import MeasurementError, PartialResponse, ProbabilityMethod
-from mrresponse.respond.uncertainty import Estimate, largest_nadir
+from mrresponse.respond.uncertainty import (
+    Estimate,
+    Probabilities,
+    estimate,
+    immune_probabilities,
+    largest_nadir,
+    response_probabilities,
+)
+from mrresponse.respond.values import LesionValue, lesion_value
 
 START = date(2024, 1, 1)
 NO_ERROR = MeasurementError(diameter_fraction=0.0, diameter_floor_mm=0.0, volume_fraction=0.0)
@@ -352,3 +360,208 @@ def test_too_few_repeated_readings_are_refused() -> None:
 def test_readings_that_never_differ_have_no_error() -> None:
     found = error_of_repeats(readings([(30.0, 30.0)] * 10), MeasurementError())
     assert (found.diameter_fraction, found.diameter_floor_mm) == (0.0, 0.0)
+
+
+def test_a_refusal_of_repeats_says_what_they_are() -> None:
+    with pytest.raises(DataError) as caught:
+        error_of_repeats([], MeasurementError())
+    assert caught.value.message == (
+        "repeats.csv: found 0 repeated readings of a diameter, expected at least 10: two rows of one lesion and study "
+        "under two readers"
+    )
+    assert caught.value.code == "bad_repeats"
+
+
+def test_ten_repeats_are_enough_and_nine_volumes_keep_what_holds_otherwise() -> None:
+    rows = readings([(30.0, 32.0)] * 10)
+    volumes = [replace(row, volume_ml=9.0 if row.reader == "A/1" else 11.0) for row in rows]
+    otherwise = MeasurementError(volume_fraction=0.3)
+    # mean 10, deviation sqrt(2): 14.1 %
+    assert error_of_repeats(volumes, otherwise).volume_fraction == pytest.approx(math.sqrt(2.0) / 10.0)
+    nine = [replace(row, volume_ml=None) if row.study_date == at(0) else row for row in volumes]
+    assert error_of_repeats(nine, otherwise).volume_fraction == 0.3
+    # of three readings two are free: the deviations are 2, 0 and 2 mm
+    three = [replace(row, reader="A/3", longest_diameter_mm=34.0) for row in rows[::2]]
+    assert error_of_repeats([*rows, *three], otherwise).of_diameter(32.0) == pytest.approx(2.0)
+
+
+PART = {"viable_longest_diameter_mm": 10.0, "viable_perpendicular_diameter_mm": 8.0}
+WHOLE = {"longest_diameter_mm": 30.0, "perpendicular_diameter_mm": 20.0}
+ESTIMATES: list[tuple[str, dict[str, Any], tuple[float, float, float, bool, bool] | None]] = [
+    # criterion, measurement; value, deviation, size below which it is gone, node, viable part
+    # 6.1 % of a diameter, at least 1.4 mm
+    ("RECIST 1.1", {"longest_diameter_mm": 20.0}, (20.0, 1.4, 0.0, False, False)),
+    ("RECIST 1.1", {"longest_diameter_mm": 40.0}, (40.0, 2.44, 0.0, False, False)),
+    ("RECIST 1.1", {"longest_diameter_mm": 40.0, "longest_diameter_mm_sd": 0.7}, (40.0, 0.7, 0.0, False, False)),
+    ("RECIST 1.1", {"longest_diameter_mm": 0.0}, (0.0, 0.0, 0.0, False, False)),
+    (
+        "RECIST 1.1", {**WHOLE, "is_node": True, "perpendicular_diameter_mm_sd": 0.9, "longest_diameter_mm_sd": 5.0},
+        (20.0, 0.9, 10.0, True, False),
+    ),
+    ("RECIST 1.1", {**WHOLE, "is_node": True}, (20.0, 1.4, 10.0, True, False)),
+    ("RECIST 1.1", {"state": MeasurementState.TOO_SMALL}, (5.0, 1.4, 0.0, False, False)),
+    ("RECIST 1.1", {"state": MeasurementState.NOT_FOUND}, None),
+    ("RECIST 1.1", {"state": MeasurementState.MERGED}, None),
+    (
+        "mRECIST", {**WHOLE, **PART, "viable_longest_diameter_mm_sd": 1.1, "longest_diameter_mm_sd": 5.0},
+        (10.0, 1.1, 0.0, False, True),
+    ),
+    (
+        "mRECIST", {**WHOLE, **PART, "organ": "lung", "longest_diameter_mm_sd": 5.0},
+        (30.0, 5.0, 0.0, False, False),
+    ),
+    # 14 % of a volume
+    ("vRECIST", {"volume_ml": 10.0, "viable_volume_ml_sd": 0.3}, (10.0, 1.4, 0.0, False, False)),
+    ("vRECIST", {"volume_ml": 10.0, "volume_ml_sd": 0.9}, (10.0, 0.9, 0.0, False, False)),
+    (
+        "qEASL", {"viable_volume_ml": 10.0, "viable_volume_ml_sd": 0.3, "volume_ml_sd": 0.9},
+        (10.0, 0.3, 0.0, False, True),
+    ),
+    ("qEASL", {"viable_volume_ml": 10.0, "volume_ml_sd": 0.9}, (10.0, 1.4, 0.0, False, True)),
+    ("qEASL", {"volume_ml": 10.0, "volume_ml_sd": 0.9, "organ": "lung"}, (10.0, 0.9, 0.0, False, False)),
+    # of a product: each diameter times the error of the other
+    ("WHO", WHOLE, (600.0, math.hypot(20.0 * 1.83, 30.0 * 1.4), 0.0, False, False)),
+    (
+        "WHO", {**WHOLE, "longest_diameter_mm_sd": 1.0, "perpendicular_diameter_mm_sd": 2.0},
+        (600.0, math.hypot(20.0, 60.0), 0.0, False, False),
+    ),
+    ("WHO", {**WHOLE, "is_node": True}, (600.0, math.hypot(20.0 * 1.83, 30.0 * 1.4), 0.0, True, False)),
+    ("EASL", {**WHOLE, **PART}, (80.0, 1.4 * math.hypot(8.0, 10.0), 0.0, False, True)),
+    (
+        "EASL", {**PART, "viable_longest_diameter_mm_sd": 1.0, "viable_perpendicular_diameter_mm_sd": 2.0},
+        (80.0, math.hypot(8.0, 20.0), 0.0, False, True),
+    ),
+    (
+        "EASL", {**WHOLE, "organ": "lung", **PART}, (600.0, math.hypot(20.0 * 1.83, 30.0 * 1.4), 0.0, False, False),
+    ),
+    # too small to measure: 5 by 5 mm, whatever stands beside it
+    ("WHO", {"state": MeasurementState.TOO_SMALL}, (25.0, 5.0 * math.hypot(1.4, 1.4), 0.0, False, False)),
+    (
+        "WHO", {"state": MeasurementState.TOO_SMALL, "longest_diameter_mm": 4.0, "perpendicular_diameter_mm": 2.0},
+        (25.0, 5.0 * math.hypot(1.4, 1.4), 0.0, False, False),
+    ),
+    (
+        "EASL", {**WHOLE, "viable_state": MeasurementState.TOO_SMALL},
+        (25.0, 5.0 * math.hypot(1.4, 1.4), 0.0, False, True),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), ESTIMATES)
+def test_a_measurement_has_the_error_of_what_is_read_of_it(
+    name: str, given: dict[str, Any], expected: tuple[float, float, float, bool, bool] | None
+) -> None:
+    values = {"state": MeasurementState.MEASURED, "reader": "A", **given}
+    measurement = Measurement(patient_id="P", lesion_id="L01", study_date=START, **values)
+    criterion, settings = CRITERIA[name], RespondSettings()
+    found = estimate(
+        measurement, lesion_value(measurement, criterion, node_normal_mm=10.0), criterion, settings
+    )
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    value, sd, gone_below, is_node, is_part = expected
+    assert found == Estimate(pytest.approx(value), pytest.approx(sd), gone_below, is_node, is_part)  # type: ignore[arg-type]
+    assert (
+        estimate(None, lesion_value(measurement, criterion, node_normal_mm=10.0), criterion, settings) is None
+    )
+
+
+def test_the_normal_size_of_a_node_is_a_setting() -> None:
+    node = Measurement(
+        patient_id="P", lesion_id="N", study_date=START, reader="A", state=MeasurementState.MEASURED, is_node=True,
+        perpendicular_diameter_mm=9.0,
+    )  # fmt: skip
+    found = estimate(node, LesionValue(9.0), RECIST_1_1, RespondSettings(node_normal_mm=8.0))
+    assert found == Estimate(9.0, 1.4, 8.0, is_node=True)
+
+
+TARGET = Probabilities(cr=0.1, pr=0.2, sd=0.3, pd=0.4)
+
+
+def shares(cr: float, pr: float, sd: float, pd: float) -> dict[Response, Any]:
+    words = Response.CR, Response.PR, Response.SD, Response.PD
+    return dict(zip(words, map(pytest.approx, (cr, pr, sd, pd)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("non_target", "new", "expected"),
+    [
+        (None, "none", (0.1, 0.2, 0.3, 0.4)),
+        (Response.CR, "equivocal", (0.1, 0.2, 0.3, 0.4)),
+        # a target that is gone is a partial response while other disease persists or is not assessed
+        (Response.NON_CR_NON_PD, "none", (0.0, 0.3, 0.3, 0.4)),
+        (Response.NE, "none", (0.0, 0.3, 0.3, 0.4)),
+        (Response.PD, "none", (0.0, 0.0, 0.0, 1.0)),
+        (None, "definite", (0.0, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_the_other_components_turn_probabilities_of_the_targets_into_those_of_the_response(
+    non_target: Response | None, new: str, expected: tuple[float, float, float, float]
+) -> None:
+    assert response_probabilities(TARGET, non_target, new) == shares(*expected)
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "non_target", "expected"),
+    [
+        (Response.ISD, Response.ISD, None, (0.1, 0.2, 0.3, 0.4)),
+        (Response.ISD, Response.ISD, Response.NON_ICR_NON_IUPD, (0.0, 0.3, 0.3, 0.4)),
+        (Response.ICR, Response.ICR, Response.ICR, (0.1, 0.2, 0.3, 0.4)),
+        # blocked by a new lesion that is still there
+        (Response.IPR, Response.ICR, None, (0.0, 0.3, 0.3, 0.4)),
+        (Response.IPR, Response.IPR, None, (0.1, 0.2, 0.3, 0.4)),
+        # a progression of the targets stands or falls with them, any other is no matter of theirs
+        (Response.IUPD, Response.IUPD, None, (0.1, 0.2, 0.3, 0.4)),
+        (Response.ICPD, Response.IUPD, None, (0.1, 0.2, 0.3, 0.4)),
+        (Response.IUPD, Response.ISD, None, (0.0, 0.0, 0.0, 1.0)),
+        (Response.ICPD, Response.IPR, None, (0.0, 0.0, 0.0, 1.0)),
+        (Response.ICPD, None, None, (0.0, 0.0, 0.0, 1.0)),
+    ],
+)
+def test_under_irecist_progression_of_the_targets_alone_is_uncertain(
+    response: Response,
+    target: Response | None,
+    non_target: Response | None,
+    expected: tuple[float, float, float, float],
+) -> None:
+    assert immune_probabilities(TARGET, response, target, non_target) == shares(*expected)
+
+
+def test_what_is_kept_after_complete_response_is_certain_without_error() -> None:
+    def certain(criterion: str, *sizes: float) -> list[str]:
+        words = []
+        for row in run(
+            [lesion(visit, size) for visit, size in enumerate(sizes)], criterion, measurement_error=NO_ERROR
+        ):
+            stated = dict(zip(("CR", "PR", "SD", "PD"), chances(row), strict=True))
+            (word,) = [word for word, chance in stated.items() if chance == 1.0]
+            assert word == row.overall
+            words.append(word)
+        return words
+
+    # a trace keeps the category before it: complete response, or progression
+    assert certain("mRECIST", 30.0, 0.0, 4.0, 5.0) == ["CR", "CR", "PD"]
+    assert certain("mRECIST", 30.0, 0.0, 12.0, 4.0, 0.0) == ["CR", "PD", "PD", "CR"]
+    assert certain("RECIST 1.1", 30.0, 0.0, 0.0, 3.0) == ["CR", "CR", "PD"]
+
+
+def test_where_each_lesion_counts_a_missing_one_did_not_grow() -> None:
+    def product(visit: int, size: float | None, name: str) -> Measurement:
+        return lesion(visit, size, name, perpendicular_diameter_mm=size)
+
+    rows = [product(0, 30.0, "L01"), product(0, 20.0, "L02")]
+    settings = {"who_pd_scope": ProgressionScope.ANY_LESION, "measurement_error": NO_ERROR}
+    (stable,) = run([*rows, product(1, 30.0, "L01"), product(1, None, "L02")], "WHO", **settings)
+    assert (stable.overall, chances(stable)) == ("NE", (0.0, 0.0, 0.0, 0.0))
+    (grown,) = run([*rows, product(1, 40.0, "L01"), product(1, None, "L02")], "WHO", **settings)
+    assert (grown.overall, chances(grown)) == ("PD", (0.0, 0.0, 0.0, 1.0))
+
+
+def test_an_estimate_that_is_nothing_is_gone_and_one_of_its_bound_is_not_below_it() -> None:
+    assert Estimate(value=0.0, sd=0.0).chance_below(0.0) == 1.0
+    assert Estimate(value=1.0, sd=0.0).chance_below(1.0) == 0.0
+    assert Estimate(value=0.0, sd=0.0, gone_below=0.0).chance_gone == 1.0
+    assert Estimate(value=9.0, sd=0.0, gone_below=10.0, is_node=True).chance_gone == 1.0
+    assert Estimate(value=3.0, sd=0.0).chance_gone == 0.0

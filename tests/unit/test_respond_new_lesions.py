@@ -1,0 +1,275 @@
+"""New lesions visit by visit: how sure each is, why, and what becomes of the role; sizes worked by hand."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from mrresponse.domain import (
+    LesionRole,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
+    NewLesionStatus,
+    Patient,
+    ResponseResult,
+    StudyRecord,
+)
+from mrresponse.respond import RespondSettings, contributions, respond
+from mrresponse.respond.settings import ProbabilityMethod
+
+DAY = date(2024, 1, 1)
+NETWORK, READER, MASK = MeasurementSource.NETWORK, MeasurementSource.READER, MeasurementSource.MASK
+CANDIDATE, EQUIVOCAL, DEFINITE, REJECTED = NewLesionStatus
+HCC = {"aphe": True, "washout": True}
+LUNG = {"organ": "lung"}
+NODE = {"is_node": True, "organ": "axilla"}
+PORTA = {"is_node": True, "organ": "porta hepatis"}
+LOST = {"state": MeasurementState.NOT_ASSESSED}
+Seen = tuple[float | None, dict[str, Any]]
+
+
+def on(number: int) -> date:
+    return DAY + timedelta(days=60 * number)
+
+
+def lesion(number: int, name: str, size: float | None, **more: Any) -> Measurement:
+    values: dict[str, Any] = {
+        "reader": "A",
+        "state": MeasurementState.ABSENT if size == 0.0 else MeasurementState.MEASURED,
+        "longest_diameter_mm": size,
+        "viable_longest_diameter_mm": size,
+        "viable_perpendicular_diameter_mm": size,
+        "source": MASK,
+        **more,
+    }
+    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
+
+
+def settings(criterion: str, **more: Any) -> RespondSettings:
+    return RespondSettings(criteria=(criterion,), probability=ProbabilityMethod.NONE, **more)
+
+
+def run(
+    *visits: Seen | None, criterion: str = "RECIST 1.1", unread: tuple[int, ...] = (), **more: Any
+) -> ResponseResult:
+    """Return a patient with a stable target and, at each follow-up visit, what is seen of lesion L02."""
+    rows = [lesion(number, "L01", 30.0) for number in range(len(visits) + 1)]
+    rows += [lesion(number, "L02", seen[0], **seen[1]) for number, seen in enumerate(visits, start=1) if seen]
+    studies = [
+        StudyRecord(patient_id="P", study_date=on(number), lesions_assessable=number not in unread)
+        for number in range(len(visits) + 1)
+    ]
+    return respond(Patient(patient_id="P"), studies, rows, settings(criterion, **more))
+
+
+def said(result: ResponseResult) -> list[tuple[str, str]]:
+    """Return the word for new lesions of each visit and what the reason says of them."""
+    found = []
+    for row in result.assessments:
+        if not row.is_baseline:
+            text = row.reason.split("new lesions ")[1].split("; ")[0]
+            found.append((str(row.new_lesions), text.partition(", ")[2]))
+    return found
+
+
+FIRST = "L02 first seen 2024-03-01"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "size", "more", "word", "why"),
+    [
+        # outside the liver, or by RECIST: not there at baseline is new
+        ("RECIST 1.1", 5.0, {}, "definite", "5.0 mm, not there at baseline"),
+        ("RECIST 1.1", None, {}, "definite", "not there at baseline"),
+        ("mRECIST", 5.0, LUNG, "definite", "5.0 mm, not there at baseline"),
+        # a nodule of the liver: 10 mm with enhancement and washout, by criteria of the liver
+        ("mRECIST", 10.0, HCC, "definite", "10.0 mm >= 10.0 mm, arterial enhancement with washout"),
+        ("mRECIST", 9.9, HCC, "equivocal", "9.9 mm < 10.0 mm"),
+        ("mRECIST", 10.0, {"aphe": True, "washout": False}, "equivocal",
+         "10.0 mm without arterial enhancement and washout"),
+        ("mRECIST", 10.0, {"aphe": False, "washout": True}, "equivocal",
+         "10.0 mm without arterial enhancement and washout"),
+        ("mRECIST", 10.0, {"aphe": True}, "equivocal", "10.0 mm without arterial enhancement and washout"),
+        ("EASL", 10.0, HCC, "definite", "10.0 mm >= 10.0 mm, arterial enhancement with washout"),
+        ("mRECIST", None, HCC, "equivocal", "no longest diameter given"),
+        # what a reader says of it
+        ("mRECIST", 9.0, {"new_lesion_status": DEFINITE}, "definite", "9.0 mm, stated definite"),
+        ("mRECIST", 30.0, {**HCC, "new_lesion_status": EQUIVOCAL, "source": READER}, "equivocal",
+         "30.0 mm, stated equivocal"),
+        ("mRECIST", 30.0, {**HCC, "new_lesion_status": EQUIVOCAL}, "equivocal",
+         "30.0 mm without arterial enhancement and washout"),
+        ("RECIST 1.1", 30.0, {"new_lesion_status": CANDIDATE, "source": READER}, "candidate",
+         "30.0 mm, stated candidate"),
+        ("RECIST 1.1", 30.0, {"new_lesion_status": EQUIVOCAL}, "equivocal", "30.0 mm, stated equivocal"),
+        ("RECIST 1.1", 30.0, {"new_lesion_status": DEFINITE, "pattern": "cyst"}, "definite",
+         "30.0 mm, stated definite"),
+        # what the network says of it
+        ("mRECIST", 30.0, {**HCC, "source": NETWORK}, "candidate", "30.0 mm, found by the network"),
+        ("mRECIST", 30.0, {"source": NETWORK, "new_lesion_status": EQUIVOCAL}, "equivocal",
+         "30.0 mm, found by the network"),
+        # nodes by their short axis
+        ("RECIST 1.1", 30.0, NODE, "equivocal", "node without a short axis"),
+        ("RECIST 1.1", 30.0, {**NODE, "perpendicular_diameter_mm": 10.0}, "equivocal",
+         "node, short axis 10.0 mm < 15.0 mm"),
+        ("RECIST 1.1", 30.0, {**NODE, "perpendicular_diameter_mm": 14.9}, "equivocal",
+         "node, short axis 14.9 mm < 15.0 mm"),
+        ("RECIST 1.1", 30.0, {**NODE, "perpendicular_diameter_mm": 15.0}, "definite", "node, short axis 15.0 mm"),
+        ("mRECIST", 30.0, {**PORTA, "perpendicular_diameter_mm": 20.0}, "definite", "node, short axis 20.0 mm"),
+    ],
+)  # fmt: skip
+def test_a_lesion_that_was_not_there_is_as_new_as_its_reason_says(
+    criterion: str, size: float | None, more: dict[str, Any], word: str, why: str
+) -> None:
+    result = run((size, more), criterion=criterion)
+    assert said(result) == [(word, f"{FIRST} ({why})")]
+    row = result.assessments[-1]
+    assert row.overall == ("PD" if word == "definite" else "SD")
+    assert row.flags == (() if word == "definite" else (f"new_lesion_{word}",))
+    (role,) = [one for one in result.roles if one.lesion_id == "L02"]
+    assert (role.role, role.reason) == (LesionRole.NEW, "first seen 2024-03-01, not there at baseline")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "more", "why"),
+    [
+        ("RECIST 1.1", {"pattern": "cyst"}, "benign pattern (cyst)"),
+        ("mRECIST", {"pattern": "Haemangioma-like", "source": NETWORK}, "benign pattern (Haemangioma-like)"),
+        ("mRECIST", {"new_lesion_status": REJECTED, "source": NETWORK}, "rejected"),
+        ("RECIST 1.1", {"new_lesion_status": REJECTED}, "rejected"),
+        ("RECIST 1.1", {**NODE, "perpendicular_diameter_mm": 9.9}, "normal node, short axis 9.9 mm"),
+        ("mRECIST", {**PORTA, "perpendicular_diameter_mm": 19.9}, "normal node, short axis 19.9 mm"),
+    ],
+)
+def test_what_is_no_new_disease_is_excluded_with_the_reason(
+    criterion: str, more: dict[str, Any], why: str
+) -> None:
+    result = run((30.0, more), criterion=criterion)
+    assert said(result) == [("none", "")]
+    assert result.assessments[-1].overall == "SD"
+    (role,) = [one for one in result.roles if one.lesion_id == "L02"]
+    assert (role.role, role.reason) == (LesionRole.EXCLUDED, why)
+
+
+COURSES: list[tuple[str, tuple[Seen | None, ...], list[tuple[str, str]]]] = [
+    # a nodule of 12 mm is established once it has grown by 10 mm, and stays so
+    (
+        "mRECIST",
+        ((12.0, {}), (21.9, {}), (22.0, {}), (12.0, {})),
+        [
+            ("equivocal", "12.0 mm without arterial enhancement and washout"),
+            ("equivocal", "21.9 mm without arterial enhancement and washout"),
+            ("definite", "22.0 mm, grown by 10.0 mm since first seen"),
+            ("definite", "22.0 mm, grown by 10.0 mm since first seen"),
+        ],
+    ),
+    # from less than 10 mm as well
+    ("mRECIST", ((5.0, {}), (15.0, {})), [("equivocal", "5.0 mm < 10.0 mm"),
+                                          ("definite", "15.0 mm, grown by 10.0 mm since first seen")]),
+    # a size that was not given is none to grow from: 10 mm is the first that is known
+    (
+        "mRECIST",
+        ((None, {}), (10.0, {}), (19.9, {}), (20.0, {})),
+        [
+            ("equivocal", "no longest diameter given"),
+            ("equivocal", "10.0 mm without arterial enhancement and washout"),
+            ("equivocal", "19.9 mm without arterial enhancement and washout"),
+            ("definite", "20.0 mm, grown by 10.0 mm since first seen"),
+        ],
+    ),
+    (
+        "RECIST 1.1",
+        ((None, {"new_lesion_status": EQUIVOCAL}), (10.0, {"new_lesion_status": EQUIVOCAL})),
+        [("equivocal", "stated equivocal"), ("equivocal", "10.0 mm, stated equivocal")],
+    ),
+    (
+        "RECIST 1.1",
+        ((8.0, {"new_lesion_status": EQUIVOCAL}), (17.9, {"new_lesion_status": EQUIVOCAL}),
+         (18.0, {"new_lesion_status": EQUIVOCAL})),
+        [("equivocal", "8.0 mm, stated equivocal"), ("equivocal", "17.9 mm, stated equivocal"),
+         ("definite", "18.0 mm, not there at baseline")],
+    ),
+    # what cannot be judged stays what it was; what is gone is new no longer
+    (
+        "RECIST 1.1",
+        ((12.0, {}), (None, LOST), None, (0.0, {}), (None, LOST)),
+        [("definite", "12.0 mm, not there at baseline")] * 3 + [("none", "")] * 2,
+    ),
+    # gone and back: judged as it is then
+    (
+        "RECIST 1.1",
+        ((12.0, {}), (0.0, {}), (14.0, {})),
+        [("definite", "12.0 mm, not there at baseline"), ("none", ""),
+         ("definite", "14.0 mm, not there at baseline")],
+    ),
+    (
+        "RECIST 1.1",
+        ((12.0, {}), (12.0, {"new_lesion_status": REJECTED})),
+        [("definite", "12.0 mm, not there at baseline"), ("none", "")],
+    ),
+    # it is followed from where it was seen, not from where it was looked for
+    ("RECIST 1.1", ((None, LOST), (0.0, {})), [("none", ""), ("none", "")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("criterion", "visits", "expected"), COURSES)
+def test_a_new_lesion_through_time(
+    criterion: str, visits: tuple[Seen | None, ...], expected: list[tuple[str, str]]
+) -> None:
+    found = said(run(*visits, criterion=criterion))
+    assert found == [(word, f"{FIRST} ({why})" if why else "") for word, why in expected]
+
+
+def test_other_limits_of_size_and_growth_are_settings() -> None:
+    more = {"criterion": "mRECIST", "new_lesion_min_mm": 8.0, "new_lesion_growth_mm": 5.0}
+    assert said(run((8.0, HCC), **more)) == [
+        ("definite", f"{FIRST} (8.0 mm >= 8.0 mm, arterial enhancement with washout)")
+    ]
+    assert said(run((8.0, {}), (13.0, {}), **more))[1][1].endswith(
+        "(13.0 mm, grown by 5.0 mm since first seen)"
+    )
+
+
+def test_at_a_visit_that_was_not_read_nothing_is_new() -> None:
+    result = run((12.0, {}), (12.0, {}), unread=(1,))
+    assert [row.new_lesions for row in result.assessments[1:]] == ["not assessed", "definite"]
+    # seen in images that could not be used, it is dated there even so
+    assert said(result)[1] == ("definite", f"{FIRST} (12.0 mm, not there at baseline)")
+
+
+def test_the_surest_of_several_gives_the_word_and_is_named() -> None:
+    rows = [lesion(number, "L01", 30.0) for number in (0, 1)]
+    rows += [
+        lesion(1, "L02", 9.0, new_lesion_status=CANDIDATE),
+        lesion(1, "L03", 12.0, **LUNG),
+        lesion(1, "L04", 13.0, **LUNG),
+        lesion(1, "L05", 8.0, new_lesion_status=EQUIVOCAL),
+    ]
+    studies = [StudyRecord(patient_id="P", study_date=on(number)) for number in (0, 1)]
+    patient, chosen = Patient(patient_id="P"), settings("RECIST 1.1")
+    result = respond(patient, studies, rows, chosen)
+    row = result.assessments[-1]
+    assert row.reason.split("new lesions ")[1].split("; the liver")[0] == (
+        "definite, L03 first seen 2024-03-01 (12.0 mm, not there at baseline); L04 first seen 2024-03-01 (13.0 mm, "
+        "not there at baseline)"
+    )
+    assert row.reason.endswith("the liver alone is SD: target SD, non-target none, new lesions equivocal")
+    assert (row.overall, row.liver_response, row.flags) == ("PD", "SD", ("new_lesion_equivocal",))
+    given = {one.lesion_id: one.new_lesion_status for one in contributions(patient, studies, rows, result, chosen)
+             if one.study_date == on(1)}  # fmt: skip
+    assert given == {"L01": "", "L02": "candidate", "L03": "definite", "L04": "definite", "L05": "equivocal"}
+
+
+def test_a_doubtful_lesion_that_is_established_dates_the_progression() -> None:
+    result = run((12.0, {}), (15.0, {}), (22.0, {}), (30.0, {}), criterion="mRECIST")
+    rows = result.assessments[1:]
+    assert [row.overall for row in rows] == ["SD", "SD", "PD", "PD"]
+    assert [row.dated_from for row in rows] == [None, None, on(1), None]
+    assert [row.flags for row in rows] == [
+        ("new_lesion_equivocal",), ("new_lesion_equivocal",), ("progression_dated_earlier",), (),
+    ]  # fmt: skip
+    assert rows[2].reason.endswith("; progression is dated 2024-03-01, when the lesion was first seen")
+    overall = result.summaries[1]
+    assert (overall.progression_date, overall.time_to_progression_days, overall.best_overall_response) == (
+        on(1), 60, "PD",
+    )  # fmt: skip
