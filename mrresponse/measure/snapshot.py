@@ -14,7 +14,6 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.measure import approximate_polygon, find_contours
 
 from mrresponse.domain import (
     BoolArray,
@@ -276,12 +275,49 @@ def _limits(study: ExaminedStudy, viable_map: ViableMap) -> Grey:
 
 def _contours(mask: BoolArray, at: npt.NDArray[np.float64]) -> tuple[Contour, ...]:
     """Outline a mask of a slice in pixels ``(column, row)``."""
+    from skimage.measure import find_contours
+
     if not mask.any():
         return ()
     level = ndimage.map_coordinates(mask.astype(np.float32), at, order=1, mode="constant", cval=0.0)
-    found = (approximate_polygon(one, _OUTLINE_TOLERANCE) for one in find_contours(np.pad(level, 1), 0.5))
+    found = (simplified(one, _OUTLINE_TOLERANCE) for one in find_contours(np.pad(level, 1), 0.5))
     return tuple(
         tuple((float(column), float(line)) for line, column in np.round(contour - 1.0, 2))
         for contour in found
         if len(contour) > 3
     )
+
+
+def simplified(chain: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.float64]:
+    """Leave out points of a chain that lie within a tolerance of the rest (Douglas and Peucker 1973).
+
+    Every stretch between two corners gets its furthest point as a new corner, all stretches at once, until none is
+    further off than the tolerance.
+
+    Parameters
+    ----------
+    chain
+        Points ``[point, 2]``; first and last are always kept.
+
+    Returns
+    -------
+    array
+        The points kept, ``[corner, 2]``.
+    """
+    kept = np.zeros(len(chain), dtype=bool)
+    kept[[0, -1]] = True
+    while True:
+        corners = np.flatnonzero(kept)
+        stretch = np.repeat(np.arange(len(corners) - 1), np.diff(corners))
+        inner = chain[: corners[-1]]
+        start, along = chain[corners[:-1]], np.diff(chain[corners], axis=0)
+        squared = np.maximum((along**2).sum(axis=1), 1e-12)
+        from_start = inner - start[stretch]
+        share = np.clip((from_start * along[stretch]).sum(axis=1) / squared[stretch], 0.0, 1.0)
+        off = np.hypot(*(from_start - share[:, None] * along[stretch]).T)
+        furthest = np.maximum.reduceat(off, corners[:-1])
+        new = np.flatnonzero((off == furthest[stretch]) & (furthest > tolerance)[stretch])
+        if not len(new):
+            return chain[kept]
+        _, first = np.unique(stretch[new], return_index=True)
+        kept[new[first]] = True

@@ -46,7 +46,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
     path = folder / file_stem(snapshot.patient_id) / f"{stem}.png"
     columns = [snapshot.pixels] if snapshot.subtraction is None else [snapshot.pixels, snapshot.subtraction]
     buffer = io.BytesIO()
-    _picture(np.concatenate(columns, axis=2)).save(buffer, format="PNG", optimize=True)
+    _picture(np.concatenate(columns, axis=2)).save(buffer, format="PNG")
     described = {
         "patient_id": snapshot.patient_id,
         "lesion_id": snapshot.lesion_id,

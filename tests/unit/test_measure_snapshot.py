@@ -5,6 +5,8 @@ from datetime import date
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage.measure import approximate_polygon, find_contours
 
 from mrresponse.domain import (
     ContrastPhase,
@@ -16,6 +18,7 @@ from mrresponse.domain import (
     TrackEvent,
 )
 from mrresponse.measure import MeasureSettings, measure, take_snapshots
+from mrresponse.measure.snapshot import simplified
 from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
 
 LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(58.0, 45.0, 38.0))
@@ -151,3 +154,13 @@ def test_a_large_lesion_gets_a_larger_window() -> None:
     (picture,) = pictures(examined(), seen)
     # 1.5 x 80 + 20 = 140 mm at 0.8 mm.
     assert picture.pixels.shape[1:] == (175, 175)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("tolerance", [0.1, 0.3, 2.0])
+def test_outlines_are_simplified_as_by_an_independent_library(seed: int, tolerance: float) -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(60, 60)), 3.0 + seed % 3)
+    chains = [one for one in find_contours(np.pad(noise / noise.std(), 1), 0.7) if len(one) > 3]
+    assert chains
+    for chain in chains:
+        np.testing.assert_array_equal(simplified(chain, tolerance), approximate_polygon(chain, tolerance))
