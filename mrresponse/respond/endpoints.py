@@ -261,9 +261,9 @@ def overall_survival(start: date, *, death: date | None, last_known_alive: date 
 
 
 def duration_of_response(
-    answered: date, to_progression: Survival, *, death: date | None, settings: RespondSettings
+    to_progression: Survival, *, death: date | None, settings: RespondSettings
 ) -> Survival:
-    """Return the time from the first response to progression, or to death where the settings say so."""
+    """Return what ends a response: progression, or death where the settings say so."""
     is_death_an_end = settings.duration_of_response_end is ResponseEnd.PROGRESSION_OR_DEATH
     if is_death_an_end and not to_progression.is_event and to_progression.event.endswith("death") and death:
         return Survival(end=death, is_event=True, event="death")

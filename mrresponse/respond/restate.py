@@ -219,7 +219,8 @@ def _liver(liver: Basis, same: Basis | None, overrides: Sequence[Override | None
         if same is not None:
             visit = same.visits[index]
         if row is not None and row.liver_response is not None:
-            visit = visit._replace(response=row.liver_response)
+            dated_from = visit.dated_from if row.liver_response is visit.response else None
+            visit = visit._replace(response=row.liver_response, dated_from=dated_from)
         visits.append(visit)
     return replace(liver, visits=tuple(visits))
 

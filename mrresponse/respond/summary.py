@@ -131,9 +131,7 @@ def _durations(
     answered = response_date(visits)
     columns: dict[str, Any] = {"response_date": answered}
     if answered is not None:
-        end = duration_of_response(
-            answered, to_progression, death=context.patient.death_date, settings=settings
-        )
+        end = duration_of_response(to_progression, death=context.patient.death_date, settings=settings)
         columns["duration_of_response_days"] = days_between(answered, end.end, settings.day_count)
         columns["duration_of_response_event"] = end.is_event
     if best in STABLE_WORDS:
@@ -203,7 +201,7 @@ def _dated_visits(dates: Sequence[date], basis: Basis) -> tuple[Dated, ...]:
         [(day, visit.response) for day, visit in zip(dates, basis.visits, strict=True)]
     )
     earlier = [visit.dated_from for visit in basis.visits if visit.dated_from is not None]
-    if not earlier or not visits or visits[-1][1] != Response.PD:
+    if not earlier:
         return visits
     first = min(*earlier, visits[-1][0])
     return (*(visit for visit in visits if visit[0] < first), (first, Response.PD))

@@ -459,7 +459,7 @@ def test_a_response_lasts_to_progression_or_where_stated_to_death(
         return Survival(end=START + timedelta(days=day), is_event=is_event, event=event)
 
     settings = RespondSettings(duration_of_response_end=ResponseEnd(end))
-    ended = duration_of_response(START, survival(*found), death=on(death), settings=settings)
+    ended = duration_of_response(survival(*found), death=on(death), settings=settings)
     assert ended == survival(*expected)
 
 

@@ -334,3 +334,12 @@ def test_stable_disease_is_a_benefit_from_24_weeks(best: str) -> None:
     for days, expected in ((167, False), (168, True)):
         end = Survival(end=day(days), is_event=True, event="progression")
         assert has_clinical_benefit(best, end, START, RespondSettings()) is expected
+
+
+def test_a_lesion_first_seen_at_the_progression_dates_it_no_earlier() -> None:
+    doubtful = {"organ": "lung", "new_lesion_status": NewLesionStatus.EQUIVOCAL}
+    rows = [lesion(0, 40.0), lesion(60, 40.0), lesion(120, 50.0), lesion(180, 52.0)]
+    rows.append(lesion(120, 9.0, "L02", **doubtful))
+    rows.append(lesion(180, 20.0, "L02", organ="lung", new_lesion_status=NewLesionStatus.DEFINITE))
+    assert summary(rows).progression_date == day(120)
+    assert summary(rows, basis="liver").progression_date == day(120)

@@ -404,3 +404,28 @@ def test_a_finding_that_does_not_count_leaves_one_disease_to_restate() -> None:
     row = rows(read(restated(overall=Response.SD), findings=(scar,)), "adjudicated")[1]
     assert (row.liver_response, row.overall) == ("SD", "SD")
     assert row.flags == ("finding_not_counted", "restated")
+
+
+def test_a_progression_of_the_liver_that_was_restated_dates_no_later_one() -> None:
+    # a nodule of the liver is doubtful on day 60 and definite on day 120; the liver is restated as stable there
+    found = [measured(day, size, "A") for day, size in SIZES.items()]
+    found += [
+        replace(doubtful(SECOND, 8.0, NewLesionStatus.EQUIVOCAL), organ="liver"),
+        replace(doubtful(THIRD, 14.0, NewLesionStatus.DEFINITE), organ="liver"),
+    ]
+    # other disease, so that the liver has a basis of its own
+    found += [replace(measured(day, 8.0, "A"), lesion_id="L03", organ="lung") for day in SIZES]
+    override = restated(overall=Response.SD, liver_response=Response.SD)
+    result = respond(
+        Patient(patient_id="P", edits=PatientEdits(overrides=(override,))),
+        [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
+        found,
+        RespondSettings(criteria=("RECIST 1.1",)),
+    )
+    dates = {(row.reader, row.basis): row.progression_date for row in result.summaries}
+    assert dates == {
+        ("A", "liver"): SECOND,
+        ("A", "overall"): SECOND,
+        ("adjudicated", "liver"): FOURTH,
+        ("adjudicated", "overall"): FOURTH,
+    }

@@ -466,3 +466,16 @@ def test_probabilities_are_written_with_four_decimals_and_near_the_threshold_fla
     assert 0.4 < near.p_pr < 0.6
     assert near.p_pd < 0.001
     assert far.p_pr > 0.99
+
+
+def test_each_probability_has_four_decimals_where_it_is_in_doubt() -> None:
+    node = {"organ": "axilla", "is_node": True}
+    # 48.1 from 40 mm is beside +20 %, 10.2 mm beside the normal size of a node, 28.1 from 40 mm beside -30 %
+    growing = phase_rows(run([lesion(0, 40.0), lesion(60, 48.1)]))[1]
+    gone = phase_rows(
+        run([lesion(day, perpendicular_diameter_mm=axis, **node) for day, axis in ((0, 20.0), (60, 10.2))])
+    )[1]
+    shrinking = phase_rows(run([lesion(0, 40.0), lesion(60, 28.1)]))[1]
+    doubtful = (growing.p_pd, growing.p_sd, gone.p_cr, gone.p_pr, shrinking.p_pr, shrinking.p_sd)
+    assert all(0.3 < chance < 0.7 for chance in doubtful)
+    assert all(chance == round(chance, 4) for chance in doubtful)
