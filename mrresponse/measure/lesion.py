@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 
 import numpy as np
 
@@ -66,16 +67,21 @@ def size_of(
     widths = [extent.perpendicular.length_mm for extent, _ in found]
     volume = sum(volume_ml(mask, grid.voxel_volume_ml) for _, mask in fragments)
     largest, box = max(found, key=lambda pair: pair[0].longest.length_mm)
-    boundary = settings.boundary_sd_mm
+    sd_of = partial(diameter_sd_mm, spacing_mm=spacing, boundary_sd_mm=settings.boundary_sd_mm)
     return Size(
         longest_mm=math.fsum(lengths),
         perpendicular_mm=math.fsum(a * b for a, b in zip(lengths, widths, strict=True)) / math.fsum(lengths),
         volume_ml=volume,
-        longest_sd_mm=math.hypot(*(diameter_sd_mm(a, spacing, boundary_sd_mm=boundary) for a in lengths)),
+        longest_sd_mm=math.hypot(*(sd_of(a, repeat_pixels=settings.repeat_longest_pixels) for a in lengths)),
         perpendicular_sd_mm=math.hypot(
-            *(diameter_sd_mm(max(b, 1e-3), spacing, boundary_sd_mm=boundary) for b in widths)
+            *(sd_of(max(b, 1e-3), repeat_pixels=settings.repeat_perpendicular_pixels) for b in widths)
         ),
-        volume_sd_ml=volume_sd_ml(volume, spacing, boundary_sd_mm=boundary),
+        volume_sd_ml=volume_sd_ml(
+            volume,
+            spacing,
+            boundary_sd_mm=settings.boundary_sd_mm,
+            repeat_pixels=settings.repeat_volume_pixels,
+        ),
         voxels=voxels,
         solidity=largest.solidity,
         caliper=_caliper(prepared, largest.longest, box),

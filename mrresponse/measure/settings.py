@@ -23,6 +23,9 @@ class MeasureSettings:
     boundary_sd_mm
         Uncertainty of one end of a diameter by the contour. Two reads of ~28 mm HCC on MRI differ by about
         2 mm SD (Acad Radiol 2020, doi 10.1016/j.acra.2019.05.021): 2 mm / sqrt(2 reads) / sqrt(2 ends).
+    repeat_longest_pixels, repeat_perpendicular_pixels, repeat_volume_pixels
+        Standard deviation, in pixels, of a diameter, or of that of a ball of the volume, when the same lesion is imaged
+        again and outlined in the same way (``scripts/repeatability_study.py --repeats 200``, pixels of 1.6 mm).
     viable_k_sd
         Viable is what enhances more than the reference liver's mean plus this many standard deviations.
     sensitivity_k_sd
@@ -77,6 +80,9 @@ class MeasureSettings:
     too_small_mm: float = 5.0
     least_voxels: int = 4
     boundary_sd_mm: float = 1.0
+    repeat_longest_pixels: float = 0.23
+    repeat_perpendicular_pixels: float = 0.51
+    repeat_volume_pixels: float = 0.23
     viable_k_sd: float = 2.0
     sensitivity_k_sd: tuple[float, ...] = (1.5, 2.0, 3.0)
     reference_erosion_mm: float = 6.0

@@ -191,28 +191,39 @@ def volume_ml(mask: BoolArray, voxel_volume_ml: float) -> float:
 
 
 def diameter_sd_mm(
-    length_mm: float, spacing_mm: tuple[float, float, float], *, boundary_sd_mm: float
+    length_mm: float,
+    spacing_mm: tuple[float, float, float],
+    *,
+    boundary_sd_mm: float,
+    repeat_pixels: float,
 ) -> float:
     """Estimate the standard deviation of a diameter.
 
-    Both ends are uncertain by the position within a pixel (uniform, ``h / sqrt(12)``) and by the contour
-    (`boundary_sd_mm`). The widest section of a sphere lies up to half a slice ``t`` off the nearest slice,
-    which shortens the diameter ``D`` by ``2 z**2 / D``, ``z`` uniform in 0 to ``t / 2``: a standard
-    deviation of ``t**2 / (sqrt(45) D)``, here limited to half the diameter.
+    Both ends are uncertain by the contour that a reader draws (`boundary_sd_mm`), and the same contour gives another
+    length when the lesion is imaged again (`repeat_pixels`, in pixels). The widest section of a sphere lies up to half
+    a slice ``t`` off the nearest slice, which shortens the diameter ``D`` by ``2 z**2 / D``, ``z`` uniform in 0 to
+    ``t / 2``: a standard deviation of ``t**2 / (sqrt(45) D)``, here limited to half the diameter.
     """
-    pixel = math.sqrt(spacing_mm[0] * spacing_mm[1])
+    repeat = repeat_pixels * math.sqrt(spacing_mm[0] * spacing_mm[1])
     between_slices = min(spacing_mm[2] ** 2 / (math.sqrt(45.0) * length_mm), length_mm / 2.0)
-    return math.sqrt(2.0 * (pixel**2 / 12.0 + boundary_sd_mm**2) + between_slices**2)
+    return math.sqrt(2.0 * boundary_sd_mm**2 + repeat**2 + between_slices**2)
 
 
-def volume_sd_ml(volume: float, spacing_mm: tuple[float, float, float], *, boundary_sd_mm: float) -> float:
+def volume_sd_ml(
+    volume: float, spacing_mm: tuple[float, float, float], *, boundary_sd_mm: float, repeat_pixels: float
+) -> float:
     """Estimate the standard deviation of a volume as that of a sphere whose diameter is as uncertain.
 
     The contour's error is taken as common to the whole surface, so ``sd / V = 3 sd_D / D``, limited to 1. The
     slices sample the whole body and add no shortening.
     """
     diameter = (6000.0 * volume / math.pi) ** (1.0 / 3.0)
-    sd = diameter_sd_mm(diameter, (spacing_mm[0], spacing_mm[1], 0.0), boundary_sd_mm=boundary_sd_mm)
+    sd = diameter_sd_mm(
+        diameter,
+        (spacing_mm[0], spacing_mm[1], 0.0),
+        boundary_sd_mm=boundary_sd_mm,
+        repeat_pixels=repeat_pixels,
+    )
     return float(volume * min(3.0 * sd / diameter, 1.0))
 
 

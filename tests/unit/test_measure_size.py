@@ -219,18 +219,23 @@ def test_solidity_is_one_for_a_disc_and_less_for_a_horseshoe() -> None:
 
 
 def test_uncertainty_follows_its_formula() -> None:
-    # Two ends, pixels of 1.2 mm, contour 1 mm; slices of 3 mm shorten a 30 mm sphere by 9 / (6.708 x 30) mm.
-    expected = sqrt(2.0 * (1.2**2 / 12.0 + 1.0) + (9.0 / (sqrt(45.0) * 30.0)) ** 2)
-    assert diameter_sd_mm(30.0, (1.2, 1.2, 3.0), boundary_sd_mm=1.0) == pytest.approx(expected)
+    # Two ends with a contour of 1 mm, half a pixel of 1.2 mm; slices of 3 mm shorten 30 mm by 9 / (6.708 x 30) mm.
+    expected = sqrt(2.0 + 0.6**2 + (9.0 / (sqrt(45.0) * 30.0)) ** 2)
+    errors = {"boundary_sd_mm": 1.0, "repeat_pixels": 0.5}
+    assert diameter_sd_mm(30.0, (1.2, 1.2, 3.0), **errors) == pytest.approx(expected)
     ball = pi * 30.0**3 / 6000.0
-    relative = 3.0 * sqrt(2.0 * (1.2**2 / 12.0 + 1.0)) / 30.0
-    assert volume_sd_ml(ball, (1.2, 1.2, 3.0), boundary_sd_mm=1.0) == pytest.approx(ball * relative)
+    relative = 3.0 * sqrt(2.0 + 0.6**2) / 30.0
+    assert volume_sd_ml(ball, (1.2, 1.2, 3.0), **errors) == pytest.approx(ball * relative)
 
 
-def test_thicker_slices_and_a_looser_contour_are_less_certain() -> None:
-    thin = diameter_sd_mm(20.0, (1.0, 1.0, 2.0), boundary_sd_mm=1.0)
-    assert diameter_sd_mm(20.0, (1.0, 1.0, 8.0), boundary_sd_mm=1.0) > thin
-    assert diameter_sd_mm(20.0, (1.0, 1.0, 2.0), boundary_sd_mm=2.0) > thin
+def test_thicker_slices_larger_pixels_and_a_looser_contour_are_less_certain() -> None:
+    def sd(spacing: tuple[float, float, float], *, boundary: float = 1.0) -> float:
+        return diameter_sd_mm(20.0, spacing, boundary_sd_mm=boundary, repeat_pixels=0.5)
+
+    thin = sd((1.0, 1.0, 2.0))
+    assert sd((1.0, 1.0, 8.0)) > thin
+    assert sd((2.0, 2.0, 2.0)) > thin
+    assert sd((1.0, 1.0, 2.0), boundary=2.0) > thin
 
 
 @pytest.mark.skipif(not REAL_MASKS.is_dir(), reason="shared lesion masks are not beside the checkout")
