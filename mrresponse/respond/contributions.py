@@ -64,7 +64,7 @@ def contributions(
         groups.setdefault((row.treatment_phase, row.criterion, row.reader), []).append(row)
     found: list[Contribution] = []
     for (phase, name, reader), rows in groups.items():
-        measured_by = restated.get((phase, name), reader) if reader == ADJUDICATED else reader
+        measured_by = restated[phase, name] if reader == ADJUDICATED else reader
         roles = _roles(response, (phase, name, reader))
         if not roles and not patient.findings:
             continue

@@ -19,6 +19,8 @@ from mrresponse.domain import (
     Patient,
     Response,
     StudyRecord,
+    Treatment,
+    TreatmentKind,
 )
 from mrresponse.respond import RespondSettings, contributions, respond
 from mrresponse.respond.settings import ProbabilityMethod
@@ -37,17 +39,15 @@ def on(number: int) -> date:
 
 
 def lesion(number: int, name: str = "L01", size: float = 30.0, **more: Any) -> Measurement:
-    return Measurement(
-        patient_id="P",
-        lesion_id=name,
-        study_date=on(number),
-        reader="A",
-        state=MeasurementState.MEASURED,
-        longest_diameter_mm=size,
-        viable_longest_diameter_mm=size,
-        source=MeasurementSource.MASK,
+    values: dict[str, Any] = {
+        "reader": "A",
+        "state": MeasurementState.MEASURED,
+        "longest_diameter_mm": size,
+        "viable_longest_diameter_mm": size,
+        "source": MeasurementSource.MASK,
         **more,
-    )
+    }
+    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
 
 
 def findings(*said: Said) -> tuple[Finding, ...]:
@@ -322,3 +322,63 @@ def test_disease_that_progresses_unannounced_is_non_target_disease() -> None:
     (row,) = [r for r in contributions(patient, studies, measured, result, chosen) if r.quantity == "finding"]
     assert (row.lesion_id, row.role) == ("extrahepatic lesion ilium", LesionRole.NON_TARGET)
     assert result.assessments[1].non_target == "PD"
+
+
+def given(
+    studies: tuple[StudyRecord, ...], measured: tuple[Measurement, ...], *said: Said, **more: Any
+) -> tuple[Contribution, ...]:
+    patient = Patient(patient_id="P", findings=findings(*said), **more)
+    chosen = settings("RECIST 1.1")
+    return contributions(patient, studies, measured, respond(patient, studies, measured, chosen), chosen)
+
+
+STUDIES = tuple(StudyRecord(patient_id="P", study_date=on(day)) for day in (0, 60, 120))
+MEASURED = tuple(lesion(day) for day in (0, 60, 120))
+
+
+def test_a_report_keeps_the_role_that_it_had_first() -> None:
+    said = (
+        (60, BONE, NEW, ILIUM),
+        (120, BONE, WORSE, ILIUM),
+        # a node of 12 mm is disease, one of 9 mm is none
+        (0, NODE, PRESENT, {"site": "groin", "size_mm": 12.0}),
+        (0, NODE, PRESENT, {"site": "axilla", "size_mm": 9.0}),
+    )
+    found = [
+        (row.study_date, row.lesion_id, row.role, row.new_lesion_status)
+        for row in given(STUDIES, MEASURED, *said)
+        if row.quantity == "finding"
+    ]
+    bone, node = "extrahepatic lesion ilium", "lymph node groin"
+    assert found == [
+        (on(0), node, LesionRole.NON_TARGET, ""),
+        (on(60), bone, LesionRole.NEW, "definite"),
+        (on(60), node, LesionRole.NON_TARGET, ""),
+        (on(120), bone, LesionRole.NEW, ""),
+        (on(120), node, LesionRole.NON_TARGET, ""),
+    ]
+
+
+def test_known_disease_that_is_reported_as_new_stays_non_target_disease() -> None:
+    rows = given(STUDIES[:2], MEASURED[:2], (0, VEIN, PRESENT, {}), (60, VEIN, NEW, {}))
+    found = [(row.role, row.new_lesion_status) for row in rows if row.quantity == "finding"]
+    assert found == [(LesionRole.NON_TARGET, "")] * 2
+
+
+def treated(*starts: int) -> tuple[Treatment, ...]:
+    return tuple(
+        Treatment(
+            patient_id="P",
+            treatment_phase=f"from {day}",
+            name="x",
+            kind=TreatmentKind.SYSTEMIC,
+            start_date=on(day),
+        )
+        for day in starts
+    )
+
+
+def test_a_phase_without_a_baseline_has_neither_lesions_nor_reports() -> None:
+    assert given(STUDIES, MEASURED, (60, BONE, NEW, ILIUM), treatments=treated(-200)) == ()
+    later = given(STUDIES, MEASURED, treatments=treated(-200, 0))
+    assert {row.treatment_phase for row in later} == {"from 0", "course"}

@@ -475,3 +475,30 @@ def test_a_new_lesion_seen_without_a_number_is_no_new_target() -> None:
     # nothing to compare: it is still there, and neither larger nor another one
     assert notes(course(None)) == [("iUPD", FIRST), ("iUPD", STILL)]
     assert notes(course(30.0)) == [("iUPD", FIRST), ("iUPD", STILL)]
+
+
+def test_after_a_confirmed_progression_an_unread_study_is_not_evaluable() -> None:
+    days = (0, 56, 90, 130)
+    studies = [
+        StudyRecord(patient_id="P", study_date=START + timedelta(days=day), lesions_assessable=day != 130)
+        for day in days
+    ]
+    rows = [
+        Measurement(
+            patient_id="P",
+            lesion_id="T",
+            study_date=START + timedelta(days=day),
+            reader="A",
+            state=MeasurementState.MEASURED,
+            longest_diameter_mm=size,
+            source=MeasurementSource.MASK,
+        )
+        for day, size in zip(days, (50.0, 62.0, 70.0), strict=False)
+    ]
+    result = respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+    assert words(result) == ["iUPD", "iCPD", "NE"]
+
+
+def test_the_growth_that_confirms_is_a_setting() -> None:
+    assert words(run((56, 62.0, {}), (90, 62.5, {}), irecist_confirm_growth_mm=1.0)) == ["iUPD", "iUPD"]
+    assert words(run((56, 62.0, {}), (90, 63.0, {}), irecist_confirm_growth_mm=1.0)) == ["iUPD", "iCPD"]

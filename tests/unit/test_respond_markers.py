@@ -285,3 +285,19 @@ def test_a_rise_is_from_the_lowest_value_so_far_and_above_normal() -> None:
     ]
     # of two values equally near the earlier one counts
     assert flags(value(0, 400.0), value(50, 700.0), value(70, 300.0)) == ["marker_rises_images_respond"]
+
+
+def test_the_whole_course_has_the_baseline_of_its_first_treatment() -> None:
+    found = run(value(-100, 900.0), value(-5, 400.0), value(30, 100.0))
+    (course,) = [row for row in found.markers if row.treatment_phase == "course"]
+    assert (course.baseline_value, course.nadir_value) == (400.0, 100.0)
+    assert [row.treatment_phase for row in found.markers] == ["phase 0", "course"]
+
+
+def test_a_single_phase_named_course_has_its_markers_once() -> None:
+    course = Treatment(
+        patient_id="P", treatment_phase="course", name="x", kind=TreatmentKind.SYSTEMIC, start_date=START
+    )
+    patient = Patient(patient_id="P", treatments=(course,), markers=(value(-5, 400.0), value(30, 100.0)))
+    result = respond(patient, [StudyRecord(patient_id="P", study_date=START)], [], SETTINGS)
+    assert [row.treatment_phase for row in result.markers] == ["course"]

@@ -273,3 +273,12 @@ def test_a_doubtful_lesion_that_is_established_dates_the_progression() -> None:
     assert (overall.progression_date, overall.time_to_progression_days, overall.best_overall_response) == (
         on(1), 60, "PD",
     )  # fmt: skip
+
+
+def test_a_candidate_of_the_network_that_is_confirmed_dates_the_progression_too() -> None:
+    found = {"source": NETWORK, "new_lesion_status": CANDIDATE}
+    result = run((12.0, found), (12.0, {"source": NETWORK, "new_lesion_status": DEFINITE}))
+    assert [(row.new_lesions, row.dated_from) for row in result.assessments[1:]] == [
+        ("candidate", None),
+        ("definite", on(1)),
+    ]

@@ -296,3 +296,31 @@ def test_a_target_merged_into_what_is_no_target_gives_nothing_to_the_sum() -> No
         ("L02", None, "merged into L03, which is not a target"),
         ("L03", 55.0, ""),
     ]
+
+
+def test_a_treatment_phase_may_have_its_own_criteria() -> None:
+    settings = replace(
+        PLAIN, criteria=("RECIST 1.1",), phase_criteria={"one": ("iRECIST",), "course": ("WHO",)}
+    )
+    phases = tuple(
+        Treatment(
+            patient_id="P", treatment_phase=name, name="x", kind=TreatmentKind.SYSTEMIC, start_date=on(day)
+        )
+        for name, day in (("one", 0), ("two", 60))
+    )
+    rows = [lesion(day, "L01", 30.0) for day in (0, 60, 120)]
+    patient = Patient(patient_id="P", treatments=phases)
+    studies = [StudyRecord(patient_id="P", study_date=on(day)) for day in (0, 60, 120)]
+    result = respond(patient, studies, rows, settings)
+    expected = {"one": "iRECIST", "two": "RECIST 1.1", "course": "WHO"}
+    assert {row.treatment_phase: row.criterion for row in result.assessments} == expected
+    given = contributions(patient, studies, rows, result, settings)
+    assert {row.treatment_phase: row.criterion for row in given} == expected
+
+
+def test_a_patient_whom_nobody_read_has_a_reader_without_a_name() -> None:
+    studies = [StudyRecord(patient_id="P", study_date=DAY)]
+    result = respond(Patient(patient_id="P"), studies, [], PLAIN)
+    assert {row.reader for row in result.assessments} == {"none"}
+    named = [replace(studies[0], model=""), StudyRecord(patient_id="P", study_date=on(60), model="net")]
+    assert {row.reader for row in respond(Patient(patient_id="P"), named, [], PLAIN).assessments} == {"net"}
