@@ -118,8 +118,8 @@ def _growth(burden: float | None, nadir: float | None, settings: RespondSettings
 def with_entries(evidence: NonTargetEvidence, entries: Mapping[str, Sequence[str]]) -> NonTargetEvidence:
     """Return the evidence with further entries of each kind, from findings or from the growth guide."""
     return NonTargetEvidence(
-        progressing=(*evidence.progressing, *entries.get("progressing", ())),
-        missing=(*evidence.missing, *entries.get("missing", ())),
-        present=(*evidence.present, *entries.get("present", ())),
-        gone=(*evidence.gone, *entries.get("gone", ())),
+        progressing=(*evidence.progressing, *entries["progressing"]),
+        missing=(*evidence.missing, *entries["missing"]),
+        present=(*evidence.present, *entries["present"]),
+        gone=(*evidence.gone, *entries["gone"]),
     )

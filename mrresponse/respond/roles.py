@@ -35,7 +35,6 @@ class Role(NamedTuple):
     lesion_id: str
     role: LesionRole | None
     reason: str
-    value: float | None = None
     may_be_new: bool = False
 
 
@@ -103,9 +102,7 @@ def _stated_role(
             code="bad_edit",
             patient_id=edit.patient_id,
         )
-    return Role(
-        lesion_id=edit.lesion_id, role=role, reason=f"set by {edit.reader}: {edit.reason}", value=value
-    )
+    return Role(lesion_id=edit.lesion_id, role=role, reason=f"set by {edit.reader}: {edit.reason}")
 
 
 def stated_roles(edits: Sequence[LesionEdit], treatment_phase: str) -> dict[str, LesionEdit]:
@@ -276,7 +273,6 @@ def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Seque
                 lesion_id=candidate.lesion_id,
                 role=LesionRole.NON_TARGET if full else LesionRole.TARGET,
                 reason=f"{candidate.reason}; {full}" if full else candidate.reason,
-                value=candidate.value,
             )
         )
     return roles

@@ -301,3 +301,41 @@ def test_a_single_phase_named_course_has_its_markers_once() -> None:
     patient = Patient(patient_id="P", treatments=(course,), markers=(value(-5, 400.0), value(30, 100.0)))
     result = respond(patient, [StudyRecord(patient_id="P", study_date=START)], [], SETTINGS)
     assert [row.treatment_phase for row in result.markers] == ["course"]
+
+
+def test_a_marker_without_a_rule_keeps_the_unit_of_its_first_value() -> None:
+    found = run(
+        value(0, 0.5, "Ca 19-9", "U/mL"),
+        value(30, 0.25, "Ca 19-9", "U/mL"),
+        value(40, 9.0, "Ca 19-9", "kU/L"),
+    )
+    row = first(found)
+    assert (row.unit, row.baseline_value, row.nadir_value, row.change_to_nadir) == ("U/mL", 0.5, 0.25, -0.5)
+    assert (row.reason, row.response, row.last_date) == (
+        "no rule for this marker", None, START + timedelta(days=30),
+    )  # fmt: skip
+    assert [flag.message for flag in found.flags if flag.study_date is None] == [
+        "Ca 19-9: found unit kU/L, expected U/mL or one that converts into it"
+    ]
+    single = first(run(value(0, 0.0, "Ca 19-9", "U/mL")))
+    assert (single.unit, single.baseline_value, single.nadir_value, single.change_to_nadir) == (
+        "U/mL",
+        0.0,
+        None,
+        None,
+    )
+    from_nothing = first(run(value(0, 0.0, "Ca 19-9", "U/mL"), value(30, 5.0, "Ca 19-9", "U/mL")))
+    assert from_nothing.change_to_nadir is None
+
+
+def test_a_marker_without_a_rule_hides_no_other_that_contradicts_the_images() -> None:
+    result = run(value(0, 5.0, "AA", "U/mL"), value(0, 400.0), value(60, 700.0), sizes=(30.0, 15.0))
+    (row,) = [r for r in result.assessments if r.treatment_phase == "phase 0" and not r.is_baseline]
+    assert row.flags == ("marker_rises_images_respond",)
+
+
+def test_a_value_of_the_day_the_next_therapy_starts_belongs_to_both_phases() -> None:
+    found = run(value(0, 400.0), value(70, 100.0), value(100, 40.0), sizes=(30.0, 30.0, 30.0), phases=(0, 70))
+    rows = {row.treatment_phase: row for row in found.markers}
+    assert (rows["phase 0"].nadir_value, rows["phase 0"].last_date) == (100.0, START + timedelta(days=70))
+    assert (rows["phase 70"].baseline_value, rows["phase 70"].nadir_value) == (100.0, 40.0)

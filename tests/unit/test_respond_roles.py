@@ -26,7 +26,8 @@ from mrresponse.domain import (
     TreatmentKind,
 )
 from mrresponse.errors import DataError
-from mrresponse.respond import RespondSettings, contributions, respond, settings_id
+from mrresponse.respond import RECIST_1_1, RespondSettings, contributions, respond, settings_id
+from mrresponse.respond.roles import ineligibility
 from mrresponse.respond.settings import ProbabilityMethod, TreatedLesions
 
 DAY = date(2024, 1, 1)
@@ -540,3 +541,23 @@ def test_roles_that_a_reader_set_stand_in_the_contributions_of_the_restated_read
         ("overrides.csv", "overall of A, RECIST 1.1, course"),
         ("lesions.csv", "role for B, RECIST 1.1, course"),
     ]
+
+
+def test_a_lesion_outside_a_course_is_eligible_by_the_same_rules() -> None:
+    assert ineligibility([lesion(0, size=10.0)], RECIST_1_1, PLAIN) == ""
+    assert ineligibility([lesion(-30, size=30.0), lesion(0, size=9.0)], RECIST_1_1, PLAIN) == (
+        "longest diameter 9.0 mm < 10.0 mm"
+    )
+    node = lesion(0, perpendicular_diameter_mm=9.0, **NODE)
+    assert ineligibility([node], RECIST_1_1, PLAIN) == "node with short axis 9.0 mm < 15.0 mm"
+    treated = [lesion(-30, size=25.0, **TREATED), lesion(0, size=30.0, **TREATED)]
+    assert ineligibility(treated, RECIST_1_1, PLAIN) == ""
+    assert ineligibility(treated[1:], RECIST_1_1, PLAIN) == "treated before, progression since then not shown"
+
+
+def test_a_lesion_that_was_gone_at_the_baseline_is_new_when_it_is_seen() -> None:
+    result = run([lesion(0), lesion(0, "L02", 0.0), lesion(60), lesion(60, "L02", 15.0)])
+    assert roles(result)["L02"] == (NEW, "first seen 2024-03-01, not there at baseline")
+    edit = stated("L02", NON_TARGET)
+    (row,) = run([lesion(0), lesion(0, "L02", 0.0)], PLAIN, edit).audit
+    assert (row.before, row.after) == ("excluded", "non_target")

@@ -106,6 +106,10 @@ COURSES: list[tuple[str, dict[str, Sizes], list[str], list[tuple[str, ...]]]] = 
     # one lesion back while the other is gone or missing
     ("RECIST 1.1", {"L01": (30.0, 0.0, None), "L02": (20.0, 0.0, 7.0)}, ["CR", "PD"], [(), ("target_missing",)]),
     ("RECIST 1.1", {"L01": (30.0, 0.0, None), "L02": (20.0, 0.0, 0.0)}, ["CR", "NE"], [(), ("target_missing",)]),
+    # less than 5 mm would be no progression of the sum
+    ("RECIST 1.1", {"L01": (30.0, 0.0, None), "L02": (20.0, 0.0, 4.0)}, ["CR", "PD"], [(), ("target_missing",)]),
+    ("RECIST 1.1", {"L01": (30.0, 0.0, 0.9)}, ["CR", "PD"], [(), ("reappeared", "reappeared_small")]),
+    ("mRECIST", {"N01": (20.0, 9.0, 10.9)}, ["CR", "PD"], [(), ("differs_with_5_mm_floor",)]),
     # nodes are gone below 10 mm; back above it they are judged by the sum
     ("RECIST 1.1", {"N01": (20.0, 9.0, 10.0)}, ["CR", "PR"], [(), ("pr_after_cr",)]),
     ("RECIST 1.1", {"N01": (20.0, 9.0, 14.0)}, ["CR", "PD"], [(), ()]),

@@ -565,3 +565,38 @@ def test_an_estimate_that_is_nothing_is_gone_and_one_of_its_bound_is_not_below_i
     assert Estimate(value=0.0, sd=0.0, gone_below=0.0).chance_gone == 1.0
     assert Estimate(value=9.0, sd=0.0, gone_below=10.0, is_node=True).chance_gone == 1.0
     assert Estimate(value=3.0, sd=0.0).chance_gone == 0.0
+
+
+def test_where_each_lesion_counts_a_response_needs_that_none_has_grown() -> None:
+    def product(visit: int, size: float, name: str) -> Measurement:
+        return lesion(visit, size, name, perpendicular_diameter_mm=size)
+
+    def chance(size: float) -> Assessment:
+        # the small one has grown by 25 % of its product, as likely as not; the large one decides the sum
+        rows = [product(0, 30.0, "L01"), product(0, 40.0, "L02"), product(1, size, "L01")]
+        rows.append(product(1, 40.0 * 1.25**0.5, "L02"))
+        (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
+        return row
+
+    # 900 + 1600 to 2000 + 100 mm2 is no response of the sum, and none can be
+    stable = chance(10.0)
+    assert stable.p_pd == pytest.approx(0.5, abs=0.02)
+    assert stable.p_pr == pytest.approx(0.0, abs=0.02)
+    assert stable.p_sd == pytest.approx(1.0 - stable.p_pd, abs=0.02)
+
+    def shrunk() -> Assessment:
+        # 90,000 + 1600 to 900 + 2000 mm2 is one without doubt, where the small lesion has not grown
+        rows = [product(0, 300.0, "L01"), product(0, 40.0, "L02"), product(1, 30.0, "L01")]
+        rows.append(product(1, 40.0 * 1.25**0.5, "L02"))
+        (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
+        return row
+
+    row = shrunk()
+    assert row.p_pd == pytest.approx(0.5, abs=0.02)
+    assert row.p_pr == pytest.approx(1.0 - row.p_pd, abs=0.001)
+
+
+def test_where_each_lesion_counts_nothing_grew_that_nobody_measured() -> None:
+    rows = [lesion(0, 30.0, perpendicular_diameter_mm=30.0), lesion(1, None)]
+    (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
+    assert (row.overall, row.p_pd) == ("NE", None)
