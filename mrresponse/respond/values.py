@@ -42,26 +42,20 @@ NOT_VIABLE = LesionValue(0.0, "no arterial enhancement", is_gone=True)
 COUNTED_ELSEWHERE = LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
 
 
-def _area(m: Measurement) -> float | None:
-    longest, across = m.longest_diameter_mm, m.perpendicular_diameter_mm
+def _product(longest: float | None, perpendicular: float | None) -> float | None:
     if longest == 0.0:
         return 0.0
-    return None if longest is None or across is None else longest * across
-
-
-def _viable_area(m: Measurement) -> float | None:
-    longest, across = m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm
-    if longest == 0.0:
-        return 0.0
-    return None if longest is None or across is None else longest * across
+    return None if longest is None or perpendicular is None else longest * perpendicular
 
 
 # What is read of a lesion that is no node.
 READ: Mapping[Quantity, Callable[[Measurement], float | None]] = {
     Quantity.DIAMETER: attrgetter("longest_diameter_mm"),
     Quantity.VIABLE_DIAMETER: attrgetter("viable_longest_diameter_mm"),
-    Quantity.AREA: _area,
-    Quantity.VIABLE_AREA: _viable_area,
+    Quantity.AREA: lambda m: _product(m.longest_diameter_mm, m.perpendicular_diameter_mm),
+    Quantity.VIABLE_AREA: lambda m: _product(
+        m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm
+    ),
     Quantity.VOLUME: attrgetter("volume_ml"),
     Quantity.VIABLE_VOLUME: attrgetter("viable_volume_ml"),
 }
