@@ -1,6 +1,5 @@
 """What readers reported beside the lesions: the sentence, the words and the flags that each report gives."""
 
-from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -19,13 +18,11 @@ from mrresponse.domain import (
     Patient,
     Response,
     StudyRecord,
-    Treatment,
-    TreatmentKind,
 )
 from mrresponse.respond import RespondSettings, contributions, respond
 from mrresponse.respond.settings import ProbabilityMethod
+from tests.readings import on, reading, treatments_from
 
-DAY = date(2024, 1, 1)
 PRESENT, NEW, WORSE, STABLE, GONE = FindingStatus
 BONE, NODE = FindingKind.EXTRAHEPATIC_LESION, FindingKind.LYMPH_NODE
 VEIN, ASCITES, EFFUSION = FindingKind.VEIN_THROMBUS, FindingKind.ASCITES, FindingKind.EFFUSION
@@ -34,20 +31,8 @@ ILIUM, PORTA = {"site": "ilium"}, {"site": "porta hepatis"}
 Said = tuple[int, FindingKind, FindingStatus, dict[str, Any]]
 
 
-def on(number: int) -> date:
-    return DAY + timedelta(days=number)
-
-
 def lesion(number: int, name: str = "L01", size: float = 30.0, **more: Any) -> Measurement:
-    values: dict[str, Any] = {
-        "reader": "A",
-        "state": MeasurementState.MEASURED,
-        "longest_diameter_mm": size,
-        "viable_longest_diameter_mm": size,
-        "source": MeasurementSource.MASK,
-        **more,
-    }
-    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
+    return reading(number, name, size, **{"viable_longest_diameter_mm": size, **more})
 
 
 def findings(*said: Said) -> tuple[Finding, ...]:
@@ -365,20 +350,7 @@ def test_known_disease_that_is_reported_as_new_stays_non_target_disease() -> Non
     assert found == [(LesionRole.NON_TARGET, "")] * 2
 
 
-def treated(*starts: int) -> tuple[Treatment, ...]:
-    return tuple(
-        Treatment(
-            patient_id="P",
-            treatment_phase=f"from {day}",
-            name="x",
-            kind=TreatmentKind.SYSTEMIC,
-            start_date=on(day),
-        )
-        for day in starts
-    )
-
-
 def test_a_phase_without_a_baseline_has_neither_lesions_nor_reports() -> None:
-    assert given(STUDIES, MEASURED, (60, BONE, NEW, ILIUM), treatments=treated(-200)) == ()
-    later = given(STUDIES, MEASURED, treatments=treated(-200, 0))
+    assert given(STUDIES, MEASURED, (60, BONE, NEW, ILIUM), treatments=treatments_from(-200)) == ()
+    later = given(STUDIES, MEASURED, treatments=treatments_from(-200, 0))
     assert {row.treatment_phase for row in later} == {"from 0", "course"}

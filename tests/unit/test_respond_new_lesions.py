@@ -17,6 +17,7 @@ from mrresponse.domain import (
 )
 from mrresponse.respond import RespondSettings, contributions, respond
 from mrresponse.respond.settings import ProbabilityMethod
+from tests.readings import reading
 
 DAY = date(2024, 1, 1)
 NETWORK, READER, MASK = MeasurementSource.NETWORK, MeasurementSource.READER, MeasurementSource.MASK
@@ -35,15 +36,12 @@ def on(number: int) -> date:
 
 def lesion(number: int, name: str, size: float | None, **more: Any) -> Measurement:
     values: dict[str, Any] = {
-        "reader": "A",
         "state": MeasurementState.ABSENT if size == 0.0 else MeasurementState.MEASURED,
-        "longest_diameter_mm": size,
         "viable_longest_diameter_mm": size,
         "viable_perpendicular_diameter_mm": size,
-        "source": MASK,
         **more,
     }
-    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
+    return reading(60 * number, name, size, **values)
 
 
 def settings(criterion: str, **more: Any) -> RespondSettings:

@@ -1,7 +1,7 @@
 """Roles at a baseline, each with the sentence that says why; and what holds where a reader set a role."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
@@ -29,8 +29,8 @@ from mrresponse.errors import DataError
 from mrresponse.respond import RECIST_1_1, RespondSettings, contributions, respond, settings_id
 from mrresponse.respond.roles import ineligibility
 from mrresponse.respond.settings import ProbabilityMethod, TreatedLesions
+from tests.readings import DAY, on, reading, respond_to
 
-DAY = date(2024, 1, 1)
 TARGET, NON_TARGET, NEW, EXCLUDED = LesionRole
 NODE = {"organ": "nodes", "is_node": True}
 TREATED = {"previously_treated": True}
@@ -38,28 +38,15 @@ PLAIN = RespondSettings(criteria=("RECIST 1.1",), probability=ProbabilityMethod.
 WHEN = date(2024, 9, 1)
 
 
-def on(number: int) -> date:
-    return DAY + timedelta(days=number)
-
-
 def lesion(number: int, name: str = "L01", size: float | None = 30.0, **more: Any) -> Measurement:
-    values: dict[str, Any] = {
-        "reader": "A",
-        "state": MeasurementState.MEASURED,
-        "longest_diameter_mm": size,
-        "source": MeasurementSource.READER,
-        **more,
-    }
-    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
+    return reading(number, name, size, **{"source": MeasurementSource.READER, **more})
 
 
 def run(
     measurements: list[Measurement], settings: RespondSettings = PLAIN, *edits: LesionEdit, **more: Any
 ) -> ResponseResult:
-    days = sorted({m.study_date for m in measurements})
-    studies = [StudyRecord(patient_id="P", study_date=day) for day in days]
     changes = PatientEdits(lesions=edits, overrides=more.pop("overrides", ()))
-    return respond(Patient(patient_id="P", edits=changes, **more), studies, measurements, settings)
+    return respond_to(measurements, settings, edits=changes, **more)
 
 
 def under(criterion: str, **more: Any) -> RespondSettings:

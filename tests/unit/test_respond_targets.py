@@ -1,7 +1,6 @@
 """Targets through a course: what comes back after complete response, floors, merging, and the flags of each."""
 
 from dataclasses import replace
-from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -22,31 +21,24 @@ from mrresponse.domain import (
 from mrresponse.respond import RespondSettings, contributions, respond
 from mrresponse.respond.rules import FLAG_MESSAGES
 from mrresponse.respond.settings import PartialResponse, ProbabilityMethod
+from tests.readings import DAY, on, reading, respond_to, treatments_from
 
-DAY = date(2024, 1, 1)
 PLAIN = RespondSettings(probability=ProbabilityMethod.NONE)
 NODE = {"organ": "axilla", "is_node": True}
 Sizes = tuple[float | None, ...]
 
 
-def on(number: int) -> date:
-    return DAY + timedelta(days=number)
-
-
 def lesion(number: int, name: str, size: float | None, **more: Any) -> Measurement:
     """Return a lesion with one size for every quantity; ``None`` was not assessed."""
     values: dict[str, Any] = {
-        "reader": "A",
         "state": MeasurementState.NOT_ASSESSED if size is None else MeasurementState.MEASURED,
         "reason": "motion" if size is None else "",
-        "longest_diameter_mm": size,
         "perpendicular_diameter_mm": size,
         "viable_longest_diameter_mm": size,
         "viable_perpendicular_diameter_mm": size,
-        "source": MeasurementSource.MASK,
         **more,
     }
-    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
+    return reading(number, name, size, **values)
 
 
 def viable(number: int, name: str, whole: float, size: float) -> Measurement:
@@ -61,9 +53,7 @@ def viable(number: int, name: str, whole: float, size: float) -> Measurement:
 
 
 def run(measurements: list[Measurement], settings: RespondSettings = PLAIN, **more: Any) -> ResponseResult:
-    days = sorted({m.study_date for m in measurements})
-    studies = [StudyRecord(patient_id="P", study_date=day) for day in days]
-    return respond(Patient(patient_id="P", **more), studies, measurements, settings)
+    return respond_to(measurements, settings, **more)
 
 
 def course(criterion: str, settings: RespondSettings = PLAIN, /, **lesions: Any) -> list[Assessment]:
@@ -235,26 +225,14 @@ def test_criteria_with_different_baselines_stand_side_by_side() -> None:
 
 
 def test_the_whole_course_begins_with_the_first_phase_that_has_a_baseline() -> None:
-    def starts(*days: int) -> tuple[Treatment, ...]:
-        return tuple(
-            Treatment(
-                patient_id="P",
-                treatment_phase=f"from {day}",
-                name="x",
-                kind=TreatmentKind.SYSTEMIC,
-                start_date=on(day),
-            )
-            for day in days
-        )
-
     one = replace(PLAIN, criteria=("RECIST 1.1",))
     rows = [lesion(day, "L01", 30.0) for day in (0, 100, 160)]
-    result = run(rows, one, treatments=starts(50, 110))
+    result = run(rows, one, treatments=treatments_from(50, 110))
     assert [(row.study_date, row.is_baseline) for row in result.assessments if row.treatment_phase == "course"] == [
         (on(100), True),
         (on(160), False),
     ]  # fmt: skip
-    none = run(rows, one, treatments=starts(50, 300))
+    none = run(rows, one, treatments=treatments_from(50, 300))
     assert {row.reason for row in none.assessments if row.treatment_phase == "course"} == {
         "NE: no baseline, no evaluable study from 2024-01-09 to 2024-02-27"
     }

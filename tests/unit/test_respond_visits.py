@@ -1,7 +1,7 @@
 """Visits, baselines and what a phase without a baseline says: dates counted by hand, sentences word for word."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,51 +15,27 @@ from mrresponse.domain import (
     Measurement,
     MeasurementSource,
     MeasurementState,
-    Patient,
     PhaseSummary,
     Response,
     ResponseResult,
     StudyRecord,
-    Treatment,
     TreatmentKind,
     TreatmentPhase,
 )
 from mrresponse.errors import DataError
-from mrresponse.respond import RespondSettings, respond, settings_id
+from mrresponse.respond import RespondSettings, settings_id
 from mrresponse.respond.settings import DayCount
+from tests.readings import on, reading, respond_to, treatment
 
-DAY = date(2024, 1, 1)
 RECIST = RespondSettings(criteria=("RECIST 1.1",))
 
 
-def on(number: int) -> date:
-    return DAY + timedelta(days=number)
-
-
 def lesion(number: int, size: float = 30.0, name: str = "L01", **more: Any) -> Measurement:
-    values: dict[str, Any] = {
-        "reader": "A",
-        "state": MeasurementState.MEASURED,
-        "longest_diameter_mm": size,
-        "source": MeasurementSource.MASK,
-        **more,
-    }
-    return Measurement(patient_id="P", lesion_id=name, study_date=on(number), **values)
-
-
-def treated(
-    phase: str, start: int, kind: TreatmentKind = TreatmentKind.SYSTEMIC, end: int | None = None
-) -> Treatment:
-    return Treatment(
-        patient_id="P", treatment_phase=phase, name="x", kind=kind, start_date=on(start),
-        end_date=None if end is None else on(end),
-    )  # fmt: skip
+    return reading(number, name, size, **more)
 
 
 def run(measurements: list[Measurement], settings: RespondSettings = RECIST, **more: Any) -> ResponseResult:
-    days = {m.study_date for m in measurements}
-    studies = more.pop("studies", [StudyRecord(patient_id="P", study_date=day) for day in sorted(days)])
-    return respond(Patient(patient_id="P", **more), studies, measurements, settings)
+    return respond_to(measurements, settings, **more)
 
 
 def phase_rows(result: ResponseResult, phase: str = "course") -> list[Assessment]:
@@ -83,7 +59,7 @@ def phase_rows(result: ResponseResult, phase: str = "course") -> list[Assessment
 def test_the_baseline_row_says_how_its_study_was_chosen(
     days: tuple[int, ...], baseline: int, reason: str, flag: str | None
 ) -> None:
-    result = run([lesion(day) for day in days], treatments=(treated("one", 0),))
+    result = run([lesion(day) for day in days], treatments=(treatment("one", 0),))
     first = phase_rows(result, "one")[0]
     assert (first.study_date, first.is_baseline) == (on(baseline), True)
     assert first.reason == f"baseline: {reason}; sum of diameters 30.0 mm: L01 30.0 mm"
@@ -91,7 +67,7 @@ def test_the_baseline_row_says_how_its_study_was_chosen(
 
 
 def test_a_late_study_of_the_next_phase_is_no_baseline_of_this_one() -> None:
-    phases = (treated("one", 0), treated("two", 3))
+    phases = (treatment("one", 0), treatment("two", 3))
     later = phase_rows(run([lesion(-60), lesion(4), lesion(60)], treatments=phases), "one")
     assert [row.study_date for row in later] == []
     shared = phase_rows(run([lesion(-60), lesion(3), lesion(60)], treatments=phases), "one")
@@ -99,7 +75,7 @@ def test_a_late_study_of_the_next_phase_is_no_baseline_of_this_one() -> None:
 
 
 def test_a_study_on_the_day_the_next_therapy_starts_belongs_to_both_phases() -> None:
-    phases = (treated("later", 100), treated("earlier", 0))
+    phases = (treatment("later", 100), treatment("earlier", 0))
     result = run([lesion(0), lesion(100), lesion(160)], treatments=phases)
     assert [(row.study_date, row.is_baseline) for row in phase_rows(result, "earlier")] == [
         (on(0), True),
@@ -117,7 +93,13 @@ def test_a_study_on_the_day_the_next_therapy_starts_belongs_to_both_phases() -> 
 
 
 def test_treatment_phases_stand_by_their_first_day_and_then_by_name() -> None:
-    treatments = (treated("b", 100), treated("c", 0), treated("a", 100), treated("b", 50), treated("b", 200))
+    treatments = (
+        treatment("b", 100),
+        treatment("c", 0),
+        treatment("a", 100),
+        treatment("b", 50),
+        treatment("b", 200),
+    )
     result = run([lesion(0)], treatments=treatments)
     assert [(phase.name, phase.start_date, phase.end_date) for phase in result.phases] == [
         ("c", on(0), on(50)),
@@ -125,7 +107,9 @@ def test_treatment_phases_stand_by_their_first_day_and_then_by_name() -> None:
         ("a", on(100), None),
         ("course", on(0), None),
     ]
-    same = run([lesion(0)], treatments=(treated("d", 0), treated("b", 0), treated("c", 0), treated("a", 0)))
+    same = run(
+        [lesion(0)], treatments=(treatment("d", 0), treatment("b", 0), treatment("c", 0), treatment("a", 0))
+    )
     assert [phase.name for phase in same.phases] == ["a", "b", "c", "d", "course"]
 
 
@@ -146,7 +130,7 @@ def test_a_phase_without_a_baseline_is_not_evaluable_and_its_rows_say_why() -> N
     result = run(
         [lesion(-60, **gap), lesion(60, **gap), lost, lesion(90, 20.0)],
         settings,
-        treatments=(treated("one", 10), treated("two", 100)),
+        treatments=(treatment("one", 10), treatment("two", 100)),
         markers=(Marker(**marker), Marker(**{**marker, "date": on(61), "value": 100.0})),
         studies=[
             *(StudyRecord(patient_id="P", study_date=on(day)) for day in (-60, 60, 90)),
@@ -199,7 +183,7 @@ def test_a_phase_without_a_baseline_is_not_evaluable_and_its_rows_say_why() -> N
 
 
 def test_a_phase_with_neither_baseline_nor_visit_has_no_best_response() -> None:
-    result = run([lesion(-60)], treatments=(treated("one", 0),), death_date=on(50))
+    result = run([lesion(-60)], treatments=(treatment("one", 0),), death_date=on(50))
     found = [row for row in result.summaries if row.treatment_phase == "one"]
     assert [(row.basis, row.best_overall_response, row.confirmed_best_overall_response) for row in found] == [
         ("liver", None, None),
@@ -332,18 +316,18 @@ def test_a_visit_of_findings_alone_says_that_nothing_was_imaged() -> None:
 def test_a_read_is_early_up_to_the_day_before_the_interval_is_over(
     kind: TreatmentKind, end: int | None, day: int, size: float, flags: tuple[str, ...]
 ) -> None:
-    result = run([lesion(0), lesion(day, size)], treatments=(treated("one", 10, kind, end),))
+    result = run([lesion(0), lesion(day, size)], treatments=(treatment("one", 10, kind, end),))
     assert phase_rows(result, "one")[1].flags == flags
 
 
 def test_a_treatment_on_the_day_of_the_study_is_given_after_it() -> None:
-    phases = (treated("one", 1), treated("one", 60, TreatmentKind.LOCOREGIONAL))
+    phases = (treatment("one", 1), treatment("one", 60, TreatmentKind.LOCOREGIONAL))
     assert phase_rows(run([lesion(0), lesion(60)], treatments=phases), "one")[1].flags == ()
 
 
 def test_what_cannot_be_assessed_is_refused_with_its_code() -> None:
     with pytest.raises(DataError) as caught:
-        run([lesion(0)], treatments=(treated("course", 0), treated("two", 9)))
+        run([lesion(0)], treatments=(treatment("course", 0), treatment("two", 9)))
     assert caught.value.message == (
         "treatments: found a treatment phase named 'course' among 2, expected another name: it is kept for the whole "
         "course"
@@ -420,7 +404,7 @@ def test_a_study_is_a_baseline_where_one_lesion_can_be_judged_or_all_are_gone() 
 
 
 def test_intervals_may_count_the_first_day() -> None:
-    treatments = (treated("one", 0), treated("two", 130))
+    treatments = (treatment("one", 0), treatment("two", 130))
     inclusive = replace(RECIST, day_count=DayCount.INCLUSIVE)
     for settings, more in ((RECIST, 0), (inclusive, 1)):
         result = run(
@@ -447,7 +431,7 @@ def test_intervals_may_count_the_first_day() -> None:
 def test_a_death_after_the_next_therapy_belongs_to_that_therapy(
     death: int, progression_free: tuple[int, bool], event: str
 ) -> None:
-    treatments = (treated("one", 0), treated("two", 130))
+    treatments = (treatment("one", 0), treatment("two", 130))
     result = run([lesion(0), lesion(60), lesion(120)], treatments=treatments, death_date=on(death))
     row = next(row for row in result.summaries if (row.treatment_phase, row.basis) == ("one", "overall"))
     assert (row.progression_free_days, row.progression_free_event) == progression_free
