@@ -153,8 +153,11 @@ def assess_cohort(
         A patient whose data cannot be used becomes a ``Failure`` and the others go on. With a run folder, a result
         that was finished before comes without its pictures.
     """
-    waiting = list(patients)
     place = workplace or here()
+    waiting = list(patients)
+    if place.workers != 1:
+        # the longest first: a short one at the end leaves no worker idle for long
+        waiting.sort(key=_series, reverse=True)
     chosen = options or BatchOptions()
     job = _Job(
         settings=_with_threads(settings, place.workers),
@@ -200,10 +203,12 @@ def choose_workplace(
     if workers == 1:
         return here()
     devices = () if masks is not None else _cuda_devices(settings.segment.device)
-    if not devices:
-        return pool(workers)
     turns = tuple(get_context("spawn").Lock() for _ in devices)
     return pool(workers, prepare=partial(use_device, devices=devices, turns=turns))
+
+
+def _series(patient: Patient) -> int:
+    return sum(len(study.series) for study in patient.studies)
 
 
 def failure_of(error: DataError, patient_id: str) -> Failure:
@@ -433,9 +438,10 @@ _turn: "Lock | None" = None
 
 
 def use_device(number: int, devices: tuple[str, ...], turns: "tuple[Lock, ...]") -> None:
-    """Give this worker process one of the devices; the workers of one device run their networks in turn."""
+    """Give this worker process one of the devices, if there are any; its workers run their networks in turn."""
     global _device, _turn
-    _device, _turn = devices[number % len(devices)], turns[number % len(devices)]
+    if devices:
+        _device, _turn = devices[number % len(devices)], turns[number % len(devices)]
 
 
 def _taking_turns(segmenter: Segmenter, turn: "Lock") -> Segmenter:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -181,7 +182,8 @@ def run(
     part = None if shard is None else Shard.parse(shard)
     info = run_info(settings, masks)
     workplace = choose_workplace(settings, masks, workers=workers, address=dask, resources=dask_resources)
-    ingested = _ingest(data, settings, key, masks=masks)
+    with workplace.begun():
+        ingested = _ingest(data, settings, key, masks=masks)
     folder = RunFolder.create(out)
     options = BatchOptions(
         retry_failed=retry_failed,
@@ -218,6 +220,7 @@ def _assess(
     from mrresponse.batch import assess_cohort
     from mrresponse.domain import Failure
     from mrresponse.edits import read_edits, with_edits
+    from mrresponse.respond.cohort import load_curves
     from mrresponse.shards import keep_shard, part_of
 
     edits = read_edits(folder.path)
@@ -229,6 +232,9 @@ def _assess(
         ids = part.ids(patients, failures)
         patients, failures = part_of(patients, ids), list(part_of(failures, ids))
         keep_shard(folder, part, ids, failures, info)
+    if part is None and workplace.workers != 1:
+        # while others work, this process loads what the tables need: it takes two seconds
+        Thread(target=load_curves).start()
     finished: list[str] = []
     assessed = assess_cohort(
         patients,
@@ -298,7 +304,8 @@ def segment(
     settings = _settings(config, device=device)
     info = run_info(settings, None)
     workplace = choose_workplace(settings, None, workers=workers)
-    ingested = _ingest(data, settings, key)
+    with workplace.begun():
+        ingested = _ingest(data, settings, key)
     folder = RunFolder.create(out)
     _print_notes(ingested.notes)
     with folder.locked():

@@ -3,21 +3,23 @@
 All ways are a `Workplace`: how to open a ``concurrent.futures.Executor``, and how many items may be out at a time.
 """
 
+import ctypes
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from mrresponse.errors import ConfigError
 
@@ -39,6 +41,8 @@ class Workplace:
     ----------
     open
         Gives an executor, ready to use, and closes it again. It is called anew after the loss of a worker.
+    begun
+        Within it the workers start, while the caller finds out what there is to do; ``open`` then finds them ready.
     in_flight
         Most items handed out and not yet returned; asked again each time, because a cluster may grow.
     workers
@@ -48,6 +52,11 @@ class Workplace:
     open: Callable[[], AbstractContextManager[Executor]]
     in_flight: Callable[[], int]
     workers: int
+    begun: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+# Numbers of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 class _Loss(Enum):
@@ -70,6 +79,36 @@ class _Here(Executor):
         return future
 
 
+class _Cluster(Executor):
+    """A Dask executor whose worker processes keep the memory that they free."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._executor.submit(_keeping_memory, function, *args, **kwargs)
+
+
+def _keeping_memory(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    _keep_freed_memory()
+    return function(*args, **kwargs)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have this process keep freed memory for its next image, as it does outside of Dask.
+
+    Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_=65536``: glibc then hands every array back to the system when
+    it is freed, and the next one is paid for page by page; a patient took 1.6 times as long. The limits set here are
+    those that glibc comes to by itself (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    # other C libraries have no such call, and no such limit
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
 def here() -> Workplace:
     """Work in this process, one item after the other."""
     return Workplace(open=_Here, in_flight=lambda: 1, workers=1)
@@ -79,40 +118,88 @@ def pool(workers: int, *, prepare: Prepare | None = None) -> Workplace:
     """Work in `workers` processes of this machine.
 
     Processes are spawned, so each loads its own networks once and shares nothing of this one. A process ends when
-    this one is gone, however it went. `prepare` is called once in each with its number, and must be picklable.
+    this one is gone, however it went. `prepare` is called once in each with its number, and must be picklable; its
+    module is loaded as the process starts.
     """
     if workers == 1 and prepare is None:
         return here()
+    processes = _Pool(workers, prepare)
+    return Workplace(
+        open=processes.open, begun=processes.begun, in_flight=lambda: _PER_WORKER * workers, workers=workers
+    )
+
+
+class _Pool:
+    """Opens pools of worker processes, the first of them ahead of time where that is asked for."""
+
+    def __init__(self, workers: int, prepare: Prepare | None) -> None:
+        self._workers = workers
+        self._prepare = prepare
+        self._ahead: _Processes | None = None
 
     @contextmanager
-    def opened() -> Iterator[Executor]:
+    def begun(self) -> Iterator[None]:
+        self._ahead = _Processes.start(self._workers, self._prepare)
+        # a process starts with the first call that finds no other idle
+        for _ in range(self._workers):
+            self._ahead.executor.submit(_ready)
+        try:
+            yield
+        except BaseException:
+            # what was to be read cannot be: nobody will open the pool
+            _end_processes(self._ahead.executor)
+            self._ahead.close()
+            raise
+
+    @contextmanager
+    def open(self) -> Iterator[Executor]:
+        processes, self._ahead = self._ahead or _Processes.start(self._workers, self._prepare), None
+        try:
+            yield processes.executor
+        except BaseException:
+            # interrupted: nobody waits for what is under way
+            _end_processes(processes.executor)
+            raise
+        finally:
+            processes.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Processes:
+    """The processes of one pool, and what hears the steps that they begin."""
+
+    executor: ProcessPoolExecutor
+    writers: Sequence[Connection]
+    listener: threading.Thread
+
+    @classmethod
+    def start(cls, workers: int, prepare: Prepare | None) -> Self:
         context = get_context("spawn")
         numbers = context.SimpleQueue()
         for number in range(workers):
             numbers.put(number)
         # a pipe for each: a process that is killed while it writes must not hold a lock that others need
         pipes = [context.Pipe(duplex=False) for _ in range(workers)]
+        writers = [writer for _, writer in pipes]
         executor = ProcessPoolExecutor(
             max_workers=workers,
             mp_context=context,
             initializer=_start_worker,
-            initargs=(numbers, [writer for _, writer in pipes], prepare),
+            initargs=(numbers, writers, prepare),
         )
         listener = threading.Thread(target=_pass_steps_on, args=([one for one, _ in pipes],), daemon=True)
         listener.start()
-        try:
-            yield executor
-        except BaseException:
-            # interrupted: nobody waits for what is under way
-            _end_processes(executor)
-            raise
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-            for _, writer in pipes:
-                writer.close()
-            listener.join()
+        return cls(executor=executor, writers=writers, listener=listener)
 
-    return Workplace(open=opened, in_flight=lambda: _PER_WORKER * workers, workers=workers)
+    def close(self) -> None:
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        for writer in self.writers:
+            writer.close()
+        self.listener.join()
+
+
+def _ready() -> None:
+    """Do nothing, in a process that has started."""
 
 
 def dask(address: str, *, resources: dict[str, float] | None = None) -> Workplace:
@@ -145,7 +232,7 @@ def dask(address: str, *, resources: dict[str, float] | None = None) -> Workplac
     def opened() -> Iterator[Executor]:
         try:
             # not pure: two patients with equal inputs are still two patients
-            yield client.get_executor(pure=False, resources=resources)
+            yield _Cluster(client.get_executor(pure=False, resources=resources))
         finally:
             client.close()
 

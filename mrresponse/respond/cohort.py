@@ -7,6 +7,7 @@ treatment phase under one criterion, on one basis, by one reader.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 
 from mrresponse.cohort import (
     CohortFigure,
@@ -102,11 +103,11 @@ def _median(curve: SurvivalCurve) -> CohortRow:
 
 def exact_interval(hits: int, n: int, level: float) -> tuple[float, float]:
     """Return the exact binomial interval of a rate (Clopper CJ, Pearson ES 1934, Biometrika 26:404-413)."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     tail = (1.0 - level) / 2.0
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(beta.ppf(1.0 - tail, hits + 1, n - hits))
+    low = 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, tail))
+    high = 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, 1.0 - tail))
     return low, high
 
 
@@ -268,13 +269,24 @@ def kaplan_meier(
     The interval is that of the log-log transformed survival (Kalbfleisch JD, Prentice RL 2002, section 1.4), and that
     of the median follows from it (Brookmeyer R, Crowley J 1982, Biometrics 38:29-41).
     """
-    observed = [
+    observed = tuple(
         (float(days), bool(event))
         for days, event in map(_TIMES[endpoint], members)
         if days is not None and event is not None
-    ]
-    if not observed:
-        return None
+    )
+    return _curve(observed, group, endpoint, level) if observed else None
+
+
+def load_curves() -> None:
+    """Load the library of `kaplan_meier`, which the first curve would wait for."""
+    import lifelines  # noqa: F401
+
+
+# Tables and figures ask for the same curves, and each takes 20 ms.
+@lru_cache(maxsize=64)
+def _curve(
+    observed: tuple[tuple[float, bool], ...], group: Group, endpoint: Endpoint, level: float
+) -> SurvivalCurve:
     from lifelines import KaplanMeierFitter
     from lifelines.utils import median_survival_times
 

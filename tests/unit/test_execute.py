@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,63 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{worker}").exists()
+
+
+def children() -> set[int]:
+    """Give the processes that this one has spawned, without the helper of their module."""
+    return {process.pid for process in active_children() if process.pid is not None}
+
+
+def started(names: Path) -> int:
+    return len(list(names.iterdir()))
+
+
+def notes_itself(number: int, folder: Path) -> None:
+    (folder / str(number)).touch()
+
+
+def test_workers_start_while_the_caller_finds_out_what_there_is_to_do(tmp_path: Path) -> None:
+    place = pool(2, prepare=partial(notes_itself, folder=tmp_path))
+    with place.begun():
+        deadline = time.monotonic() + 30
+        while started(tmp_path) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert started(tmp_path) == 2
+        waiting = children()
+    assert set(run_on(place, process_id, range(8), lost=never_lost)) <= waiting
+    assert not children()
+
+
+def test_workers_end_when_there_is_nothing_to_do_after_all(tmp_path: Path) -> None:
+    place = pool(2, prepare=partial(notes_itself, folder=tmp_path))
+    with pytest.raises(ValueError, match="unreadable"), place.begun():
+        raise ValueError("unreadable")
+    assert not children()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's limits")
+def test_freed_memory_is_kept_where_the_environment_says_to_hand_it_back() -> None:
+    # every page of memory that was handed back is a fault when it is asked for again: 1 MiB is 256 of 4 KiB
+    script = (
+        "import resource, numpy\n"
+        "from mrresponse.execute import _keep_freed_memory\n"
+        "def faults():\n"
+        "    begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(50): numpy.ones(1 << 17)\n"
+        "    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun) / 50\n"
+        "before = faults(); _keep_freed_memory(); faults(); print(before, faults())\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"},
+    )
+    before, after = map(float, found.stdout.split())
+    if before < 64:
+        pytest.skip("this C library, or huge pages, hand nothing back")
+    assert after < before / 10
 
 
 def says_its_step(item: int) -> int:
