@@ -705,6 +705,23 @@ class Snapshot:
     viable_caliper: DrawnCaliper | None = None
 
 
+COURSE = "course"
+"""Name of what spans all treatment phases, or stands for them where no treatment is known."""
+SESSION_BASELINE = "session_baseline"
+"""Stands in the name of a secondary view, after the phase that it shows and before the number of its session."""
+
+
+def viewed_phase(name: str) -> str:
+    """Return the name of the treatment phase that a secondary view shows; a phase shows itself."""
+    phase, separator, number = name.rpartition(f" {SESSION_BASELINE} ")
+    return phase if separator and number.isdecimal() else name
+
+
+def is_single_phase(name: str) -> bool:
+    """Tell whether a name is that of one treatment phase: not the whole course, and no secondary view."""
+    return name != COURSE and viewed_phase(name) == name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreatmentPhase:
     """A course under one therapy with its own baseline, nadir and roles."""

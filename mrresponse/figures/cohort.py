@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mrresponse.cohort import CohortFigure, SurvivalCurve, SwimmerLane
-from mrresponse.domain import Response
+from mrresponse.domain import COURSE, Response
 from mrresponse.figures.style import LINES, colour, new_figure, response_legend, settings, shown
 from mrresponse.report.cohort_page import ENDPOINT_WORDS
-from mrresponse.report.wording import COURSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,15 +10,14 @@ import numpy as np
 from mrresponse.domain import Marker, MeasurementState, PatientResult, Response, Snapshot
 from mrresponse.figures.style import DASHES, LINES, colour, new_figure, settings, shown
 from mrresponse.report.lesion_table import (
-    assessment_groups,
     burden,
+    groups_of_phases,
     leading_assessments,
     lesion_quantities,
     liver_quantity,
 )
 from mrresponse.report.picture import shown_first
 from mrresponse.report.timeline import numbered_phases
-from mrresponse.report.wording import COURSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +105,7 @@ def _badge(axes: "Axes", x: float, y: float, response: Response) -> None:
 
 def _sums(axes: "Axes", result: PatientResult) -> None:
     """Draw the sums of the targets in the unit of the leading criterion; a curve ends with its phase."""
-    groups = [group for group in assessment_groups(result) if group[0].treatment_phase != COURSE]
+    groups = groups_of_phases(result)
     lead = leading_assessments(result)
     unit = lead[0].burden_unit if lead else "mm"
     reader = lead[0].reader if lead else ""

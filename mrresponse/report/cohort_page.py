@@ -13,10 +13,9 @@ from typing import Any
 from markupsafe import Markup
 
 from mrresponse.cohort import CohortFigure, CohortRow, SurvivalCurve, SwimmerLane
-from mrresponse.domain import Response
+from mrresponse.domain import COURSE, Response
 from mrresponse.report.summary import PatientSummary
 from mrresponse.report.timeline import response_class
-from mrresponse.report.wording import COURSE
 
 RATE_WORDS = {
     "objective_response_rate": "Objective response (CR + PR)",

@@ -7,12 +7,12 @@ from markupsafe import Markup
 from mrresponse.domain import Assessment, Marker, MeasurementState, PatientResult
 from mrresponse.report.charts import Axis, Point, chart, from_zero, logarithmic, of_change
 from mrresponse.report.lesion_table import (
-    assessment_groups,
     burden,
+    groups_of_phases,
     leading_assessments,
     lesion_quantities,
 )
-from mrresponse.report.wording import COURSE, Quantity, decimal, signed_percent, size_cell
+from mrresponse.report.wording import Quantity, decimal, signed_percent, size_cell
 
 _LOG_FROM_RATIO = 20.0
 
@@ -20,8 +20,7 @@ _LOG_FROM_RATIO = 20.0
 def burden_panels(result: PatientResult, axis: Axis) -> list[tuple[Markup, float]]:
     """Draw one chart per unit; a curve breaks between treatment phases, whose targets differ."""
     curves: dict[str, dict[str, list[list[Point]]]] = {}
-    groups = assessment_groups(result)
-    own = [group for group in groups if group[0].treatment_phase != COURSE] or list(groups)
+    own = groups_of_phases(result)
     readers = {group[0].reader for group in own}
     for group in own:
         first = group[0]

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult, RoleRecord
+from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult, RoleRecord, is_single_phase
 from mrresponse.files import opened_atomically
 from mrresponse.report.wording import (
-    COURSE,
     QUANTITIES,
     ROLE_WORDS,
     Quantity,
@@ -79,10 +78,15 @@ def assessment_groups(result: PatientResult) -> tuple[tuple[Assessment, ...], ..
     return tuple(tuple(sorted(groups[key], key=lambda row: row.study_date)) for key in keys)
 
 
+def groups_of_phases(result: PatientResult) -> tuple[tuple[Assessment, ...], ...]:
+    """Give the groups of the single treatment phases; where there is no such phase, all of them."""
+    groups = assessment_groups(result)
+    return tuple(group for group in groups if is_single_phase(group[0].treatment_phase)) or groups
+
+
 def leading_assessments(result: PatientResult) -> tuple[Assessment, ...]:
     """Give the assessments that the marks show: the first criterion and reader, without the whole course."""
-    groups = [group for group in assessment_groups(result) if group[0].treatment_phase != COURSE]
-    groups = groups or list(assessment_groups(result))
+    groups = groups_of_phases(result)
     if not groups:
         return ()
     rows = result.response.assessments

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from mrresponse.domain import (
+    COURSE,
     Assessment,
     Flag,
     MeasurementState,
@@ -13,10 +14,15 @@ from mrresponse.domain import (
     Response,
     TreatmentPhase,
 )
-from mrresponse.report.lesion_table import assessment_groups, burden, leading_assessments, liver_quantity
+from mrresponse.report.lesion_table import (
+    assessment_groups,
+    burden,
+    groups_of_phases,
+    leading_assessments,
+    liver_quantity,
+)
 from mrresponse.report.timeline import given, numbered_phases, response_class
 from mrresponse.report.wording import (
-    COURSE,
     STATE_WORDS,
     amount,
     phases_in_order,
@@ -128,8 +134,7 @@ def headlines(result: PatientResult) -> tuple[Headline, ...]:
     """Give the latest response per criterion and reader, leaving out baselines and the whole course."""
     names = phase_names(result)
     latest: dict[tuple[str, str], Assessment] = {}
-    groups = assessment_groups(result)
-    own = [group for group in groups if group[0].treatment_phase != COURSE] or list(groups)
+    own = groups_of_phases(result)
     for group in own:
         for row in group:
             key = (row.criterion, row.reader)

@@ -1,8 +1,8 @@
 """The responses of one patient as a table for a terminal."""
 
 from mrresponse.domain import Assessment, PatientResult
-from mrresponse.report.lesion_table import assessment_groups, burden
-from mrresponse.report.wording import COURSE, amount, plain, signed_percent
+from mrresponse.report.lesion_table import burden, groups_of_phases
+from mrresponse.report.wording import amount, plain, signed_percent
 
 _HEADERS = (
     "treatment phase",
@@ -22,8 +22,7 @@ def response_table(result: PatientResult) -> tuple[tuple[str, ...], tuple[tuple[
 
     The rows of the whole course repeat those of the phases and are left out where there are phases.
     """
-    groups = assessment_groups(result)
-    own = [group for group in groups if group[0].treatment_phase != COURSE] or list(groups)
+    own = groups_of_phases(result)
     readers = {group[0].reader for group in own}
     rows = [_cells(row) for group in own for row in group]
     if len(readers) < 2:

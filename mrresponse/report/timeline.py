@@ -5,13 +5,12 @@ from datetime import date, timedelta
 
 from markupsafe import Markup
 
-from mrresponse.domain import Assessment, PatientResult, Response, Treatment, TreatmentPhase
+from mrresponse.domain import Assessment, PatientResult, Response, Treatment, TreatmentPhase, is_single_phase
 from mrresponse.report import svg
 from mrresponse.report.charts import LETTER, MARGIN, Axis
 from mrresponse.report.curves import burden_panels, lesion_panels, marker_panels
 from mrresponse.report.events import event_panel
 from mrresponse.report.lesion_table import leading_assessments
-from mrresponse.report.wording import COURSE
 
 _MOST_TREATMENTS = 8
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
@@ -67,9 +66,9 @@ def _all_dates(result: PatientResult) -> Iterable[date]:
 
 
 def numbered_phases(result: PatientResult) -> tuple[TreatmentPhase, ...]:
-    """Order the treatment phases by their start; the whole course stands only where there is nothing else."""
+    """Order the treatment phases by their start; all stand only where there is no such phase."""
     phases = result.response.phases
-    own = tuple(phase for phase in phases if phase.name != COURSE) or phases
+    own = tuple(phase for phase in phases if is_single_phase(phase.name)) or phases
     return tuple(sorted(own, key=lambda p: (p.start_date or p.baseline_date or date.max, p.name)))
 
 

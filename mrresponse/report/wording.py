@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mrresponse.domain import (
+    COURSE,
     Assessment,
     ContrastPhase,
     LesionRole,
@@ -13,8 +14,6 @@ from mrresponse.domain import (
     RoleRecord,
     TreatmentPhase,
 )
-
-COURSE = "course"
 
 STATE_WORDS = {
     MeasurementState.MEASURED: "measured",

@@ -20,9 +20,8 @@ from mrresponse.cohort import (
     SwimmerMark,
     WaterfallBar,
 )
-from mrresponse.domain import Assessment, PhaseSummary, Response
+from mrresponse.domain import COURSE, Assessment, PhaseSummary, Response
 from mrresponse.respond.criteria import CRITERIA
-from mrresponse.respond.timeline import COURSE
 
 OBJECTIVE = frozenset({Response.CR, Response.PR, Response.ICR, Response.IPR})
 CONTROL = OBJECTIVE | {Response.SD, Response.NON_CR_NON_PD, Response.ISD, Response.NON_ICR_NON_IUPD}

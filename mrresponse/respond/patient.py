@@ -8,6 +8,7 @@ from datetime import date
 
 from mrresponse.domain import (
     ADJUDICATED,
+    COURSE,
     Assessment,
     AuditRow,
     Flag,
@@ -22,6 +23,7 @@ from mrresponse.domain import (
     RoleRecord,
     StudyRecord,
     TreatmentPhase,
+    viewed_phase,
 )
 from mrresponse.respond.assess import PhaseAssessment, assess_phase
 from mrresponse.respond.criteria import Criterion
@@ -40,13 +42,13 @@ from mrresponse.respond.rules import FLAG_MESSAGES
 from mrresponse.respond.settings import RespondSettings, criteria_of, settings_id
 from mrresponse.respond.summary import summarise_phase
 from mrresponse.respond.timeline import (
-    COURSE,
     Baseline,
     course_phase,
     follow_up,
     is_evaluable,
     reader_visits,
     select_baseline,
+    session_views,
     source_of,
     treatment_phases,
 )
@@ -119,6 +121,7 @@ def _respond(
     settings: RespondSettings,
 ) -> ResponseResult:
     phases = treatment_phases(patient)
+    views = session_views(patient, phases) if settings.session_baseline else ()
     run_id = settings_id(settings)
     readers = sorted({m.reader for m in measurements}) or [_reader_of(studies)]
     overrides = overrides_by_group(patient.edits.overrides, readers)
@@ -137,11 +140,11 @@ def _respond(
             markers=series,
             marker_summaries=markers,
         )
-        results += _reader_results(context, phases, overrides)
+        results += _reader_results(context, phases, views, overrides)
     check_used(overrides, {result.group for result in results if result.group is not None})
     assessments = tuple(row for result in results for row in result.assessments)
     return ResponseResult(
-        phases=_with_baselines(phases, patient, assessments),
+        phases=_with_baselines((*phases, *views), patient, assessments),
         roles=tuple(row for result in results for row in result.roles),
         assessments=assessments,
         summaries=tuple(row for result in results for row in result.summaries),
@@ -187,11 +190,14 @@ def _reader_of(studies: Sequence[StudyRecord]) -> str:
 
 
 def _reader_results(
-    context: Context, phases: Sequence[TreatmentPhase], overrides: Mapping[Group, tuple[Override, ...]]
+    context: Context,
+    phases: Sequence[TreatmentPhase],
+    views: Sequence[TreatmentPhase],
+    overrides: Mapping[Group, tuple[Override, ...]],
 ) -> list[_PhaseResult]:
     results: list[_PhaseResult] = []
-    for phase in phases:
-        criteria = criteria_of(context.settings, phase.name, source=context.source)
+    for phase in (*phases, *views):
+        criteria = criteria_of(context.settings, viewed_phase(phase.name), source=context.source)
         baselines = [_baseline(context, phase, criterion) for criterion in criteria]
         results += _phase_results(context, phase, zip(criteria, baselines, strict=True), overrides)
     if any(phase.name == COURSE for phase in phases):

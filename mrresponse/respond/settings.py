@@ -186,6 +186,9 @@ class RespondSettings:
     findings_window_days: int = 28
     locoregional_early_days: int = 28
     radiotherapy_early_days: int = 90
+    session_baseline: bool = (
+        False  # a secondary view of repeated locoregional sessions, each against the scan before
+    )
     # best response and endpoints (sections 6 and 8)
     sd_min_days: int = 42  # 6.8
     confirm_min_days: int = 28  # 6.9

@@ -2,11 +2,13 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import takewhile
 
 from mrresponse.domain import (
+    COURSE,
+    SESSION_BASELINE,
     Finding,
     Measurement,
     MeasurementSource,
@@ -21,7 +23,6 @@ from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.values import LesionValue, is_stated, lesion_is_gone, lesion_value
 
-COURSE = "course"
 # What segments every study it is given: a study without a row of its lesions was looked at.
 AUTOMATIC = frozenset({MeasurementSource.NETWORK, MeasurementSource.MASK})
 
@@ -89,6 +90,29 @@ def treatment_phases(patient: Patient) -> tuple[TreatmentPhase, ...]:
         TreatmentPhase(patient_id=patient.patient_id, name=name, start_date=starts[name], end_date=end)
         for name, end in zip(ordered, ends, strict=False)
     )
+
+
+def session_views(patient: Patient, phases: Sequence[TreatmentPhase]) -> tuple[TreatmentPhase, ...]:
+    """Return the secondary view of phases with repeated locoregional sessions (response-criteria section 9).
+
+    From the second session on, the studies after each, up to the next, are seen against the last study before it, as
+    if the session began a phase of its own: ``TACE session_baseline 2`` after the second session of ``TACE``.
+    """
+    views: list[TreatmentPhase] = []
+    for phase in phases:
+        sessions = sorted(
+            {
+                row.start_date
+                for row in patient.treatments
+                if row.treatment_phase == phase.name and row.kind is TreatmentKind.LOCOREGIONAL
+            }
+        )
+        ends = (*sessions[2:], phase.end_date)
+        views += [
+            replace(phase, name=f"{phase.name} {SESSION_BASELINE} {number}", start_date=day, end_date=end)
+            for number, (day, end) in enumerate(zip(sessions[1:], ends, strict=False), start=2)
+        ]
+    return tuple(views)
 
 
 def source_of(measurements: Sequence[Measurement], reader: str) -> MeasurementSource:

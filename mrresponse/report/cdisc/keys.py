@@ -20,10 +20,11 @@ from mrresponse.domain import (
     PatientResult,
     PhaseSummary,
     TreatmentPhase,
+    is_single_phase,
 )
 from mrresponse.report.run import FinishedRun
 from mrresponse.report.tidy import reference_date, study_day, visit_numbers
-from mrresponse.report.wording import COURSE, phases_in_order
+from mrresponse.report.wording import phases_in_order
 
 RESTATED = "restated"
 # The evaluator list is extensible; what an algorithm measured is kept apart from investigators and assessors.
@@ -125,7 +126,7 @@ def _groups(
     for row in result.response.assessments:
         rows.setdefault((row.treatment_phase, row.criterion, row.reader), []).append(row)
     names = phases_in_order(result.response.phases, result.response.assessments)
-    kept = [name for name in names if name != COURSE] or list(names)
+    kept = [name for name in names if is_single_phase(name)] or list(names)
     phases = {
         name: TreatmentPhase(patient_id=result.patient.patient_id, name=name, start_date=None)
         for name in kept
