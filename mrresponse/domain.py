@@ -922,7 +922,7 @@ class ResponseResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecord:
-    """One row of ``studies.csv``."""
+    """One row of ``studies.csv``; a scan made ``for_symptoms`` that were new is one outside of the schedule."""
 
     patient_id: str
     study_date: date
@@ -936,6 +936,7 @@ class StudyRecord:
     liver_volume_ml: float | None = None
     lesions_assessable: bool | None = None
     reason: str = ""
+    for_symptoms: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -314,6 +314,7 @@ def _immune_evidence(
         new=_mine(seen, index, disease),
         new_stated=said.names("new", liver_only=disease.liver_only),
         is_read=not visit.unread,
+        is_for_symptoms=visit.study is not None and visit.study.for_symptoms is True,
     )
 
 

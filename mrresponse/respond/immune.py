@@ -37,6 +37,7 @@ class ImmuneEvidence(NamedTuple):
     new: tuple[NewLesion, ...]
     new_stated: tuple[str, ...]
     is_read: bool
+    is_for_symptoms: bool = False
 
 
 class ImmuneCall(NamedTuple):
@@ -103,6 +104,12 @@ def step(state: ImmuneState, evidence: ImmuneEvidence, settings: RespondSettings
         return _first_call(state, evidence, sizes, settings)
     days = (evidence.study_date - state.pending.since).days
     if days < settings.irecist_confirm_min_days - settings.irecist_confirm_tolerance_days:
+        another = _another_new(state, state.pending, evidence, sizes) if evidence.is_for_symptoms else ""
+        if another:
+            # the one early scan that counts (working group's questions and clarifications)
+            state.confirmed_on = evidence.study_date
+            note = f"confirms the iUPD of {state.pending.since.isoformat()} on a scan for new symptoms: {another}"
+            return _call(evidence, Response.ICPD, note)
         note = f"{days} days after the iUPD of {state.pending.since.isoformat()}: changes nothing"
         return _call(evidence, Response.IUPD, note, flags=(EARLY_SCAN,), is_void=True)
     return _pending_call(state, state.pending, evidence, sizes, settings)
@@ -196,13 +203,17 @@ def _further(
         return "non-targets increased further"
     if pending.by_non_target and _grew(pending.non_target_burden, evidence.non_target_burden, 0.0):
         return f"non-target sum {evidence.non_target_burden} mm above {pending.non_target_burden} mm"
+    return _another_new(state, pending, evidence, sizes) or _new_growth(state, pending, sizes, least)
+
+
+def _another_new(
+    state: ImmuneState, pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, float | None]
+) -> str:
     another = [
         lesion for lesion in sizes if lesion not in pending.new_sizes and lesion not in state.new_nadirs
     ]
     another += sorted(set(evidence.new_stated) - state.stated)
-    if another:
-        return f"another new lesion: {', '.join(another)}"
-    return _new_growth(state, pending, sizes, least)
+    return f"another new lesion: {', '.join(another)}" if another else ""
 
 
 def _new_growth(state: ImmuneState, pending: _Pending, sizes: dict[str, float | None], least: float) -> str:

@@ -36,7 +36,9 @@ def lesion(name: str, day: int, size: float | None, **more: Any) -> Measurement:
     )  # fmt: skip
 
 
-def run(*visits: Visit, progressing: tuple[int, ...] = (), **changes: Any) -> ResponseResult:
+def run(
+    *visits: Visit, progressing: tuple[int, ...] = (), for_symptoms: int | None = None, **changes: Any
+) -> ResponseResult:
     rows = [lesion("T", 0, 50.0)]
     for day, size, new in visits:
         rows.append(lesion("T", day, size))
@@ -56,7 +58,12 @@ def run(*visits: Visit, progressing: tuple[int, ...] = (), **changes: Any) -> Re
         for day, _, _ in visits
     ]  # fmt: skip
     studies = [
-        StudyRecord(patient_id="P", study_date=START + timedelta(days=day), lesions_assessable=True)
+        StudyRecord(
+            patient_id="P",
+            study_date=START + timedelta(days=day),
+            lesions_assessable=True,
+            for_symptoms=True if day == for_symptoms else None,
+        )
         for day in (0, *(visit[0] for visit in visits))
     ]
     given = tuple(findings) if progressing else ()
@@ -502,3 +509,30 @@ def test_after_a_confirmed_progression_an_unread_study_is_not_evaluable() -> Non
 def test_the_growth_that_confirms_is_a_setting() -> None:
     assert words(run((56, 62.0, {}), (90, 62.5, {}), irecist_confirm_growth_mm=1.0)) == ["iUPD", "iUPD"]
     assert words(run((56, 62.0, {}), (90, 63.0, {}), irecist_confirm_growth_mm=1.0)) == ["iUPD", "iCPD"]
+
+
+@pytest.mark.parametrize(
+    ("visits", "for_symptoms", "expected"),
+    [
+        # day 70 is too early to confirm what was seen on day 56
+        ([(56, 62.0, {}), (70, 62.0, LUNG), (130, 62.0, LUNG)], None, ["iUPD", "iUPD", "iCPD"]),
+        ([(56, 62.0, {}), (70, 62.0, LUNG), (130, 62.0, LUNG)], 70, ["iUPD", "iCPD", "iCPD"]),
+        ([(56, 50.0, LUNG), (70, 50.0, {**LUNG, "bone": 11.0})], 70, ["iUPD", "iCPD"]),
+        # growth, and a lesion that was there before, confirm nothing early
+        ([(56, 62.0, {}), (70, 80.0, {})], 70, ["iUPD", "iUPD"]),
+        ([(56, 50.0, LUNG), (70, 50.0, {"lung": 30.0})], 70, ["iUPD", "iUPD"]),
+        # nor does a scan for symptoms call progression at once
+        ([(56, 50.0, LUNG)], 56, ["iUPD"]),
+    ],
+)
+def test_only_another_new_lesion_on_a_scan_for_new_symptoms_confirms_early(
+    visits: list[Visit], for_symptoms: int | None, expected: list[str]
+) -> None:
+    assert words(run(*visits, for_symptoms=for_symptoms)) == expected
+
+
+def test_an_early_confirmation_says_on_what_it_rests() -> None:
+    result = run((56, 62.0, {}), (70, 62.0, {"liver": 12.0}), for_symptoms=70)
+    assert "on a scan for new symptoms: another new lesion: liver" in result.assessments[-1].reason
+    assert flags(result)[-1] == set()
+    assert summary(result) == ("iCPD", 56)

@@ -87,6 +87,7 @@ studies = st.builds(
     reference_phase=maybe(ContrastPhase),
     lesions_assessable=maybe_bool,
     reason=texts,
+    for_symptoms=maybe_bool,
 )
 
 
@@ -125,7 +126,7 @@ def test_a_row_is_written_as_people_read_it():
         reason="thin, clear",
     )
     assert format_rows([row], StudyRecord).splitlines()[1] == (
-        'P1,2024-01-05,PRE;ART,gadoxetate,3,2.5,,,,,true,"thin, clear"'
+        'P1,2024-01-05,PRE;ART,gadoxetate,3,2.5,,,,,true,"thin, clear",'
     )
 
 
