@@ -116,7 +116,7 @@ class PhaseEvidence:
         estimates: tuple[Mapping[str, Estimate], ...] = ()
         if self.settings.has_probabilities:
             estimates = tuple(
-                estimates_of(found.values, visit, criterion, self.settings)
+                estimates_of(found, visit, criterion, self.settings)
                 for found, visit in zip(sums, visits, strict=True)
             )
         return TargetSeries(baseline=sums[0], visits=tuple(sums[1:]), estimates=estimates)

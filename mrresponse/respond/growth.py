@@ -10,7 +10,6 @@ from mrresponse.respond.criteria import RECIST_1_1, VRECIST, Criterion
 from mrresponse.respond.rules import falls_to, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import NO_MEASUREMENT
 
 DAYS_PER_MONTH = 30.4375
 PROGRESSIONS = frozenset({Response.PD, Response.IUPD, Response.ICPD})
@@ -92,10 +91,9 @@ def growth_of_targets(
     def first_sum(visits: Iterable[Visit]) -> tuple[date, float] | None:
         for visit in visits:
             values = visit.values(whole, settings)
-            sizes = [values.get(name, NO_MEASUREMENT).value for name in target_ids]
-            known = [size for size in sizes if size is not None]
-            if len(known) == len(sizes):
-                return visit.study_date, math.fsum(known)
+            sizes = [size for name in target_ids if (size := values.size_of(name)) is not None]
+            if len(sizes) == len(target_ids):
+                return visit.study_date, math.fsum(sizes)
         return None
 
     def rate(first: tuple[date, float] | None, second: tuple[date, float] | None) -> float | None:

@@ -58,9 +58,7 @@ def assess_non_targets(
         evidence, burden = _judge(lesion_ids, visit, by_diameter, settings)
         growth = _growth(burden, nadir, settings)
         response, reason = decide_non_target(evidence)
-        visits.append(
-            NonTargetVisit(evidence=evidence, response=response, reason=reason, growth=growth, burden=burden)
-        )
+        visits.append(NonTargetVisit(evidence, response, reason, growth, burden))
         if burden is not None:
             nadir = burden if nadir is None else min(nadir, burden)
     return tuple(visits)
@@ -87,8 +85,13 @@ def _judge(
         return NonTargetEvidence(missing=(visit.unread,)), None
     known = visit.values(criterion, settings)
     for lesion_id in lesion_ids:
+        size = known.sizes.get(lesion_id)
+        if size is not None:
+            present.append(f"{lesion_id} {number(size)} mm")
+            values.append(size)
+            continue
         m = visit.measurements.get(lesion_id)
-        value = known.get(lesion_id, NO_MEASUREMENT)
+        value = known.others.get(lesion_id, NO_MEASUREMENT)
         if value.is_merged:
             continue
         if value.value is None and m is not None and is_stated(m, criterion):
@@ -101,7 +104,7 @@ def _judge(
             present.append(f"{lesion_id} {number(value.value)} mm")
             values.append(value.value)
     complete = not missing and len(values) == len(present)
-    evidence = NonTargetEvidence(missing=tuple(missing), present=tuple(present), gone=tuple(gone))
+    evidence = NonTargetEvidence((), tuple(missing), tuple(present), tuple(gone))
     return evidence, round(math.fsum(values), 6) if complete else None
 
 

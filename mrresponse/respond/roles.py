@@ -76,13 +76,13 @@ def select_roles(
             lesion_id, history, criterion, settings
         )
         if role is None:
-            reason = _ineligibility(history, values[lesion_id], criterion, settings)
+            reason = _ineligibility(history, values.of(lesion_id), criterion, settings)
             if reason:
                 role = Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=reason)
         if role is not None:
             roles.append(role)
         else:
-            candidates.append(_candidate(last, values[lesion_id], criterion))
+            candidates.append(_candidate(last, values.of(lesion_id), criterion))
     taken = [organ_of(histories[role.lesion_id][-1]) for role in given if role.role is LesionRole.TARGET]
     chosen = _choose(candidates, criterion, taken)
     return tuple(sorted([*roles, *given, *chosen], key=lambda role: role.lesion_id))

@@ -2,17 +2,17 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
 from mrresponse.domain import Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionScope
-from mrresponse.respond.rules import CR, PD, PR, TargetDecision, TargetEvidence, decide_target
+from mrresponse.respond.rules import CR, PD, PR, TargetDecision, TargetEvidence, decide_target, number
 from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import NO_MEASUREMENT, LesionValue, describe_value, is_viable_part
+from mrresponse.respond.values import LesionValue, describe_value, is_viable_part
 
 ANY_LESION, SUSTAINED = ProgressionScope.ANY_LESION, PartialResponse.SUSTAINED
 _PARENT = re.compile(r"merged into (\w+)")
@@ -21,15 +21,17 @@ _PARENT = re.compile(r"merged into (\w+)")
 class TargetSum(NamedTuple):
     """What the targets give at one visit, whatever came before; ``current`` is the sum of those measured.
 
+    ``sizes`` are those of the targets that have a value; those that ``merged`` into another one have 0.
     ``missing`` names the targets without a value and why, ``lesions`` says what each contributes.
     """
 
-    values: dict[str, LesionValue]
+    sizes: Mapping[str, float]
     current: float
     missing: tuple[str, ...]
     lesions: str
     is_gone: bool
     flags: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
 
 
 class TargetVisit(NamedTuple):
@@ -60,7 +62,7 @@ class Judged(NamedTuple):
 
     visit: TargetVisit
     evidence: TargetEvidence
-    values: dict[str, LesionValue]
+    found: TargetSum
 
 
 def begin(start: TargetSum) -> TargetState:
@@ -69,7 +71,7 @@ def begin(start: TargetSum) -> TargetState:
         baseline=start.current,
         lesions=start.lesions,
         nadir=start.current,
-        lesion_nadirs={name: value.value for name, value in start.values.items() if value.value is not None},
+        lesion_nadirs=dict(start.sizes),
     )
 
 
@@ -81,17 +83,16 @@ def judge(
     decision = decide_target(evidence, criterion)
     flags = _flags(found, evidence, decision, criterion, settings)
     burden = None if found.missing else found.current
-    return Judged(TargetVisit(decision, burden, state.nadir, found.lesions, flags), evidence, found.values)
+    return Judged(TargetVisit(decision, burden, state.nadir, found.lesions, flags), evidence, found)
 
 
 def accept(state: TargetState, judged: Judged) -> None:
     """Carry a judged visit into the state: its nadir, complete response and category."""
     response, evidence = judged.visit.decision.response, judged.evidence
     if evidence.lesion_growth is not None:
-        for lesion_id, value in judged.values.items():
-            if value.value is not None and not value.is_merged:
-                least = state.lesion_nadirs.get(lesion_id, value.value)
-                state.lesion_nadirs[lesion_id] = min(value.value, least)
+        for lesion_id, size in judged.found.sizes.items():
+            if lesion_id not in judged.found.merged:
+                state.lesion_nadirs[lesion_id] = min(size, state.lesion_nadirs.get(lesion_id, size))
     if response is PD:
         state.had_response = False
     elif response is PR or response is CR:
@@ -113,7 +114,7 @@ def target_values(
     known = visit.values(criterion, settings)
     values = {}
     for lesion_id in targets:
-        value = known.get(lesion_id, NO_MEASUREMENT)
+        value = known.of(lesion_id)
         if value.is_merged:
             value = _merged_value(value, visit.measurements[lesion_id], targets)
         values[lesion_id] = value
@@ -134,33 +135,41 @@ def sum_targets(
     targets: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> TargetSum:
     """Add up the targets of a visit."""
-    values = target_values(targets, visit, criterion, settings)
-    unit = criterion.unit
+    if visit.unread:
+        return _sum_with_notes(targets, visit, criterion, settings)
+    plain, unit = visit.values(criterion, settings).sizes, criterion.unit
+    sizes: dict[str, float] = {}
     described: list[str] = []
-    sizes: list[float] = []
-    missing: list[str] = []
-    flags: list[str] = []
-    is_gone = True
-    for lesion_id, value in values.items():
-        described.append(describe_value(lesion_id, value, unit))
-        is_gone = is_gone and value.is_gone
-        if value.value is not None:
-            sizes.append(value.value)
-        else:
-            missing.append(described[-1])
-        if value.is_merged:
-            flags = ["merged"]
+    for lesion_id in targets:
+        size = plain.get(lesion_id)
+        if size is None:
+            return _sum_with_notes(targets, visit, criterion, settings)
+        sizes[lesion_id] = size
+        described.append(f"{lesion_id} {number(size)} {unit}")
+    return TargetSum(sizes, round(math.fsum(sizes.values()), 6), (), ", ".join(described), not targets)
+
+
+def _sum_with_notes(
+    targets: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> TargetSum:
+    """Add up targets of which some have no value, or one with a note."""
+    values = target_values(targets, visit, criterion, settings)
+    missing = [describe_value(name, value, "") for name, value in values.items() if value.value is None]
+    merged = tuple([name for name, value in values.items() if value.is_merged])
+    flags = ["merged"] if merged else []
     if visit.unread:
         missing = [visit.unread]
     elif missing and any(value.note.startswith("not found") for value in values.values()):
         flags.append("not_found")
+    sizes = {name: value.value for name, value in values.items() if value.value is not None}
     return TargetSum(
-        values=values,
-        current=round(math.fsum(sizes), 6),
+        sizes=sizes,
+        current=round(math.fsum(sizes.values()), 6),
         missing=tuple(missing),
-        lesions=", ".join(described),
-        is_gone=is_gone and not missing,
+        lesions=", ".join([describe_value(name, value, criterion.unit) for name, value in values.items()]),
+        is_gone=not missing and all(value.is_gone for value in values.values()),
         flags=tuple(flags),
+        merged=merged,
     )
 
 
@@ -168,7 +177,7 @@ def _evidence(
     found: TargetSum, visit: Visit, state: TargetState, criterion: Criterion, settings: RespondSettings
 ) -> TargetEvidence:
     whole, viable = _reappeared(found, visit, criterion) if state.was_gone else (0.0, [])
-    growth = _largest_growth(found.values, state) if criterion.progression_scope is ANY_LESION else None
+    growth = _largest_growth(found.sizes, state) if criterion.progression_scope is ANY_LESION else None
     return TargetEvidence(
         baseline=state.baseline,
         nadir=state.nadir,
@@ -188,22 +197,22 @@ def _evidence(
 def _reappeared(found: TargetSum, visit: Visit, criterion: Criterion) -> tuple[float, list[float]]:
     """Return the largest target that is measured whole, and those of which only viable tumour is; without nodes."""
     whole, viable = 0.0, []
-    for lesion_id, value in found.values.items():
+    for lesion_id, size in found.sizes.items():
         m = visit.measurements.get(lesion_id)
-        if not value.value or m is None or m.is_node:
+        if not size or m is None or m.is_node:
             continue
         if is_viable_part(m, criterion):
-            viable.append(value.value)
+            viable.append(size)
         else:
-            whole = max(whole, value.value)
+            whole = max(whole, size)
     return whole, viable
 
 
-def _largest_growth(values: dict[str, LesionValue], state: TargetState) -> float:
+def _largest_growth(sizes: Mapping[str, float], state: TargetState) -> float:
     growths = [
-        (v.value - state.lesion_nadirs[lesion_id]) / state.lesion_nadirs[lesion_id]
-        for lesion_id, v in values.items()
-        if v.value is not None and state.lesion_nadirs.get(lesion_id)
+        (size - nadir) / nadir
+        for lesion_id, size in sizes.items()
+        if (nadir := state.lesion_nadirs.get(lesion_id))
     ]
     return max(growths, default=0.0)
 

@@ -21,7 +21,13 @@ from mrresponse.domain import (
 from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.values import LesionValue, is_stated, lesion_is_gone, lesion_value
+from mrresponse.respond.values import (
+    VisitValues,
+    are_plain,
+    is_stated,
+    lesion_is_gone,
+    visit_values,
+)
 
 # What segments every study it is given: a study without a row of its lesions was looked at.
 AUTOMATIC = frozenset({MeasurementSource.NETWORK, MeasurementSource.MASK})
@@ -39,20 +45,23 @@ class Visit:
     study: StudyRecord | None = None
     findings: tuple[Finding, ...] = ()
     unread: str = ""
-    _values: dict[tuple[Quantity, float, float], dict[str, LesionValue]] = field(
+    _values: dict[tuple[Quantity, float, float], VisitValues] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _are_plain: dict[bool, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def values(self, criterion: Criterion, settings: RespondSettings) -> Mapping[str, LesionValue]:
+    def values(self, criterion: Criterion, settings: RespondSettings) -> VisitValues:
         """Return what every measured lesion contributes; worked out once for all criteria that read the same."""
         normal = settings.node_normal_mm
         key = (criterion.quantity, criterion.too_small, normal)
         found = self._values.get(key)
         if found is None:
-            found = {
-                lesion_id: lesion_value(m, criterion, node_normal_mm=normal)
-                for lesion_id, m in self.measurements.items()
-            }
+            is_viable = criterion.is_viable
+            is_plain = self._are_plain.get(is_viable)
+            if is_plain is None:
+                is_plain = are_plain(self.measurements.values(), is_viable=is_viable)
+                self._are_plain[is_viable] = is_plain
+            found = visit_values(self.measurements, criterion, is_plain=is_plain, node_normal_mm=normal)
             self._values[key] = found
         return found
 
@@ -214,7 +223,7 @@ def is_evaluable(visit: Visit, criterion: Criterion, settings: RespondSettings) 
     for lesion_id, m in visit.measurements.items():
         if lesion_is_gone(m):
             continue
-        if values[lesion_id].value is not None or is_stated(m, criterion):
+        if values.size_of(lesion_id) is not None or is_stated(m, criterion):
             return True
         has_lesion = True
     return not has_lesion
@@ -224,7 +233,7 @@ def unvalued(visit: Visit, criterion: Criterion, settings: RespondSettings) -> s
     """Return which lesions have no value under a criterion, and why."""
     values = visit.values(criterion, settings)
     return ", ".join(
-        f"{lesion_id} {value.note}" for lesion_id, value in values.items() if value.value is None
+        f"{lesion_id} {value.note}" for lesion_id, value in values.others.items() if value.value is None
     )
 
 

@@ -27,6 +27,7 @@ from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.immune import PLAIN_WORDS
 from mrresponse.respond.rules import ANY_LESION, CR, PD, PR, SD, TOLERANCE, TargetEvidence, overall_response
 from mrresponse.respond.settings import MeasurementError, RespondSettings
+from mrresponse.respond.targets import TargetSum
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import TOO_SMALL, LesionValue, is_viable_part
 
@@ -100,25 +101,27 @@ def estimate(
     """Return a lesion's contribution with the error of one reading; ``None`` where it has none."""
     if value.value is None or measurement is None or value.is_merged:
         return None
-    is_part = is_viable_part(measurement, criterion)
-    error = settings.measurement_error
-    sd = 0.0 if value.value == 0.0 else _sd(measurement, value.value, criterion, error, is_part=is_part)
-    normal = settings.node_normal_mm if measurement.is_node and criterion.is_length else 0.0
-    return Estimate(value.value, sd, normal, measurement.is_node, is_part)
+    return _with_error(measurement, value.value, criterion, settings)
 
 
 def estimates_of(
-    values: Mapping[str, LesionValue], visit: Visit, criterion: Criterion, settings: RespondSettings
+    found: TargetSum, visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> dict[str, Estimate]:
-    """Return the lesions of a visit that have a value, with the error of each; none where the visit was not read."""
+    """Return the targets of a visit that have a value, with the error of each; none where the visit was not read."""
     if visit.unread:
         return {}
-    found = {}
-    for lesion_id, value in values.items():
-        one = estimate(visit.measurements.get(lesion_id), value, criterion, settings)
-        if one is not None:
-            found[lesion_id] = one
-    return found
+    return {
+        lesion_id: _with_error(m, size, criterion, settings)
+        for lesion_id, size in found.sizes.items()
+        if lesion_id not in found.merged and (m := visit.measurements.get(lesion_id)) is not None
+    }
+
+
+def _with_error(m: Measurement, size: float, criterion: Criterion, settings: RespondSettings) -> Estimate:
+    is_part = is_viable_part(m, criterion)
+    sd = 0.0 if size == 0.0 else _sd(m, size, criterion, settings.measurement_error, is_part=is_part)
+    normal = settings.node_normal_mm if m.is_node and criterion.is_length else 0.0
+    return Estimate(size, sd, normal, m.is_node, is_part)
 
 
 def _sd(

@@ -1,6 +1,7 @@
 """What one measurement contributes under one criterion, and whether it shows disease at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -42,20 +43,27 @@ NOT_VIABLE = LesionValue(0.0, "no arterial enhancement", is_gone=True)
 COUNTED_ELSEWHERE = LesionValue(0.0, "measured with the lesion it merged into", is_gone=True, is_merged=True)
 
 
-def _product(longest: float | None, perpendicular: float | None) -> float | None:
-    if longest == 0.0:
-        return 0.0
-    return None if longest is None or perpendicular is None else longest * perpendicular
+Reading = Callable[[Measurement], float | None]
+
+
+def _product(longest: str, across: str) -> Reading:
+    pair = attrgetter(longest, across)
+
+    def read(measurement: Measurement) -> float | None:
+        diameter, perpendicular = pair(measurement)
+        if diameter == 0.0:
+            return 0.0
+        return None if diameter is None or perpendicular is None else diameter * perpendicular
+
+    return read
 
 
 # What is read of a lesion that is no node.
-READ: Mapping[Quantity, Callable[[Measurement], float | None]] = {
+READ: Mapping[Quantity, Reading] = {
     Quantity.DIAMETER: attrgetter("longest_diameter_mm"),
     Quantity.VIABLE_DIAMETER: attrgetter("viable_longest_diameter_mm"),
-    Quantity.AREA: lambda m: _product(m.longest_diameter_mm, m.perpendicular_diameter_mm),
-    Quantity.VIABLE_AREA: lambda m: _product(
-        m.viable_longest_diameter_mm, m.viable_perpendicular_diameter_mm
-    ),
+    Quantity.AREA: _product("longest_diameter_mm", "perpendicular_diameter_mm"),
+    Quantity.VIABLE_AREA: _product("viable_longest_diameter_mm", "viable_perpendicular_diameter_mm"),
     Quantity.VOLUME: attrgetter("volume_ml"),
     Quantity.VIABLE_VOLUME: attrgetter("viable_volume_ml"),
 }
@@ -89,6 +97,56 @@ def lesion_value(
         if value is not None:
             return LesionValue(value, "", value == 0.0)
     return LesionValue(None, f"no {_whole_name(measurement, criterion)} given")
+
+
+@dataclass(slots=True)
+class VisitValues:
+    """What the lesions of one visit contribute: plain numbers, and values with a note or none at all."""
+
+    sizes: Mapping[str, float]
+    others: Mapping[str, LesionValue]
+
+    def of(self, lesion_id: str) -> LesionValue:
+        """Return the contribution of one lesion."""
+        size = self.sizes.get(lesion_id)
+        return self.others.get(lesion_id, NO_MEASUREMENT) if size is None else LesionValue(size)
+
+    def size_of(self, lesion_id: str) -> float | None:
+        """Return the number that a lesion contributes; ``None`` where it has none."""
+        size = self.sizes.get(lesion_id)
+        return self.others.get(lesion_id, NO_MEASUREMENT).value if size is None else size
+
+
+def visit_values(
+    measurements: Mapping[str, Measurement], criterion: Criterion, *, is_plain: bool, node_normal_mm: float
+) -> VisitValues:
+    """Return what every measured lesion of a visit contributes (`lesion_value`).
+
+    Where all ``are_plain`` under the criterion, only their numbers are read.
+    """
+    if is_plain:
+        read = READ[criterion.quantity]
+        sizes = {lesion_id: size for lesion_id, m in measurements.items() if (size := read(m))}
+        if len(sizes) == len(measurements):
+            return VisitValues(sizes, {})
+    sizes, others = {}, {}
+    for lesion_id, m in measurements.items():
+        value = lesion_value(m, criterion, node_normal_mm=node_normal_mm)
+        if value.value and not value.note and not value.is_gone:
+            sizes[lesion_id] = value.value
+        else:
+            others[lesion_id] = value
+    return VisitValues(sizes, others)
+
+
+def are_plain(measurements: Iterable[Measurement], *, is_viable: bool) -> bool:
+    """Tell whether every lesion was measured, in full, and none is a node or, of viable tumour, outside the liver."""
+    for m in measurements:
+        if m.state is not MEASURED or m.is_node:
+            return False
+        if is_viable and (m.viable_state is not MEASURED or m.organ != LIVER):
+            return False
+    return True
 
 
 def _value_of_state(measurement: Measurement) -> LesionValue | None:
@@ -171,10 +229,10 @@ def short_axis_mm(measurement: Measurement) -> float | None:
 
 def describe_value(lesion_id: str, value: LesionValue, unit: str) -> str:
     """Return a lesion's contribution as it is read in a reason."""
-    if value.value is None:
-        return f"{lesion_id} {value.note}"
-    note = f" ({value.note})" if value.note else ""
-    return f"{lesion_id} {number(value.value)} {unit}{note}"
+    size, note, _, _ = value
+    if size is None:
+        return f"{lesion_id} {note}"
+    return f"{lesion_id} {number(size)} {unit} ({note})" if note else f"{lesion_id} {number(size)} {unit}"
 
 
 def _viable_value(measurement: Measurement, criterion: Criterion) -> LesionValue:
