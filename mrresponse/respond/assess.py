@@ -1,20 +1,20 @@
 """One treatment phase under one criterion for one reader: roles, components and responses at every visit."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from mrresponse.domain import LesionRole, Response
+from mrresponse.domain import Finding, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
-from mrresponse.respond.evidence import PhaseEvidence
-from mrresponse.respond.findings import FindingsAtVisit, finding_name
+from mrresponse.respond.evidence import PhaseEvidence, Roles, TargetSeries
+from mrresponse.respond.findings import FindingsAtVisit, Key, finding_name
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
 from mrresponse.respond.newlesions import NewLesion, new_lesion_word
 from mrresponse.respond.nontargets import NonTargetVisit, with_entries
 from mrresponse.respond.roles import Role
 from mrresponse.respond.rules import decide_non_target, overall_response
-from mrresponse.respond.targets import Judged, TargetVisit, accept, begin, judge
+from mrresponse.respond.targets import Judged, TargetVisit, accept, begin, judge_through
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
     Estimate,
@@ -25,8 +25,6 @@ from mrresponse.respond.uncertainty import (
     response_probabilities,
     target_probabilities,
 )
-
-TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 
 
 class BasisVisit(NamedTuple):
@@ -84,8 +82,7 @@ class PhaseAssessment:
     probabilities: tuple[Mapping[Response, float] | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Disease:
+class _Disease(NamedTuple):
     """Lesions by role on one basis."""
 
     targets: tuple[str, ...]
@@ -93,118 +90,142 @@ class _Disease:
     liver_only: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What is the same for both bases of a phase."""
 
     evidence: PhaseEvidence
+    criterion: Criterion
+    roles: Roles
+    known_findings: Mapping[Key, Finding]
     findings: tuple[FindingsAtVisit, ...]
     new: tuple[tuple[NewLesion, ...], ...]
-    criterion: Criterion
+
+
+Chances = tuple[Mapping[Response, float] | None, ...]
 
 
 def assess_phase(evidence: PhaseEvidence, criteria: Sequence[Criterion]) -> tuple[PhaseAssessment, ...]:
     """Assess every follow-up visit against the baseline, under each criterion."""
-    assessed = [_assess(evidence, criterion) for criterion in criteria]
-    if not evidence.settings.has_probabilities:
-        return tuple(assessed)
+    seen = [_seen(evidence, criterion) for criterion in criteria]
+    overall = [_basis(_Disease(one.roles.targets, one.roles.non_targets, False), one) for one in seen]
+    chances = _chances(seen, overall)
+    return tuple(map(_assessed, seen, overall, chances))
+
+
+def _seen(evidence: PhaseEvidence, criterion: Criterion) -> _Seen:
+    known_findings, findings = evidence.findings(criterion)
+    roles, new = evidence.roles(criterion), evidence.new_lesions(criterion)
+    return _Seen(evidence, criterion, roles, known_findings, findings, new)
+
+
+def _chances(seen: Sequence[_Seen], overall: Sequence[Basis]) -> list[Chances]:
+    """Return the probabilities at every visit under each criterion; nothing where none were asked for."""
     courses = [
         TargetCourse(
-            evidence.targets(one.overall.target_ids, criterion).estimates[0], one.overall.errors, criterion
+            one.evidence.targets(basis.target_ids, one.criterion).estimates[0], basis.errors, one.criterion
         )
-        for one, criterion in zip(assessed, criteria, strict=True)
-        if one.overall.errors
+        for one, basis in zip(seen, overall, strict=True)
+        if basis.errors
     ]
     found = iter(target_probabilities(courses))
-    return tuple(
-        replace(one, probabilities=_probabilities(one, next(found), criterion)) if one.overall.errors else one
-        for one, criterion in zip(assessed, criteria, strict=True)
-    )
+    return [
+        tuple(
+            [
+                _response_probabilities(visit, target, one.criterion)
+                for visit, target in zip(basis.visits, next(found), strict=True)
+            ]
+        )
+        if basis.errors
+        else ()
+        for one, basis in zip(seen, overall, strict=True)
+    ]
 
 
-def _probabilities(
-    assessed: PhaseAssessment, found: Sequence[Probabilities | None], criterion: Criterion
-) -> tuple[Mapping[Response, float] | None, ...]:
-    visits = zip(assessed.overall.visits, found, strict=True)
-    return tuple([_response_probabilities(visit, target, criterion) for visit, target in visits])
-
-
-def _assess(evidence: PhaseEvidence, criterion: Criterion) -> PhaseAssessment:
-    found = evidence.roles(criterion)
-    known_findings, findings = evidence.findings(criterion)
-    new = evidence.new_lesions(criterion)
-    seen = _Seen(evidence=evidence, findings=findings, new=new, criterion=criterion)
-    overall = _basis(_disease(found.roles, evidence, liver_only=False), seen)
-    is_same = not known_findings and _is_liver_alone(found.roles, seen)
+def _assessed(seen: _Seen, overall: Basis, probabilities: Chances) -> PhaseAssessment:
+    evidence = seen.evidence
+    liver = overall if _is_liver_alone(seen) else _basis(_liver_disease(seen), seen)
     return PhaseAssessment(
         baseline_date=evidence.baseline.study_date,
         up_to_baseline=evidence.up_to_baseline,
-        roles=found.roles,
-        roles_by_rule=found.by_rule,
-        baseline_findings=tuple(finding_name(finding) for finding in known_findings.values()),
+        roles=seen.roles.roles,
+        roles_by_rule=seen.roles.by_rule,
+        baseline_findings=tuple([finding_name(finding) for finding in seen.known_findings.values()]),
         follow_ups=evidence.follow_ups,
         overall=overall,
-        liver=overall if is_same else _basis(_disease(found.roles, evidence, liver_only=True), seen),
+        liver=liver,
         new=seen.new,
         findings=seen.findings,
+        probabilities=probabilities,
     )
 
 
-def _is_liver_alone(roles: Sequence[Role], seen: _Seen) -> bool:
+def _is_liver_alone(seen: _Seen) -> bool:
     """Tell whether no lesion and no finding lies outside the liver, so that both bases are the same."""
-    evidence = seen.evidence
-    if evidence.has_findings and any(said.entries for said in seen.findings):
+    if seen.known_findings or not seen.roles.is_liver:
         return False
-    if not all(role.role is None or role.lesion_id in evidence.liver_lesions for role in roles):
+    if seen.evidence.has_findings and any(said.entries for said in seen.findings):
         return False
     return all(lesion.is_liver for lesions in seen.new for lesion in lesions)
 
 
-def _disease(roles: Sequence[Role], evidence: PhaseEvidence, *, liver_only: bool) -> _Disease:
-    mine = [role for role in roles if not liver_only or role.lesion_id in evidence.liver_lesions]
+def _liver_disease(seen: _Seen) -> _Disease:
+    roles, liver = seen.roles, seen.evidence.liver_lesions
     return _Disease(
-        targets=tuple([role.lesion_id for role in mine if role.role is TARGET]),
-        non_targets=tuple([role.lesion_id for role in mine if role.role is NON_TARGET]),
-        liver_only=liver_only,
+        targets=tuple([lesion_id for lesion_id in roles.targets if lesion_id in liver]),
+        non_targets=tuple([lesion_id for lesion_id in roles.non_targets if lesion_id in liver]),
+        liver_only=True,
     )
 
 
 def _basis(disease: _Disease, seen: _Seen) -> Basis:
     criterion, evidence = seen.criterion, seen.evidence
-    settings = evidence.settings
     non_targets = evidence.non_targets(disease.non_targets, criterion)
     series = evidence.targets(disease.targets, criterion) if disease.targets else None
-    state = begin(series.baseline) if series else None
+    course = list(evidence.judged(disease.targets, criterion)) if series else []
     immune = ImmuneState() if criterion.progression_call is ProgressionCall.CONFIRMED else None
+    has_probabilities = evidence.settings.has_probabilities and not disease.liver_only
     doubtful: set[str] = set()
+    void: set[int] = set()
     visits: list[BasisVisit] = []
     errors: list[TargetErrors] = []
-    has_probabilities = settings.has_probabilities and not disease.liver_only
-    for index, visit in enumerate(evidence.follow_ups):
-        judged = judge(state, series.visits[index], visit, criterion, settings) if series and state else None
-        components = _components(judged.visit if judged else None, non_targets[index], seen, index, disease)
+    for index, lesions in enumerate(non_targets):
+        judged = course[index] if course else None
+        components = _components(judged.visit if judged else None, lesions, seen, index, disease)
         if seen.new[index]:
             components = _dated(components, _mine(seen, index, disease), doubtful)
-        is_void = False
         if immune is not None:
-            call = step(
-                immune, _immune_evidence(components, non_targets[index], seen, index, disease), settings
-            )
+            shown = _immune_evidence(components, lesions, seen, index, disease)
+            call = step(immune, shown, evidence.settings)
             components = _with_call(components, call)
-            is_void = call.is_void
-        if series and state and judged:
-            if not is_void:
-                accept(state, judged)
+            if call.is_void:
+                void.add(index)
+        if series and judged:
+            if index in void:
+                course[index + 1 :] = _judged_after_void(series, course[: index + 1], void, seen)
             if has_probabilities:
-                errors.append(_errors(judged, series.estimates[index + 1], is_void=is_void))
+                errors.append(_errors(judged, series.estimates[index + 1], is_void=index in void))
         visits.append(components)
     return Basis(
         target_ids=disease.targets,
         non_target_ids=disease.non_targets,
-        baseline_burden=state.baseline if state else None,
-        baseline_lesions=state.lesions if state else "",
+        baseline_burden=series.baseline.current if series else None,
+        baseline_lesions=series.baseline.lesions if series else "",
         visits=tuple(visits),
         errors=tuple(errors),
+    )
+
+
+def _judged_after_void(
+    series: TargetSeries, before: Sequence[Judged], void: Collection[int], seen: _Seen
+) -> list[Judged]:
+    """Judge what follows a void visit again: such a visit changes nothing for those after it."""
+    state = begin(series.baseline)
+    for index, judged in enumerate(before):
+        if index not in void:
+            accept(state, judged)
+    count, evidence = len(before), seen.evidence
+    return judge_through(
+        state, series.visits[count:], evidence.follow_ups[count:], seen.criterion, evidence.settings
     )
 
 
@@ -239,22 +260,19 @@ def _components(
     target: TargetVisit | None, lesions: NonTargetVisit, seen: _Seen, index: int, disease: _Disease
 ) -> BasisVisit:
     said, visit = seen.findings[index], seen.evidence.follow_ups[index]
-    non_target, reason, flags = _non_target(target, lesions, said, disease)
-    word, shown = "not assessed" if visit.unread else "none", ""
+    flags: tuple[str, ...] = ()
+    non_target, reason = lesions.response, lesions.reason
+    if said.entries or lesions.growth:
+        non_target, reason, flags = _non_target(target, lesions, said, disease)
+    new_lesions, new_reason = "not assessed" if visit.unread else "none", ""
     if seen.new[index] or said.entries:
-        word, shown = _new(_mine(seen, index, disease), said, visit, disease)
-        if word in ("equivocal", "candidate"):
-            flags = (*flags, f"new_lesion_{word}")
-    response = target.decision.response if target else None
+        new_lesions, new_reason = _new(_mine(seen, index, disease), said, visit, disease)
+        if new_lesions in ("equivocal", "candidate"):
+            flags = (*flags, f"new_lesion_{new_lesions}")
+    target_response = target.decision.response if target else None
+    response = overall_response(target_response, non_target, new_lesions)
     return BasisVisit(
-        target=target,
-        target_response=response,
-        non_target=non_target,
-        non_target_reason=reason,
-        new_lesions=word,
-        new_reason=shown,
-        response=overall_response(response, non_target, word),
-        flags=flags,
+        target, target_response, non_target, reason, new_lesions, new_reason, response, flags=flags
     )
 
 
@@ -319,10 +337,8 @@ def _immune_evidence(
 
 
 def _with_call(components: BasisVisit, call: ImmuneCall) -> BasisVisit:
-    return components._replace(
-        target_response=call.target,
-        non_target=call.non_target,
-        response=call.response,
-        note=call.note,
-        flags=(*components.flags, *call.flags),
-    )
+    target, _, _, reason, new_lesions, new_reason, _, _, dated_from, flags = components
+    return BasisVisit(
+        target, call.target, call.non_target, reason, new_lesions, new_reason,
+        call.response, call.note, dated_from, (*flags, *call.flags),
+    )  # fmt: skip

@@ -5,7 +5,7 @@ areas mm2, volumes mL.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -69,6 +69,9 @@ SUM_NAMES = {
     Quantity.VOLUME: "sum of volumes",
     Quantity.VIABLE_VOLUME: "sum of viable volumes",
 }
+
+
+NOT_OF_TARGETS = frozenset({"name", "citation", "progression_call", "new_lesion_rule"})
 
 
 class TargetRule(NamedTuple):
@@ -145,6 +148,11 @@ class Criterion:
         return TargetRule(*(getattr(self, name) for name in TargetRule._fields))
 
     @cached_property
+    def target_call(self) -> tuple[object, ...]:
+        """All that decides the target responses; criteria with the same one share them."""
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in NOT_OF_TARGETS)
+
+    @cached_property
     def sum_name(self) -> str:
         """What the burden is called in a sentence."""
         return SUM_NAMES[self.quantity]
@@ -170,10 +178,15 @@ class Criterion:
         return f"<= -{100.0 * self.response_decrease:.10g} %"
 
     @cached_property
-    def progression_bound(self) -> str:
-        """Relative threshold of a progression as it is read in a sentence."""
+    def progression_threshold(self) -> str:
+        """Threshold of a progression as it is read in a sentence, where the floor is the same for every nadir."""
+        return self.progression_threshold_with(self.progression_floor)
+
+    def progression_threshold_with(self, floor: float) -> str:
+        """Return the threshold of a progression with an absolute floor."""
         sign = ">" if self.progression_boundary is ProgressionBoundary.STRICT else ">="
-        return f"{sign} +{100.0 * self.progression_increase:.10g} %"
+        bound = f"{sign} +{100.0 * self.progression_increase:.10g} %"
+        return f"{bound} and >= +{floor:.4g} {self.unit}" if floor > 0.0 else bound
 
     def floor_from(self, nadir: float) -> float:
         """Return the least absolute increase over ``nadir`` that can be a progression."""

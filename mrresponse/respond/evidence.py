@@ -7,7 +7,7 @@ non-target lesions, and so do those of viable tumour. What differs is what each 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mrresponse.domain import Finding, LesionEdit, Measurement
+from mrresponse.domain import Finding, LesionEdit, LesionRole, Measurement
 from mrresponse.respond.criteria import Criterion, TargetRule
 from mrresponse.respond.findings import (
     NO_FINDINGS,
@@ -20,21 +20,28 @@ from mrresponse.respond.newlesions import NewLesion, new_lesions_through
 from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets
 from mrresponse.respond.roles import Role, select_roles
 from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.targets import TargetSum, sum_targets
+from mrresponse.respond.targets import Judged, TargetSum, begin, judge_through, sum_targets
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import Estimate, estimates_of
 from mrresponse.respond.values import is_liver
 
 Ids = tuple[str, ...]
+TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """The roles of a phase, those that the rules alone gave, and the lesions that cannot be new."""
+    """The roles of a phase, those that the rules alone gave, and the lesions that cannot be new.
+
+    ``is_liver`` says that no lesion with a role lies outside the liver.
+    """
 
     roles: tuple[Role, ...]
     by_rule: tuple[Role, ...]
     known: frozenset[str]
+    targets: Ids
+    non_targets: Ids
+    is_liver: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,9 @@ class PhaseEvidence:
     has_findings: bool = field(init=False)
     _roles: dict[TargetRule, Roles] = field(default_factory=dict, init=False)
     _targets: dict[tuple[Ids, TargetRule], TargetSeries] = field(default_factory=dict, init=False)
+    _judged: dict[tuple[Ids, tuple[object, ...]], tuple[Judged, ...]] = field(
+        default_factory=dict, init=False
+    )
     _non_targets: dict[tuple[Ids, bool], tuple[NonTargetVisit, ...]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -84,8 +94,14 @@ class PhaseEvidence:
             roles = by_rule
             if self.stated:
                 roles = select_roles(self.histories, self.baseline, criterion, self.settings, self.stated)
-            known = frozenset(role.lesion_id for role in roles if not role.may_be_new)
-            found = self._roles[criterion.target_rule] = Roles(roles=roles, by_rule=by_rule, known=known)
+            found = self._roles[criterion.target_rule] = Roles(
+                roles=roles,
+                by_rule=by_rule,
+                known=frozenset([role.lesion_id for role in roles if not role.may_be_new]),
+                targets=tuple([role.lesion_id for role in roles if role.role is TARGET]),
+                non_targets=tuple([role.lesion_id for role in roles if role.role is NON_TARGET]),
+                is_liver=all(r.role is None or r.lesion_id in self.liver_lesions for r in roles),
+            )
         return found
 
     def new_lesions(self, criterion: Criterion) -> tuple[tuple[NewLesion, ...], ...]:
@@ -108,6 +124,17 @@ class PhaseEvidence:
         found = self._targets.get(key)
         if found is None:
             found = self._targets[key] = self._series(lesion_ids, criterion)
+        return found
+
+    def judged(self, lesion_ids: Ids, criterion: Criterion) -> tuple[Judged, ...]:
+        """Return the target responses of the follow-up visits, each judged by all before it."""
+        key = (lesion_ids, criterion.target_call)
+        found = self._judged.get(key)
+        if found is None:
+            series = self.targets(lesion_ids, criterion)
+            state = begin(series.baseline)
+            course = judge_through(state, series.visits, self.follow_ups, criterion, self.settings)
+            found = self._judged[key] = tuple(course)
         return found
 
     def _series(self, lesion_ids: Ids, criterion: Criterion) -> TargetSeries:

@@ -156,17 +156,17 @@ def percent(value: float, reference: float | None, bound: float) -> str:
 
 
 def _from_baseline(e: TargetEvidence, c: Criterion) -> str:
-    current = e.current or 0.0
-    change = percent(current, e.baseline, -100.0 * c.response_decrease)
-    return f"{c.sum_name} {number(current)} {c.unit} is {change} from baseline {number(e.baseline or 0.0)} {c.unit}"
+    current, baseline, unit = e.current or 0.0, e.baseline, c.unit
+    change = percent(current, baseline, -100.0 * c.response_decrease)
+    return f"{c.sum_name} {number(current)} {unit} is {change} from baseline {number(baseline or 0.0)} {unit}"
 
 
 def _nadir_change(e: TargetEvidence, c: Criterion) -> str:
-    current, nadir = e.current or 0.0, e.nadir or 0.0
+    current, nadir, unit = e.current or 0.0, e.nadir or 0.0, c.unit
     change = percent(current, nadir, 100.0 * c.progression_increase)
     difference = round(current - nadir, 6)
     sign = "" if difference < 0.0 else "+"
-    return f"{change} ({sign}{number(difference)} {c.unit}) from nadir {number(nadir)} {c.unit}"
+    return f"{change} ({sign}{number(difference)} {unit}) from nadir {number(nadir)} {unit}"
 
 
 def _from_nadir(e: TargetEvidence, c: Criterion) -> str:
@@ -174,8 +174,9 @@ def _from_nadir(e: TargetEvidence, c: Criterion) -> str:
 
 
 def _progression_threshold(e: TargetEvidence, c: Criterion) -> str:
-    floor = c.floor_from(e.nadir or 0.0)
-    return f"{c.progression_bound} and >= +{floor:.4g} {c.unit}" if floor > 0.0 else c.progression_bound
+    if c.progression_floor_sphere_mm is None:
+        return c.progression_threshold
+    return c.progression_threshold_with(c.floor_from(e.nadir or 0.0))
 
 
 def _progressed(e: TargetEvidence, c: Criterion) -> str:

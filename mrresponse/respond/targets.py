@@ -86,6 +86,22 @@ def judge(
     return Judged(TargetVisit(decision, burden, state.nadir, found.lesions, flags), evidence, found)
 
 
+def judge_through(
+    state: TargetState,
+    sums: Sequence[TargetSum],
+    visits: Sequence[Visit],
+    criterion: Criterion,
+    settings: RespondSettings,
+) -> list[Judged]:
+    """Judge one visit after the other and carry each into the state."""
+    course = []
+    for found, visit in zip(sums, visits, strict=True):
+        judged = judge(state, found, visit, criterion, settings)
+        accept(state, judged)
+        course.append(judged)
+    return course
+
+
 def accept(state: TargetState, judged: Judged) -> None:
     """Carry a judged visit into the state: its nadir, complete response and category."""
     response, evidence = judged.visit.decision.response, judged.evidence
@@ -176,22 +192,19 @@ def _sum_with_notes(
 def _evidence(
     found: TargetSum, visit: Visit, state: TargetState, criterion: Criterion, settings: RespondSettings
 ) -> TargetEvidence:
-    whole, viable = _reappeared(found, visit, criterion) if state.was_gone else (0.0, [])
+    baseline, nadir, current, missing, is_gone = (
+        state.baseline, state.nadir, found.current, found.missing, found.is_gone
+    )  # fmt: skip
+    was_gone, reappeared, reappeared_sum, reappeared_whole = state.was_gone, 0.0, 0.0, 0.0
+    if was_gone:
+        reappeared_whole, viable = _reappeared(found, visit, criterion)
+        reappeared, reappeared_sum = max(viable, default=0.0), math.fsum(viable)
     growth = _largest_growth(found.sizes, state) if criterion.progression_scope is ANY_LESION else None
+    is_sustained = state.had_response and settings.partial_response is SUSTAINED
     return TargetEvidence(
-        baseline=state.baseline,
-        nadir=state.nadir,
-        current=found.current,
-        missing=found.missing,
-        is_gone=found.is_gone,
-        was_gone=state.was_gone,
-        reappeared=max(viable) if viable else 0.0,
-        reappeared_sum=math.fsum(viable) if viable else 0.0,
-        reappeared_whole=whole,
-        lesion_growth=growth,
-        previous=state.previous,
-        is_sustained=state.had_response and settings.partial_response is SUSTAINED,
-    )
+        baseline, nadir, current, missing, is_gone, was_gone,
+        reappeared, reappeared_sum, reappeared_whole, growth, state.previous, is_sustained,
+    )  # fmt: skip
 
 
 def _reappeared(found: TargetSum, visit: Visit, criterion: Criterion) -> tuple[float, list[float]]:
