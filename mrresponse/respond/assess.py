@@ -1,9 +1,8 @@
 """One treatment phase under one criterion for one reader: roles, components and responses at every visit."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import NamedTuple
 
 from mrresponse.domain import Finding, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
@@ -27,7 +26,8 @@ from mrresponse.respond.uncertainty import (
 )
 
 
-class BasisVisit(NamedTuple):
+@dataclass(slots=True)
+class BasisVisit:
     """The components of one visit on one basis, the liver alone or everything.
 
     ``dated_from`` is the first appearance of a new lesion that this visit establishes and that an
@@ -82,7 +82,8 @@ class PhaseAssessment:
     probabilities: tuple[Mapping[Response, float] | None, ...] = ()
 
 
-class _Disease(NamedTuple):
+@dataclass(slots=True)
+class _Disease:
     """Lesions by role on one basis."""
 
     targets: tuple[str, ...]
@@ -90,7 +91,8 @@ class _Disease(NamedTuple):
     liver_only: bool
 
 
-class _Seen(NamedTuple):
+@dataclass(slots=True)
+class _Seen:
     """What is the same for both bases of a phase."""
 
     evidence: PhaseEvidence
@@ -298,7 +300,7 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]
     if not dates:
         return components
     flags = (*components.flags, "progression_dated_earlier")
-    return components._replace(dated_from=min(dates), flags=flags)
+    return replace(components, dated_from=min(dates), flags=flags)
 
 
 def _non_target(
@@ -337,8 +339,9 @@ def _immune_evidence(
 
 
 def _with_call(components: BasisVisit, call: ImmuneCall) -> BasisVisit:
-    target, _, _, reason, new_lesions, new_reason, _, _, dated_from, flags = components
+    """Return the components with the words of iRECIST."""
+    c = components
     return BasisVisit(
-        target, call.target, call.non_target, reason, new_lesions, new_reason,
-        call.response, call.note, dated_from, (*flags, *call.flags),
+        c.target, call.target, call.non_target, c.non_target_reason, c.new_lesions, c.new_reason,
+        call.response, call.note, c.dated_from, (*c.flags, *call.flags),
     )  # fmt: skip

@@ -5,9 +5,9 @@ after progression are wanted, at the first progression (`until_progression`).
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.settings import DayCount, RespondSettings, ResponseEnd
@@ -22,7 +22,8 @@ STABLE = ("SD", "NON-CR/NON-PD")
 IMMUNE_RANK = ("iCR", "iPR", "iSD", "NON-iCR/NON-iUPD", "NED")
 
 
-class Best(NamedTuple):
+@dataclass(slots=True)
+class Best:
     """A best overall response and the date of the first visit that gives it; ``None`` with no visit at all."""
 
     response: str | None
@@ -193,7 +194,8 @@ def days_between(start: date, end: date, day_count: DayCount) -> int:
     return (end - start).days + (1 if day_count is DayCount.INCLUSIVE else 0)
 
 
-class Survival(NamedTuple):
+@dataclass(slots=True)
+class Survival:
     """Time to an event or to censoring; ``event`` says which and why."""
 
     end: date

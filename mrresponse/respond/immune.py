@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.newlesions import NewLesion
@@ -25,7 +24,8 @@ IMMUNE_WORDS = {
 PLAIN_WORDS = {immune: plain for plain, immune in IMMUNE_WORDS.items()}
 
 
-class ImmuneEvidence(NamedTuple):
+@dataclass(slots=True)
+class ImmuneEvidence:
     """What RECIST 1.1 says of one visit, and the sizes that a confirmation compares."""
 
     study_date: date
@@ -40,7 +40,8 @@ class ImmuneEvidence(NamedTuple):
     is_for_symptoms: bool = False
 
 
-class ImmuneCall(NamedTuple):
+@dataclass(slots=True)
+class ImmuneCall:
     """iRECIST words of one visit; a call that ``is_void`` changed no state and enters no nadir."""
 
     target: Response | None

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion, Quantity
@@ -21,7 +20,8 @@ from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import NO_MEASUREMENT, is_stated
 
 
-class NonTargetVisit(NamedTuple):
+@dataclass(slots=True)
+class NonTargetVisit:
     """Non-target lesions at one visit: the evidence and the response that follows from it alone, with its sentence.
 
     ``growth`` says how the whole of them grew where that is beyond the guide.

@@ -199,7 +199,8 @@ def _visit(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit
         if criterion.progression_call is ProgressionCall.CONFIRMED:
             raise _refused(row, f"column overall: found nothing, expected the response by {criterion.name}")
         response = overall_response(target, non_target, new_lesions)
-    return visit._replace(
+    return replace(
+        visit,
         target_response=target,
         non_target=non_target,
         new_lesions=new_lesions,
@@ -220,7 +221,7 @@ def _liver(liver: Basis, same: Basis | None, overrides: Sequence[Override | None
             visit = same.visits[index]
         if row is not None and row.liver_response is not None:
             dated_from = visit.dated_from if row.liver_response is visit.response else None
-            visit = visit._replace(response=row.liver_response, dated_from=dated_from)
+            visit = replace(visit, response=row.liver_response, dated_from=dated_from)
         visits.append(visit)
     return replace(liver, visits=tuple(visits))
 

@@ -1,6 +1,7 @@
 """Which lesion is target, non-target or no disease at the baseline of a treatment phase, and why."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mrresponse.domain import LesionEdit, LesionRole, Measurement
@@ -38,7 +39,8 @@ class Role(NamedTuple):
     may_be_new: bool = False
 
 
-class _Candidate(NamedTuple):
+@dataclass(slots=True)
+class _Candidate:
     lesion_id: str
     organ: str
     value: float

@@ -41,7 +41,8 @@ def is_below(value: float, bound: float) -> bool:
     return value < bound and not isclose(value, bound, rel_tol=TOLERANCE)
 
 
-class TargetEvidence(NamedTuple):
+@dataclass(slots=True)
+class TargetEvidence:
     """All that decides the target response of one visit.
 
     Parameters
@@ -94,7 +95,8 @@ class TargetRule:
     flag: str = ""
 
 
-class TargetDecision(NamedTuple):
+@dataclass(slots=True)
+class TargetDecision:
     """Target response with the sentence of the rule that fired and its flag."""
 
     response: Response

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
 
 from mrresponse.domain import Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionScope
@@ -18,7 +17,8 @@ ANY_LESION, SUSTAINED = ProgressionScope.ANY_LESION, PartialResponse.SUSTAINED
 _PARENT = re.compile(r"merged into (\w+)")
 
 
-class TargetSum(NamedTuple):
+@dataclass(slots=True)
+class TargetSum:
     """What the targets give at one visit, whatever came before; ``current`` is the sum of those measured.
 
     ``sizes`` are those of the targets that have a value; those that ``merged`` into another one have 0.
@@ -34,7 +34,8 @@ class TargetSum(NamedTuple):
     merged: tuple[str, ...] = ()
 
 
-class TargetVisit(NamedTuple):
+@dataclass(slots=True)
+class TargetVisit:
     """Target disease at one visit; ``burden`` is ``None`` where a target is missing."""
 
     decision: TargetDecision
@@ -57,7 +58,8 @@ class TargetState:
     had_response: bool = False
 
 
-class Judged(NamedTuple):
+@dataclass(slots=True)
+class Judged:
     """A visit judged against a state, which it has not changed yet."""
 
     visit: TargetVisit

@@ -16,6 +16,7 @@ A measured lesion is gone with the probability that its true size is 0 or less.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -42,7 +43,8 @@ NODES = 25
 REACH = 4.0
 
 
-class Estimate(NamedTuple):
+@dataclass(slots=True)
+class Estimate:
     """A measured value and the standard deviation of its error; a lesion that is ``gone_below`` a size is gone."""
 
     value: float
@@ -74,7 +76,8 @@ class Probabilities(NamedTuple):
     pd: float
 
 
-class TargetErrors(NamedTuple):
+@dataclass(slots=True)
+class TargetErrors:
     """One visit for the probabilities.
 
     Parameters

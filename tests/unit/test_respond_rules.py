@@ -86,13 +86,13 @@ def test_targets_measured_alone_can_prove_progression() -> None:
     decision = decide_target(evidence, RECIST_1_1)
     assert decision.response is Response.PD
     assert "L03 not assessed: motion" in decision.sentence
-    assert decide_target(evidence._replace(current=30.0), RECIST_1_1).response is Response.NE
+    assert decide_target(replace(evidence, current=30.0), RECIST_1_1).response is Response.NE
 
 
 def test_a_node_growing_from_nadir_zero_needs_the_absolute_part_alone() -> None:
     evidence = TargetEvidence(baseline=18.0, nadir=0.0, current=4.9, was_gone=True)
     assert decide_target(evidence, RECIST_1_1).response is Response.PR
-    assert decide_target(evidence._replace(current=5.0), RECIST_1_1).response is Response.PD
+    assert decide_target(replace(evidence, current=5.0), RECIST_1_1).response is Response.PD
 
 
 def test_reappearance_after_response_with_nodes_left_is_judged_by_the_lesion() -> None:
@@ -107,9 +107,9 @@ def test_reappearance_after_response_with_nodes_left_is_judged_by_the_lesion() -
         previous=Response.CR,
     )
     assert decide_target(trace, MRECIST).response is Response.CR
-    grown = trace._replace(current=17.0, reappeared=10.0, reappeared_sum=10.0)
+    grown = replace(trace, current=17.0, reappeared=10.0, reappeared_sum=10.0)
     assert decide_target(grown, MRECIST).response is Response.PD
-    nodes = trace._replace(current=16.0)
+    nodes = replace(trace, current=16.0)
     assert decide_target(nodes, MRECIST).response is Response.PD
 
 
