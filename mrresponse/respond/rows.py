@@ -15,6 +15,7 @@ from mrresponse.domain import (
     Response,
     TreatmentPhase,
 )
+from mrresponse.frozen import rows_of
 from mrresponse.respond.assess import BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.markers import MarkerSeries, discordance
@@ -76,59 +77,81 @@ def assessment_rows(
     assessed: PhaseAssessment,
 ) -> tuple[Assessment, ...]:
     """Return the baseline's row and one row per follow-up visit, by date."""
+    first = _baseline_row(context, phase, criterion, baseline, assessed)
+    overall, liver, start = assessed.overall.visits, assessed.liver.visits, assessed.overall.baseline_burden
+    responses = [one.response for one in overall]
+    nadirs = [one.target.nadir if one.target else None for one in overall]
+    current = [one.target.burden if one.target else None for one in overall]
+    rows = rows_of(
+        Assessment,
+        {
+            "patient_id": context.patient.patient_id,
+            "treatment_phase": phase.name,
+            "criterion": criterion.name,
+            "reader": context.reader,
+            "baseline_burden": start,
+            "burden_unit": criterion.unit,
+            "settings_id": context.settings_id,
+        },
+        study_date=[visit.study_date for visit in assessed.follow_ups],
+        nadir_burden=nadirs,
+        current_burden=current,
+        change_from_baseline=[_fraction(value, start) for value in current],
+        change_from_nadir=list(map(_fraction, current, nadirs)),
+        target=[one.target_response for one in overall],
+        non_target=[one.non_target for one in overall],
+        new_lesions=[one.new_lesions for one in overall],
+        liver_response=[one.response for one in liver],
+        overall=responses,
+        reason=list(map(_reason, overall, liver)),
+        dated_from=[one.dated_from for one in overall],
+        after_progression=_after_progression(responses),
+        flags=_visit_flags(context, phase, baseline, assessed),
+        **_probabilities(assessed.probabilities),
+    )
+    return (first, *rows)
+
+
+def _after_progression(responses: Sequence[Response]) -> list[bool]:
+    """Tell of each visit whether one before it progressed."""
+    first = next((at for at, response in enumerate(responses) if response in PROGRESSED), len(responses))
+    return [at > first for at in range(len(responses))]
+
+
+def _probabilities(chances: Sequence[Mapping[Response, float] | None]) -> dict[str, list[float | None]]:
+    """Return the columns of the probabilities; none where they were not asked for."""
+    if not chances:
+        return {}
+    return {
+        column: [round(one[word], 4) if one else None for one in chances]
+        for column, word in (("p_cr", CR), ("p_pr", PR), ("p_sd", SD), ("p_pd", PD))
+    }
+
+
+def _visit_flags(
+    context: Context, phase: TreatmentPhase, baseline: Baseline, assessed: PhaseAssessment
+) -> list[tuple[str, ...]]:
+    """Return the flags of each follow-up visit."""
+    overall, liver, visits = assessed.overall.visits, assessed.liver.visits, assessed.follow_ups
+    parts = [list(map(_flags, overall, liver))]
+    if assessed.probabilities:
+        responses = [one.response for one in overall]
+        near = [
+            _near_threshold(response, chances, context.settings) if chances else ()
+            for response, chances in zip(responses, assessed.probabilities, strict=True)
+        ]
+        parts.append(near)
+    parts.append([said.flags for said in assessed.findings])
     agent = _agent_at(context, baseline)
-    rows = [_baseline_row(context, phase, criterion, baseline, assessed)]
-    has_progressed = False
-    start, unit = assessed.overall.baseline_burden, criterion.unit
-    probabilities = assessed.probabilities or (None,) * len(assessed.follow_ups)
-    for visit, overall, liver, chances, said in zip(
-        assessed.follow_ups,
-        assessed.overall.visits,
-        assessed.liver.visits,
-        probabilities,
-        assessed.findings,
-        strict=True,
-    ):
-        target = overall.target
-        nadir, current = (target.nadir, target.burden) if target else (None, None)
-        rows.append(
-            Assessment(
-                patient_id=context.patient.patient_id,
-                treatment_phase=phase.name,
-                criterion=criterion.name,
-                study_date=visit.study_date,
-                reader=context.reader,
-                baseline_burden=start,
-                nadir_burden=nadir,
-                current_burden=current,
-                burden_unit=unit,
-                change_from_baseline=_fraction(current, start),
-                change_from_nadir=_fraction(current, nadir),
-                target=overall.target_response,
-                non_target=overall.non_target,
-                new_lesions=overall.new_lesions,
-                liver_response=liver.response,
-                overall=overall.response,
-                reason=_reason(overall, liver),
-                p_cr=round(chances[CR], 4) if chances else None,
-                p_pr=round(chances[PR], 4) if chances else None,
-                p_sd=round(chances[SD], 4) if chances else None,
-                p_pd=round(chances[PD], 4) if chances else None,
-                dated_from=overall.dated_from,
-                after_progression=has_progressed,
-                flags=(
-                    *_flags(overall, liver),
-                    *(_near_threshold(overall.response, chances, context.settings) if chances else ()),
-                    *said.flags,
-                    *(_technique(agent, visit) if agent else ()),
-                    *(_marker_flags(context, phase, visit, overall) if context.markers else ()),
-                    *(_early_flags(context, visit, liver) if context.patient.treatments else ()),
-                ),
-                settings_id=context.settings_id,
-            )
-        )
-        has_progressed = has_progressed or overall.response in PROGRESSED
-    return tuple(rows)
+    if agent:
+        parts.append([_technique(agent, visit) for visit in visits])
+    if context.markers:
+        shown = zip(visits, overall, strict=True)
+        parts.append([_marker_flags(context, phase, visit, one) for visit, one in shown])
+    if context.patient.treatments:
+        read = zip(visits, liver, strict=True)
+        parts.append([_early_flags(context, visit, one) for visit, one in read])
+    return [sum(flags, ()) for flags in zip(*parts, strict=True)]
 
 
 def _early_flags(context: Context, visit: Visit, liver: BasisVisit) -> tuple[str, ...]:
@@ -215,26 +238,26 @@ def _baseline_row(
 
 
 def _reason(overall: BasisVisit, liver: BasisVisit) -> str:
-    parts = []
-    if overall.target is not None:
-        decision = overall.target.decision
-        head = "" if overall.target_response is overall.response else f"target {overall.target_response}, "
-        parts.append(f"{head}{decision.sentence} [{overall.target.lesions}]")
-    elif overall.non_target is None:
-        parts.append("no disease at baseline")
+    response, target, non_target = overall.response, overall.target, overall.non_target
+    if target is not None:
+        head = "" if overall.target_response is response else f"target {overall.target_response}, "
+        reason = f"{response}: {head}{target.decision.sentence} [{target.lesions}]"
+    elif non_target is None:
+        reason = f"{response}: no disease at baseline"
     else:
-        parts.append("no target at baseline")
-    if overall.non_target is not None:
-        parts.append(f"non-target {overall.non_target}, {overall.non_target_reason}")
-    new = f", {overall.new_reason}" if overall.new_reason else ""
-    parts.append(f"new lesions {overall.new_lesions}{new}")
+        reason = f"{response}: no target at baseline"
+    if non_target is not None:
+        reason += f"; non-target {non_target}, {overall.non_target_reason}"
+    reason += f"; new lesions {overall.new_lesions}"
+    if overall.new_reason:
+        reason += f", {overall.new_reason}"
     if overall.note:
-        parts.append(overall.note)
+        reason += f"; {overall.note}"
     if overall.dated_from is not None:
-        parts.append(f"progression is dated {overall.dated_from.isoformat()}, when the lesion was first seen")
-    if liver.response is not overall.response:
-        parts.append(_liver_part(overall, liver))
-    return f"{overall.response}: " + "; ".join(parts)
+        reason += f"; progression is dated {overall.dated_from.isoformat()}, when the lesion was first seen"
+    if liver.response is not response:
+        reason += f"; {_liver_part(overall, liver)}"
+    return reason
 
 
 def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:

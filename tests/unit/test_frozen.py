@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, replace
 
 import pytest
 
-from mrresponse.frozen import filled_open
+from mrresponse.frozen import filled_open, rows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +58,22 @@ def test_what_is_missing_or_unknown_is_refused_as_by_any_dataclass(given: dict[s
     for kind in (Plain, Row):
         with pytest.raises(TypeError):
             kind(**given)  # type: ignore[arg-type]
+
+
+def test_rows_of_columns_are_those_of_the_constructor() -> None:
+    found = rows_of(Row, {"note": "n"}, name=["L01", "L02"], size=[2.5, None])
+    assert found == [ROW, Row(name="L02", note="n")]
+    assert [type(row) for row in found] == [Row, Row]
+    with pytest.raises(FrozenInstanceError):
+        found[0].size = 3.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("given", [{"size": [1.0]}, {"name": ["L01"], "volume": [1.0]}])
+def test_columns_that_are_missing_or_unknown_are_refused(given: dict[str, list[float]]) -> None:
+    with pytest.raises(TypeError, match="note" if "name" not in given else "volume"):
+        rows_of(Row, {"note": "n"} if "name" in given else {}, **given)
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        rows_of(Row, {"note": "n"}, name=["L01", "L02"], size=[1.0])
