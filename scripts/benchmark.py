@@ -7,6 +7,7 @@ does not. ``study --compare nnunet`` times an nnU-Net of the default plan in the
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from mrresponse.synthetic.scenarios import generate
 
+if TYPE_CHECKING:
+    from benchmark_gpu import Measured
+
 REPEATS = 7
+COHORT_PATIENTS = 10
+GPU_PATIENTS = 96
 PATIENTS = 10_000
 TIMED_IMPORT = (
     "import time; start = time.perf_counter(); import mrresponse; print(time.perf_counter() - start)"
@@ -28,7 +35,7 @@ COMMAND = "from mrresponse.cli import entry; entry()"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured value and the bar that it must not exceed, if it has one."""
+    """One measured value and the bar that it must not exceed, or must reach, if it has one."""
 
     name: str
     value: float
@@ -150,7 +157,61 @@ def ingest() -> tuple[Figure, ...]:
     )
 
 
+def cohort() -> tuple[Figure, ...]:
+    """Run a batch of whole ``tiny`` patients with given masks and the program's own settings, one after the other.
+
+    Seconds of the processor are those of the whole command: start, images, responses, pages and the cohort's tables.
+    """
+    from batch_trials import make_cohort, make_pool
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        make_pool(out)
+        batch = make_cohort(out, "cohort", COHORT_PATIENTS, None)
+        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        command = [sys.executable, "-c", COMMAND, *batch.arguments(out / "run")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+        studies = len(list((out / "run" / "masks").glob("*/*")))
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # ru_maxrss is in KiB on Linux and in bytes on macOS
+    unit = 1024 if sys.platform.startswith("linux") else 1
+    return (
+        Figure(name=f"cohort of {COHORT_PATIENTS} patients", value=round(seconds, 3), unit="s"),
+        Figure(name="processor time", value=round(processor, 3), unit="s"),
+        Figure(name="processor time of a patient", value=round(processor / COHORT_PATIENTS, 3), unit="s"),
+        Figure(name="studies", value=studies, unit=""),
+        Figure(name="peak memory", value=round(after.ru_maxrss * unit / 2**30, 3), unit="GiB"),
+    )
+
+
+def gpu() -> tuple[Figure, ...]:
+    """Assess ``clinical`` studies on the first CUDA device without a pause, and one of them on the CPU to compare."""
+    from benchmark_gpu import measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), "cuda:0", patients=GPU_PATIENTS)
+    return gpu_figures(found)
+
+
+def gpu_figures(found: "Measured") -> tuple[Figure, ...]:
+    """Return the figures of a cohort on a GPU; its share of time is left out where nothing says it."""
+    busy = () if found.busy is None else (Figure(name="GPU busy", value=round(found.busy, 3), unit=""),)
+    return (
+        _at_most("clinical study, sustained", 1.0 / found.studies_per_s, 1.0),
+        Figure(name="studies per second", value=round(found.studies_per_s, 3), unit="1/s"),
+        *busy,
+        *(
+            _at_least(f"Dice of {name}, GPU to CPU", value, 0.995)
+            for name, value in found.agreement.items()
+            if value is not None
+        ),
+    )
+
+
 BENCHMARKS: dict[str, Callable[[], tuple[Figure, ...]]] = {
+    "cohort": cohort,
+    "gpu": gpu,
     "ingest": ingest,
     "startup": startup,
     "study": study,
@@ -168,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     if chosen.compare:
         _check_comparison(parser, chosen.name)
+    if chosen.name == "gpu":
+        _check_cuda(parser)
     figures = BENCHMARKS[chosen.name]()
     if chosen.compare:
         figures = compared(figures)
@@ -190,6 +253,13 @@ def _check_comparison(parser: argparse.ArgumentParser, name: str) -> None:
         parser.error("--compare nnunet needs nnU-Net; expected: pip install 'mrresponse[nnunet]'")
 
 
+def _check_cuda(parser: argparse.ArgumentParser) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        parser.error("gpu: found no CUDA device, expected one")
+
+
 def _verdict(figure: Figure) -> str:
     if figure.bar is None:
         return ""
@@ -198,6 +268,10 @@ def _verdict(figure: Figure) -> str:
 
 def _at_most(name: str, value: float, bar: float, *, unit: str = "s") -> Figure:
     return Figure(name=name, value=round(value, 4), unit=unit, bar=bar, holds=value <= bar)
+
+
+def _at_least(name: str, value: float, bar: float) -> Figure:
+    return Figure(name=name, value=round(value, 4), unit="", bar=bar, holds=value >= bar)
 
 
 def _python(code: str) -> str:
