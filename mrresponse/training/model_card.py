@@ -144,6 +144,6 @@ def _shapes_sentence(templates: list[str]) -> str:
     if not templates:
         return "All torsos are made of implicit shapes."
     return (
-        f"In the last part of the training half of the torsos were strongly deformed copies of organ label maps "
+        f"In the last run half of the torsos were strongly deformed copies of organ label maps "
         f"({', '.join(templates)}; labels only, no image); the others are made of implicit shapes."
     )
