@@ -197,7 +197,7 @@ def choose_workplace(
         The cluster does not answer, or an option is malformed.
     """
     if address is not None:
-        return dask(address, resources=_parsed_resources(resources))
+        return dask(address, resources=_parsed_resources(resources), load=__name__)
     if resources is not None:
         raise ConfigError("--dask-resources: given without --dask, expected both")
     if workers == 1:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
+from importlib import import_module
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
@@ -202,13 +203,15 @@ def _ready() -> None:
     """Do nothing, in a process that has started."""
 
 
-def dask(address: str, *, resources: dict[str, float] | None = None) -> Workplace:
+def dask(address: str, *, resources: dict[str, float] | None = None, load: str = "") -> Workplace:
     """Work on the Dask cluster whose scheduler is at `address`; certificates are those of Dask's own configuration.
 
     Parameters
     ----------
     resources
         What an item takes of a worker's resources while it is worked on, as ``{"GPU": 1}``.
+    load
+        Module that the workers load while the caller finds out what there is to do.
 
     Raises
     ------
@@ -236,11 +239,17 @@ def dask(address: str, *, resources: dict[str, float] | None = None) -> Workplac
         finally:
             client.close()
 
+    @contextmanager
+    def begun() -> Iterator[None]:
+        if load:
+            client.run(import_module, load, wait=False, on_error="ignore")
+        yield
+
     def in_flight() -> int:
         slots = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
         return max(1, _PER_WORKER * int(slots))
 
-    return Workplace(open=opened, in_flight=in_flight, workers=0)
+    return Workplace(open=opened, begun=begun, in_flight=in_flight, workers=0)
 
 
 def run_on(

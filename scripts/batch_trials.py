@@ -41,6 +41,7 @@ _STUDIES = 2
 # Nothing is judged complete when it takes longer than this.
 _LONGEST_RUN_S = 1800
 _KILLS_PER_RUN = 4
+_GIVEN = dict(os.environ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -560,19 +561,31 @@ def speed(out: Path, patients: int) -> int:
     return 1 if any(different.values()) or ratios["workers"] < 1.8 or ratios["dask"] < 1.7 else 0
 
 
+def _environment() -> dict[str, str]:
+    """Return what this process was given: a Dask cluster in it puts settings of its workers into its environment."""
+    return dict(_GIVEN, OMP_NUM_THREADS="1")
+
+
 def _timed(words: Sequence[str], *, cores: str | None = None) -> float:
     """Run the program, on the cores given, and return its seconds; one thread per process."""
     begun = time.monotonic()
     pinned = [] if cores is None else ["taskset", "-c", cores]
     subprocess.run(
-        [*pinned, *COMMAND, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*pinned, *COMMAND, *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
     )
     return time.monotonic() - begun
 
 
 def _with_dask(cohort: Cohort, out: Path) -> float:
+    import dask
     from distributed import LocalCluster
 
+    # as docs/batch.md advises: Dask's own profiler takes the interpreter a hundred times a second
+    dask.config.set({"distributed.worker.profile.enabled": False})
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         return _timed(cohort.arguments(out, "--dask", cluster.scheduler_address))
 
@@ -584,6 +597,7 @@ def _in_shards(cohort: Cohort, out: Path) -> float:
             [*COMMAND, *cohort.arguments(out, "--shard", f"{number}/2")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=_environment(),
         )
         for number in (1, 2)
     ]
