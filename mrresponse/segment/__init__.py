@@ -38,7 +38,8 @@ class SegmentSettings:
     device
         ``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
-        ``auto`` (bfloat16 where the processor computes with it, else float32), ``bfloat16`` or ``float32``.
+        ``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA and where the processor computes with it, else float32.
+        Faster, but masks of lesions differ by more than a hundredth now and then (docs/measurement.md).
     overlap
         Shared fraction of neighbouring windows.
     window_share
@@ -61,7 +62,7 @@ class SegmentSettings:
     lesion_external: ExternalLesionSettings = field(default_factory=ExternalLesionSettings)
     trust_expressions: bool = False
     device: str = "auto"
-    precision: str = "auto"
+    precision: str = "float32"
     overlap: float = 0.25
     window_share: float = 1.0
     cpu_when_out_of_memory: bool = False
