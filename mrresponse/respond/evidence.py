@@ -7,7 +7,7 @@ non-target lesions, and so do those of viable tumour. What differs is what each 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mrresponse.domain import Finding, LesionEdit, LesionRole, Measurement
+from mrresponse.domain import Finding, LesionEdit, Measurement
 from mrresponse.respond.criteria import Criterion, TargetRule
 from mrresponse.respond.findings import (
     NO_FINDINGS,
@@ -18,7 +18,7 @@ from mrresponse.respond.findings import (
 )
 from mrresponse.respond.newlesions import NewLesion, new_lesions_through
 from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets
-from mrresponse.respond.roles import Role, select_roles
+from mrresponse.respond.roles import NON_TARGET, TARGET, KnownLesion, Role, known_lesions, select_roles
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.targets import Judged, TargetSum, begin, judge_through, sum_targets
 from mrresponse.respond.timeline import Visit
@@ -26,7 +26,6 @@ from mrresponse.respond.uncertainty import Estimate, estimates_of
 from mrresponse.respond.values import is_liver
 
 Ids = tuple[str, ...]
-TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ class PhaseEvidence:
     follow_ups: tuple[Visit, ...]
     stated: Mapping[str, LesionEdit]
     settings: RespondSettings
-    histories: dict[str, list[Measurement]] = field(init=False)
+    lesions: tuple[KnownLesion, ...] = field(init=False)
     liver_lesions: frozenset[str] = field(init=False)
     later_lesions: frozenset[str] = field(init=False)
     has_findings: bool = field(init=False)
@@ -73,12 +72,13 @@ class PhaseEvidence:
     _non_targets: dict[tuple[Ids, bool], tuple[NonTargetVisit, ...]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.histories = {}
+        histories: dict[str, list[Measurement]] = {}
         for visit in self.up_to_baseline:
             for lesion_id, measurement in visit.measurements.items():
-                self.histories.setdefault(lesion_id, []).append(measurement)
-        self.liver_lesions = frozenset(name for name, found in self.histories.items() if is_liver(found[-1]))
-        self.later_lesions = frozenset(name for visit in self.follow_ups for name in visit.measurements)
+                histories.setdefault(lesion_id, []).append(measurement)
+        self.lesions = known_lesions(histories, self.baseline.study_date, self.settings)
+        self.liver_lesions = frozenset([name for name, found in histories.items() if is_liver(found[-1])])
+        self.later_lesions = frozenset[str]().union(*[visit.measurements for visit in self.follow_ups])
         self.has_findings = any(visit.findings for visit in (*self.up_to_baseline, *self.follow_ups))
 
     @property
@@ -90,10 +90,10 @@ class PhaseEvidence:
         """Return the roles of the lesions known at baseline."""
         found = self._roles.get(criterion.target_rule)
         if found is None:
-            by_rule = select_roles(self.histories, self.baseline, criterion, self.settings)
-            roles = by_rule
+            values = self.baseline.values(criterion, self.settings)
+            roles = by_rule = select_roles(self.lesions, values, criterion, self.settings)
             if self.stated:
-                roles = select_roles(self.histories, self.baseline, criterion, self.settings, self.stated)
+                roles = select_roles(self.lesions, values, criterion, self.settings, self.stated)
             found = self._roles[criterion.target_rule] = Roles(
                 roles=roles,
                 by_rule=by_rule,

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import date
+from operator import attrgetter
 
 from mrresponse.domain import LesionEdit, LesionRole, Measurement
 from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import exceeds, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
-from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import (
     LesionValue,
+    VisitValues,
     is_benign,
     is_infiltrative,
     is_merged_away,
@@ -26,8 +27,11 @@ from mrresponse.respond.values import (
     short_axis_mm,
 )
 
+TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 
-class Role(NamedTuple):
+
+@dataclass(slots=True)
+class Role:
     """Role of one lesion; ``role`` ``None`` means that it is no disease of this treatment phase.
 
     A lesion that ``may_be_new`` was gone or a normal node at baseline: seen later, it is new.
@@ -40,6 +44,23 @@ class Role(NamedTuple):
 
 
 @dataclass(slots=True)
+class KnownLesion:
+    """A lesion that is known at a baseline study, and what holds of it under every criterion.
+
+    ``settled`` is its role where no criterion has to be asked; ``is_thrombus``, ``is_vague`` (not well delineated)
+    and ``treated`` (why a treatment before speaks against it) decide whether it may be a target.
+    """
+
+    lesion_id: str
+    history: Sequence[Measurement]
+    current: Measurement | None
+    settled: Role | None
+    is_thrombus: bool
+    is_vague: bool
+    treated: str
+
+
+@dataclass(slots=True)
 class _Candidate:
     lesion_id: str
     organ: str
@@ -47,47 +68,75 @@ class _Candidate:
     reason: str
 
 
+def known_lesions(
+    histories: Mapping[str, Sequence[Measurement]], baseline: date, settings: RespondSettings
+) -> tuple[KnownLesion, ...]:
+    """Return the lesions known at a baseline study, by name.
+
+    ``histories`` holds each lesion's measurements up to and including the baseline, by date.
+    """
+    found = []
+    for lesion_id, history in sorted(histories.items()):
+        last = history[-1]
+        current = last if last.study_date == baseline else None
+        settled = _role_without_measurement(lesion_id, history, current)
+        if settled is None and _is_always_benign(history):
+            settled = _benign(lesion_id, history)
+        found.append(_known(lesion_id, history, current, settled, settings))
+    return tuple(found)
+
+
+def _known(
+    lesion_id: str,
+    history: Sequence[Measurement],
+    current: Measurement | None,
+    settled: Role | None,
+    settings: RespondSettings,
+) -> KnownLesion:
+    last = history[-1]
+    is_vague = last.well_delineated is False or is_infiltrative(last)
+    treated = _treated_ineligibility(history, settings)
+    return KnownLesion(lesion_id, history, current, settled, is_thrombus(last), is_vague, treated)
+
+
 def select_roles(
-    histories: Mapping[str, Sequence[Measurement]],
-    baseline: Visit,
+    lesions: Sequence[KnownLesion],
+    values: VisitValues,
     criterion: Criterion,
     settings: RespondSettings,
     stated: Mapping[str, LesionEdit] | None = None,
 ) -> tuple[Role, ...]:
-    """Choose targets and non-targets among the lesions known at a baseline study.
+    """Choose targets and non-targets among the lesions known at a baseline study, by name.
 
-    ``histories`` holds each lesion's measurements up to and including the baseline, by date. The largest
-    eligible lesions become targets within the criterion's limits; every other lesion is a non-target with the
-    reason; lesions that are gone, normal nodes and benign lesions are no disease. Sources: response-criteria
-    sections 2.1 and 4.1. ``stated`` are the roles that a reader set, by lesion: they win, targets among them count
-    towards the limits, and the rest is chosen by the rules.
+    ``values`` are those of the baseline under the criterion. The largest eligible lesions become targets within the
+    criterion's limits; every other lesion is a non-target with the reason; lesions that are gone, normal nodes and
+    benign lesions are no disease. Sources: response-criteria sections 2.1 and 4.1. ``stated`` are the roles that a
+    reader set, by lesion: they win, targets among them count towards the limits, and the rest is chosen by the rules.
     """
     stated = stated or {}
     roles: list[Role] = []
-    given: list[Role] = []
     candidates: list[_Candidate] = []
-    values = baseline.values(criterion, settings)
-    for lesion_id in sorted(histories):
-        history = histories[lesion_id]
-        last = history[-1]
-        current = last if last.study_date == baseline.study_date else None
+    taken: list[str] = []
+    for lesion in lesions:
+        lesion_id, last = lesion.lesion_id, lesion.history[-1]
         if lesion_id in stated:
-            given.append(_stated_role(stated[lesion_id], current, criterion, settings))
-            continue
-        role = _role_without_measurement(lesion_id, history, current) or _exclusion(
-            lesion_id, history, criterion, settings
-        )
-        if role is None:
-            reason = _ineligibility(history, values.of(lesion_id), criterion, settings)
-            if reason:
-                role = Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=reason)
-        if role is not None:
+            role = _stated_role(stated[lesion_id], lesion.current, criterion, settings)
             roles.append(role)
+            if role.role is TARGET:
+                taken.append(organ_of(last))
+            continue
+        settled = lesion.settled or (_normal_node(last, criterion, settings) if last.is_node else None)
+        if settled is not None:
+            roles.append(settled)
+            continue
+        value = values.of(lesion_id)
+        reason = _ineligibility(lesion, value, criterion, settings)
+        if reason:
+            roles.append(Role(lesion_id, NON_TARGET, reason))
         else:
-            candidates.append(_candidate(last, values.of(lesion_id), criterion))
-    taken = [organ_of(histories[role.lesion_id][-1]) for role in given if role.role is LesionRole.TARGET]
-    chosen = _choose(candidates, criterion, taken)
-    return tuple(sorted([*roles, *given, *chosen], key=lambda role: role.lesion_id))
+            candidates.append(_candidate(last, value, criterion))
+    roles += _choose(candidates, criterion, taken)
+    return tuple(sorted(roles, key=attrgetter("lesion_id")))
 
 
 def _stated_role(
@@ -117,14 +166,15 @@ def stated_roles(edits: Sequence[LesionEdit], treatment_phase: str) -> dict[str,
 def ineligibility(history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings) -> str:
     """Return why the lesion last measured in ``history`` may not be a target, or nothing where it may."""
     value = lesion_value(history[-1], criterion, node_normal_mm=settings.node_normal_mm)
-    return _ineligibility(history, value, criterion, settings)
+    lesion = _known(history[-1].lesion_id, history, history[-1], None, settings)
+    return _ineligibility(lesion, value, criterion, settings)
 
 
 def _ineligibility(
-    history: Sequence[Measurement], value: LesionValue, criterion: Criterion, settings: RespondSettings
+    lesion: KnownLesion, value: LesionValue, criterion: Criterion, settings: RespondSettings
 ) -> str:
-    m = history[-1]
-    if is_thrombus(m):
+    m = lesion.history[-1]
+    if lesion.is_thrombus:
         return "tumour in a vein is not measurable"
     if value.value is None:
         return value.note
@@ -137,12 +187,12 @@ def _ineligibility(
         least = max(least, 2.0 * m.slice_thickness_mm)
     if is_below(m.longest_diameter_mm, least):
         return f"longest diameter {number(m.longest_diameter_mm)} mm < {number(least)} mm"
-    if m.well_delineated is False or is_infiltrative(m):
+    if lesion.is_vague:
         return "not well delineated"
     if is_viable_part(m, criterion):
         reason = _viable_ineligibility(m, value.value, value.note, criterion)
     else:
-        reason = _treated_ineligibility(history, settings)
+        reason = lesion.treated
     if not reason and is_below(value.value, criterion.min_target_quantity):
         name = quantity_name(m, criterion)
         reason = f"{name} {number(value.value)} {criterion.unit} < {criterion.min_target_quantity}"
@@ -179,17 +229,12 @@ def _role_without_measurement(
     return Role(lesion_id=lesion_id, role=LesionRole.NON_TARGET, reason=f"not measured at baseline: {why}")
 
 
-def _exclusion(
-    lesion_id: str, history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings
-) -> Role | None:
-    if _is_always_benign(history):
-        return _benign(lesion_id, history)
-    m = history[-1]
+def _normal_node(m: Measurement, criterion: Criterion, settings: RespondSettings) -> Role | None:
     axis = short_axis_mm(m)
-    if m.is_node and axis is not None and not is_malignant_node(m.organ, axis, criterion, settings):
-        reason = f"normal node: short axis {number(axis)} mm"
-        return Role(lesion_id=lesion_id, role=None, reason=reason, may_be_new=True)
-    return None
+    if axis is None or is_malignant_node(m.organ, axis, criterion, settings):
+        return None
+    reason = f"normal node: short axis {number(axis)} mm"
+    return Role(lesion_id=m.lesion_id, role=None, reason=reason, may_be_new=True)
 
 
 def _is_always_benign(history: Sequence[Measurement]) -> bool:
@@ -270,11 +315,6 @@ def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Seque
             full = f"the limit of {limit} targets in the {candidate.organ.replace('_', ' ')} is reached"
         if not full:
             chosen[candidate.organ] = chosen.get(candidate.organ, 0) + 1
-        roles.append(
-            Role(
-                lesion_id=candidate.lesion_id,
-                role=LesionRole.NON_TARGET if full else LesionRole.TARGET,
-                reason=f"{candidate.reason}; {full}" if full else candidate.reason,
-            )
-        )
+        reason = f"{candidate.reason}; {full}" if full else candidate.reason
+        roles.append(Role(candidate.lesion_id, NON_TARGET if full else TARGET, reason))
     return roles
