@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import chain
 
 from mrresponse.domain import (
     ADJUDICATED,
@@ -25,6 +26,7 @@ from mrresponse.domain import (
     TreatmentPhase,
     viewed_phase,
 )
+from mrresponse.frozen import rows_of
 from mrresponse.respond.assess import PhaseAssessment, assess_phase
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.evidence import PhaseEvidence
@@ -55,6 +57,7 @@ from mrresponse.respond.timeline import (
 from mrresponse.respond.values import quantity_name
 
 UNNAMED_READER = "none"
+EXCLUDED = LesionRole.EXCLUDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +145,14 @@ def _respond(
         )
         results += _reader_results(context, phases, views, overrides)
     check_used(overrides, {result.group for result in results if result.group is not None})
-    assessments = tuple(row for result in results for row in result.assessments)
+    assessments = tuple(chain.from_iterable([result.assessments for result in results]))
     return ResponseResult(
         phases=_with_baselines((*phases, *views), patient, assessments),
-        roles=tuple(row for result in results for row in result.roles),
+        roles=tuple(chain.from_iterable([result.roles for result in results])),
         assessments=assessments,
-        summaries=tuple(row for result in results for row in result.summaries),
+        summaries=tuple(chain.from_iterable([result.summaries for result in results])),
         markers=markers,
-        audit=tuple(row for result in results for row in result.audit),
+        audit=tuple(chain.from_iterable([result.audit for result in results])),
         flags=_marker_unit_flags(patient.patient_id, series) + _flags(patient.patient_id, assessments),
     )
 
@@ -237,8 +240,10 @@ def _phase_results(
         found = assess_phase(_evidence(context, phase, day, stated), criteria)
         assessed |= {criterion.name: one for criterion, one in zip(criteria, found, strict=True)}
     results: list[_PhaseResult] = []
+    begun = phase
     for criterion, baseline in pairs:
-        begun = replace(phase, baseline_date=baseline.study_date, baseline_reason=baseline.reason)
+        if (begun.baseline_date, begun.baseline_reason) != (baseline.study_date, baseline.reason):
+            begun = replace(phase, baseline_date=baseline.study_date, baseline_reason=baseline.reason)
         if criterion.name in assessed:
             one = assessed[criterion.name]
             results += _with_baseline(context, begun, (criterion, baseline), one, stated, overrides)
@@ -331,9 +336,7 @@ def _role_records(
     context: Context, phase: TreatmentPhase, criterion: Criterion, assessed: PhaseAssessment
 ) -> tuple[RoleRecord, ...]:
     said = {
-        role.lesion_id: (role.role or LesionRole.EXCLUDED, role.reason)
-        for role in assessed.roles
-        if not role.may_be_new
+        role.lesion_id: (role.role or EXCLUDED, role.reason) for role in assessed.roles if not role.may_be_new
     }
     for lesions in assessed.new:
         for lesion in lesions:
@@ -345,19 +348,25 @@ def _role_records(
     # what was never new disease: a normal node, a benign or a rejected finding
     for lesions in assessed.new:
         for lesion in lesions:
-            said.setdefault(lesion.lesion_id, (LesionRole.EXCLUDED, lesion.why))
+            said.setdefault(lesion.lesion_id, (EXCLUDED, lesion.why))
+    if not said:
+        return ()
+    names = sorted(said)
+    same = {
+        "patient_id": context.patient.patient_id,
+        "treatment_phase": phase.name,
+        "criterion": criterion.name,
+        "reader": context.reader,
+    }
     return tuple(
-        RoleRecord(
-            patient_id=context.patient.patient_id,
-            treatment_phase=phase.name,
-            criterion=criterion.name,
-            reader=context.reader,
-            lesion_id=lesion_id,
-            role=role,
-            reason=reason,
-            quantity=quantity_name(context.first_measured.get(lesion_id), criterion),
+        rows_of(
+            RoleRecord,
+            same,
+            lesion_id=names,
+            role=[said[name][0] for name in names],
+            reason=[said[name][1] for name in names],
+            quantity=[quantity_name(context.first_measured.get(name), criterion) for name in names],
         )
-        for lesion_id, (role, reason) in sorted(said.items())
     )
 
 
@@ -369,9 +378,10 @@ def _with_baselines(
         *phases,
         *([] if any(phase.name == COURSE for phase in phases) else [course_phase(patient, phases)]),
     ]
-    found: Mapping[str, Assessment] = {
-        row.treatment_phase: row for row in reversed(assessments) if row.is_baseline
-    }
+    found: dict[str, Assessment] = {}
+    for row in assessments:
+        if row.is_baseline:
+            found.setdefault(row.treatment_phase, row)
     return tuple(
         replace(phase, baseline_date=found[phase.name].study_date, baseline_reason=found[phase.name].reason)
         if phase.name in found
