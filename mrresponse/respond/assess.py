@@ -8,6 +8,7 @@ from mrresponse.domain import Finding, Response
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.evidence import PhaseEvidence, Roles, TargetSeries
 from mrresponse.respond.findings import FindingsAtVisit, Key, finding_name
+from mrresponse.respond.growth import Growth
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
 from mrresponse.respond.newlesions import NewLesion, new_lesion_word
 from mrresponse.respond.nontargets import NonTargetVisit, with_entries
@@ -58,6 +59,7 @@ class Basis:
     baseline_burden: float | None
     baseline_lesions: str
     visits: tuple[BasisVisit, ...]
+    growth: Growth
     errors: tuple[TargetErrors, ...] = ()
 
 
@@ -213,6 +215,7 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
         baseline_burden=series.baseline.current if series else None,
         baseline_lesions=series.baseline.lesions if series else "",
         visits=tuple(visits),
+        growth=evidence.growth(disease.targets, criterion),
         errors=tuple(errors),
     )
 

@@ -18,6 +18,7 @@ Dated = tuple[date, str]
 RANK = ("CR", "PR", "SD", "NON-CR/NON-PD", "NED", "PD", "NE")
 _RANKS = {word: rank for rank, word in enumerate(RANK)}
 RESPONSES = ("CR", "PR")
+ANY_RESPONSES = frozenset({*RESPONSES, "iCR", "iPR"})
 STABLE = ("SD", "NON-CR/NON-PD")
 IMMUNE_RANK = ("iCR", "iPR", "iSD", "NON-iCR/NON-iUPD", "NED")
 
@@ -105,7 +106,7 @@ def _confirmed(visits: Sequence[Dated], index: int, settings: RespondSettings) -
 
 def response_date(visits: Sequence[Dated]) -> date | None:
     """Return the date of the first complete or partial response."""
-    return next((day for day, word in visits if word in (*RESPONSES, "iCR", "iPR")), None)
+    return next((day for day, word in visits if word in ANY_RESPONSES), None)
 
 
 def confirmed_response_date(visits: Sequence[Dated], settings: RespondSettings) -> date | None:
@@ -276,7 +277,7 @@ def has_clinical_benefit(
     best: str | None, to_progression: Survival, start: date, settings: RespondSettings
 ) -> bool:
     """Tell whether a response was reached, or stable disease that lasted ``clinical_benefit_days``."""
-    if best in (*RESPONSES, "iCR", "iPR"):
+    if best in ANY_RESPONSES:
         return True
     lasted = (to_progression.end - start).days
     return best in (*STABLE, "iSD", "NON-iCR/NON-iUPD") and lasted >= settings.clinical_benefit_days

@@ -16,6 +16,7 @@ from mrresponse.respond.findings import (
     findings_through,
     known_at_baseline,
 )
+from mrresponse.respond.growth import Growth, growth_of_targets
 from mrresponse.respond.newlesions import NewLesion, new_lesions_through
 from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets
 from mrresponse.respond.roles import NON_TARGET, TARGET, KnownLesion, Role, known_lesions, select_roles
@@ -69,6 +70,7 @@ class PhaseEvidence:
     _judged: dict[tuple[Ids, tuple[object, ...]], tuple[Judged, ...]] = field(
         default_factory=dict, init=False
     )
+    _growth: dict[tuple[Ids, bool], Growth] = field(default_factory=dict, init=False)
     _non_targets: dict[tuple[Ids, bool], tuple[NonTargetVisit, ...]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +149,15 @@ class PhaseEvidence:
                 for found, visit in zip(sums, visits, strict=True)
             )
         return TargetSeries(baseline=sums[0], visits=tuple(sums[1:]), estimates=estimates)
+
+    def growth(self, lesion_ids: Ids, criterion: Criterion) -> Growth:
+        """Return how fast the targets grew before the baseline and after it."""
+        key = (lesion_ids, criterion.is_volume)
+        found = self._growth.get(key)
+        if found is None:
+            visits = (self.up_to_baseline, self.follow_ups)
+            found = self._growth[key] = growth_of_targets(lesion_ids, *visits, criterion, self.settings)
+        return found
 
     def non_targets(self, lesion_ids: Ids, criterion: Criterion) -> tuple[NonTargetVisit, ...]:
         """Return the non-target lesions at every follow-up visit."""

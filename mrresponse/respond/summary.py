@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from mrresponse.domain import Assessment, MarkerSummary, PhaseSummary, Response, TreatmentPhase
+from mrresponse.frozen import rows_of
 from mrresponse.respond.assess import Basis, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.endpoints import (
@@ -25,7 +26,7 @@ from mrresponse.respond.endpoints import (
     time_to_progression,
     until_progression,
 )
-from mrresponse.respond.growth import early_shrinkage, growth_of_targets, is_hyperprogression
+from mrresponse.respond.growth import early_shrinkage, is_hyperprogression
 from mrresponse.respond.immune import EARLY_SCAN
 from mrresponse.respond.markers import discordance
 from mrresponse.respond.rows import Context
@@ -59,6 +60,8 @@ def summarise_phase(
     if assessed.overall is not assessed.liver:
         overall = _columns(context, phase, criterion, assessed, assessed.overall)
     markers = _markers(context, phase, rows)
+    if overall is liver and not markers.summaries:
+        return tuple(rows_of(PhaseSummary, liver, basis=BASES))
     return (
         PhaseSummary(basis=BASES[0], **liver, **_marker_columns(markers, 0)),
         PhaseSummary(basis=BASES[1], **overall, **_marker_columns(markers, 1)),
@@ -120,7 +123,7 @@ def _columns(
         "settings_id": context.settings_id,
         **_durations(context, visits, best, start, to_progression),
         **_survival(context, start),
-        **_sizes(phase, criterion, (assessed, visits), basis, settings),
+        **_sizes(phase, (assessed, visits), basis, settings),
     }
 
 
@@ -154,7 +157,6 @@ def _survival(context: Context, start: date | None) -> dict[str, Any]:
 
 def _sizes(
     phase: TreatmentPhase,
-    criterion: Criterion,
     seen: tuple[PhaseAssessment, Sequence[Dated]],
     basis: Basis,
     settings: RespondSettings,
@@ -165,12 +167,10 @@ def _sizes(
     changes = _changes(assessed, basis, basis.baseline_burden)
     last = visits[-1][0] if visits else date.max
     early, is_early = early_shrinkage(changes, phase.start_date or assessed.baseline_date, settings)
-    growth = growth_of_targets(
-        basis.target_ids, assessed.up_to_baseline, assessed.follow_ups, criterion, settings
-    )
+    growth = basis.growth
     first = next((word for _, word in visits if word != Response.NE), None)
     return {
-        "depth_of_response": min((c for day, c in changes if c is not None and day <= last), default=None),
+        "depth_of_response": min([c for day, c in changes if c is not None and day <= last], default=None),
         "early_change": early,
         "early_shrinkage": is_early,
         "growth_rate_before_percent_per_month": growth.before,
@@ -185,11 +185,11 @@ def _sizes(
 
 
 def _changes(assessed: PhaseAssessment, basis: Basis, start: float) -> list[tuple[date, float | None]]:
-    burdens = [visit.target.burden if visit.target is not None else None for visit in basis.visits]
-    return [
-        (visit.study_date, None if burden is None else (burden - start) / start)
-        for visit, burden in zip(assessed.follow_ups, burdens, strict=True)
-    ]
+    changes: list[tuple[date, float | None]] = []
+    for visit, seen in zip(assessed.follow_ups, basis.visits, strict=True):
+        burden = seen.target.burden if seen.target is not None else None
+        changes.append((visit.study_date, None if burden is None else (burden - start) / start))
+    return changes
 
 
 def _dated_visits(dates: Sequence[date], basis: Basis) -> tuple[Dated, ...]:
