@@ -47,7 +47,7 @@ class BasisVisit:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Basis:
     """A treatment phase on one basis; ``baseline_burden`` is ``None`` without measurable disease.
 
@@ -63,7 +63,7 @@ class Basis:
     errors: tuple[TargetErrors, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PhaseAssessment:
     """A treatment phase from its baseline on, by visit: all disease, and the liver alone.
 
@@ -124,13 +124,11 @@ def _seen(evidence: PhaseEvidence, criterion: Criterion) -> _Seen:
 
 def _chances(seen: Sequence[_Seen], overall: Sequence[Basis]) -> list[Chances]:
     """Return the probabilities at every visit under each criterion; nothing where none were asked for."""
-    courses = [
-        TargetCourse(
-            one.evidence.targets(basis.target_ids, one.criterion).estimates[0], basis.errors, one.criterion
-        )
-        for one, basis in zip(seen, overall, strict=True)
-        if basis.errors
-    ]
+    courses = []
+    for one, basis in zip(seen, overall, strict=True):
+        if basis.errors:
+            series = one.evidence.targets(basis.target_ids, one.criterion)
+            courses.append(TargetCourse(series.estimates[0], series.true_sums, basis.errors, one.criterion))
     found = iter(target_probabilities(courses))
     return [
         tuple(
@@ -235,12 +233,8 @@ def _judged_after_void(
 
 
 def _errors(judged: Judged, estimates: Mapping[str, Estimate], *, is_void: bool) -> TargetErrors:
-    return TargetErrors(
-        estimates=estimates,
-        evidence=judged.evidence,
-        response=judged.visit.decision.response,
-        enters_nadir=not is_void and not judged.evidence.missing,
-    )
+    enters_nadir = not is_void and not judged.evidence.missing
+    return TargetErrors(estimates, judged.evidence, judged.visit.decision.response, enters_nadir)
 
 
 def _response_probabilities(

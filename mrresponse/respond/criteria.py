@@ -153,6 +153,12 @@ class Criterion:
         return tuple(getattr(self, one.name) for one in fields(self) if one.name not in NOT_OF_TARGETS)
 
     @cached_property
+    def by_diameter(self) -> "Criterion":
+        """The same by diameter, whole or viable: how non-target lesions are followed."""
+        quantity = Quantity.VIABLE_DIAMETER if self.is_viable else Quantity.DIAMETER
+        return replace(self, quantity=quantity, too_small=5.0)
+
+    @cached_property
     def sum_name(self) -> str:
         """What the burden is called in a sentence."""
         return SUM_NAMES[self.quantity]

@@ -23,13 +23,13 @@ from mrresponse.respond.roles import NON_TARGET, TARGET, KnownLesion, Role, know
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.targets import Judged, TargetSum, begin, judge_through, sum_targets
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.uncertainty import Estimate, estimates_of
+from mrresponse.respond.uncertainty import Estimate, estimates_of, sum_of
 from mrresponse.respond.values import is_liver
 
 Ids = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Roles:
     """The roles of a phase, those that the rules alone gave, and the lesions that cannot be new.
 
@@ -44,13 +44,18 @@ class Roles:
     is_liver: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TargetSeries:
-    """The targets at the baseline and at each follow-up visit; ``estimates`` are their values with their errors."""
+    """The targets at the baseline and at each follow-up visit.
+
+    ``estimates`` are their values with their errors, the baseline first, and ``true_sums`` what those add up to; none
+    where no probabilities were asked for.
+    """
 
     baseline: TargetSum
     visits: tuple[TargetSum, ...]
     estimates: tuple[Mapping[str, Estimate], ...] = ()
+    true_sums: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,13 +147,18 @@ class PhaseEvidence:
     def _series(self, lesion_ids: Ids, criterion: Criterion) -> TargetSeries:
         visits = (self.baseline, *self.follow_ups)
         sums = [sum_targets(lesion_ids, visit, criterion, self.settings) for visit in visits]
-        estimates: tuple[Mapping[str, Estimate], ...] = ()
+        estimates: list[Mapping[str, Estimate]] = []
         if self.settings.has_probabilities:
-            estimates = tuple(
+            estimates = [
                 estimates_of(found, visit, criterion, self.settings)
                 for found, visit in zip(sums, visits, strict=True)
-            )
-        return TargetSeries(baseline=sums[0], visits=tuple(sums[1:]), estimates=estimates)
+            ]
+        return TargetSeries(
+            baseline=sums[0],
+            visits=tuple(sums[1:]),
+            estimates=tuple(estimates),
+            true_sums=tuple(map(sum_of, estimates)),
+        )
 
     def growth(self, lesion_ids: Ids, criterion: Criterion) -> Growth:
         """Return how fast the targets grew before the baseline and after it."""

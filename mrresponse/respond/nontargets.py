@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 
 from mrresponse.domain import Response
-from mrresponse.respond.criteria import Criterion, Quantity
+from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import (
     NO_NON_TARGET,
     NonTargetEvidence,
@@ -51,7 +50,7 @@ def assess_non_targets(
     """
     if not lesion_ids:
         return (NOTHING,) * len(follow_ups)
-    by_diameter = _by_diameter(criterion)
+    by_diameter = criterion.by_diameter
     _, nadir = _judge(lesion_ids, baseline, by_diameter, settings)
     visits = []
     for visit in follow_ups:
@@ -62,15 +61,6 @@ def assess_non_targets(
         if burden is not None:
             nadir = burden if nadir is None else min(nadir, burden)
     return tuple(visits)
-
-
-@cache
-def _by_diameter(criterion: Criterion) -> Criterion:
-    return replace(
-        criterion,
-        quantity=Quantity.VIABLE_DIAMETER if criterion.is_viable else Quantity.DIAMETER,
-        too_small=5.0,
-    )
 
 
 def _judge(

@@ -60,7 +60,7 @@ UNNAMED_READER = "none"
 EXCLUDED = LesionRole.EXCLUDED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _PhaseResult:
     roles: tuple[RoleRecord, ...]
     assessments: tuple[Assessment, ...]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import takewhile
+from operator import attrgetter
 
 from mrresponse.domain import (
     COURSE,
@@ -147,7 +148,7 @@ def reader_visits(
     records = {record.study_date: record for record in studies}
     rows: dict[date, dict[str, Measurement]] = {}
     sources = set()
-    for m in sorted(measurements, key=lambda m: m.lesion_id):
+    for m in sorted(measurements, key=attrgetter("lesion_id")):
         if m.reader == reader:
             of_day = rows.setdefault(m.study_date, {})
             if m.lesion_id in of_day:
@@ -176,7 +177,7 @@ def reader_visits(
         Visit(study_date=day, findings=tuple(found), unread="no liver imaging on this date")
         for day, found in placed.items()
     ]
-    return tuple(sorted(visits, key=lambda visit: visit.study_date))
+    return tuple(sorted(visits, key=attrgetter("study_date")))
 
 
 def place_findings(

@@ -33,6 +33,7 @@ from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import TOO_SMALL, LesionValue, is_viable_part
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 CATEGORIES = (CR, PR, SD, PD)
 PROGRESSION_ANYHOW = (PD,) * len(CATEGORIES)
 
@@ -41,6 +42,7 @@ PROGRESSION_ANYHOW = (PD,) * len(CATEGORIES)
 LEAST_SD = 1e-12  # keeps a comparison with a sum that has no error defined
 NODES = 25
 REACH = 4.0
+ROOT_2 = math.sqrt(2.0)
 
 
 @dataclass(slots=True)
@@ -57,14 +59,12 @@ class Estimate:
         """Return the probability that the true value is below ``bound``."""
         if self.sd <= 0.0:
             return 1.0 if self.value < bound or self.value == bound == 0.0 else 0.0
-        return 0.5 * math.erfc((self.value - bound) / (self.sd * math.sqrt(2.0)))
+        return 0.5 * math.erfc((self.value - bound) / (self.sd * ROOT_2))
 
     @property
     def chance_gone(self) -> float:
         """Probability that the lesion is gone: its true size is 0, or that of a node is normal."""
-        if self.value == 0.0:
-            return 1.0
-        return self.chance_below(self.gone_below)
+        return 1.0 if self.value == 0.0 else self.chance_below(self.gone_below)
 
 
 class Probabilities(NamedTuple):
@@ -149,9 +149,13 @@ def _sd(
 
 
 class TargetCourse(NamedTuple):
-    """The targets of a phase under one criterion: at the baseline, and at each visit after it."""
+    """The targets of a phase under one criterion: at the baseline, and at each visit after it.
+
+    ``sums`` are those of the targets with their errors (`sum_of`), the baseline first.
+    """
 
     baseline: Mapping[str, Estimate]
+    sums: Sequence[tuple[float, float]]
     visits: Sequence[TargetErrors]
     criterion: Criterion
 
@@ -185,8 +189,10 @@ def response_probabilities(
     target: Probabilities, non_target: Response | None, new_lesions: str
 ) -> dict[Response, float]:
     """Return the probabilities of the response of a visit, the other components as they were called."""
-    found = dict.fromkeys(CATEGORIES, 0.0)
     words = _overall(non_target, new_lesions)
+    if words == CATEGORIES:
+        return dict(zip(CATEGORIES, target, strict=True))
+    found = dict.fromkeys(CATEGORIES, 0.0)
     if words == PROGRESSION_ANYHOW:
         found[PD] = 1.0
         return found
@@ -230,7 +236,9 @@ def _probabilities(visit: TargetErrors, pd: float, pr: float, criterion: Criteri
         pd = _reappearance(visit.estimates, criterion, pd if evidence.nadir else 0.0)
     if evidence.missing:
         return Probabilities(cr=0.0, pr=0.0, sd=0.0, pd=pd)
-    cr = math.prod(one.chance_gone for one in visit.estimates.values())
+    cr = 1.0
+    for one in visit.estimates.values():
+        cr *= one.chance_gone
     if criterion.progression_scope is ANY_LESION:
         pr *= 1.0 - pd
     # a target that is back is not gone: these two exclude each other; a sum and what is gone are independent
@@ -263,9 +271,13 @@ def _reappearance(estimates: Mapping[str, Estimate], criterion: Criterion, pd: f
     return 1.0 - none
 
 
-def _sum(estimates: Mapping[str, Estimate]) -> tuple[float, float]:
-    values = estimates.values()
-    return math.fsum([e.value for e in values]), math.sqrt(math.fsum([e.sd * e.sd for e in values]))
+def sum_of(estimates: Mapping[str, Estimate]) -> tuple[float, float]:
+    """Return the sum of the true values and its standard deviation."""
+    values, squares = [], []
+    for one in estimates.values():
+        values.append(one.value)
+        squares.append(one.sd * one.sd)
+    return math.fsum(values), math.sqrt(math.fsum(squares))
 
 
 Bound = Callable[[Floats, Criterion], Floats]
@@ -308,8 +320,7 @@ def _series_of(course: TargetCourse) -> list[_Series]:
     """Return the sum, and each target where one alone can progress; then the sum cannot."""
     usable = [visit.enters_nadir for visit in course.visits]
     is_any = course.criterion.progression_scope is ANY_LESION
-    sums = [_sum(course.baseline), *(_sum(visit.estimates) for visit in course.visits)]
-    found = [_Series(sums, usable, course.criterion, _never if is_any else largest_nadir)]
+    found = [_Series(course.sums, usable, course.criterion, _never if is_any else largest_nadir)]
     if is_any:
         for name, start in course.baseline.items():
             ones = [visit.estimates.get(name) for visit in course.visits]
@@ -338,19 +349,28 @@ def _integrated(series: Sequence[_Series]) -> tuple[Floats, Floats]:
     bounds = [one.bound_of(sums, one.criterion) for one, sums in zip(series, current, strict=True)]
     bound = np.stack(bounds) * (1.0 + TOLERANCE)
     reference, reference_sd = means[:, :-1], np.maximum(sds[:, :-1], LEAST_SD)
-    # survives[series, visit, reference, node]: the reference's true sum is above the bound, or it is none
-    usable = np.array([[True, *one.usable[:-1]] for one in series])
-    visits = np.arange(usable.shape[1])
-    is_reference = usable[:, None, :] & (visits <= visits[:, None])
-    survives = np.ones((*is_reference.shape, NODES))
-    distance = (reference[:, None, :, None] - bound[:, :, None, :]) / reference_sd[:, None, :, None]
-    survives[is_reference] = ndtr(distance[is_reference])
-    others = np.multiply.reduce(survives[:, :, 1:], axis=2)
+    # survives[series, pair, node]: the true sum of the pair's earlier visit is above the bound, or it is no reference
+    usable = np.array([one.usable for one in series])
+    earlier, later, starts = _pairs(usable.shape[1])
+    distance = (reference[:, earlier + 1, None] - bound[:, later]) / reference_sd[:, earlier + 1, None]
+    survives = ndtr(distance)
+    survives[~usable[:, earlier]] = 1.0
+    others = np.ones_like(bound)
+    if len(starts):
+        others[:, 1:] = np.multiply.reduceat(survives, starts, axis=1)
+    above_baseline = ndtr((reference[:, :1, None] - bound) / reference_sd[:, :1, None])
     decrease = np.array([one.criterion.response_decrease for one in series])[:, None, None]
     least_baseline = current * ((1.0 - TOLERANCE) / (1.0 - decrease))
     responds = ndtr((reference[:, :1, None] - least_baseline) / reference_sd[:, :1, None])
-    pd = 1.0 - (survives[:, :, 0] * others) @ weights
+    pd = 1.0 - (above_baseline * others) @ weights
     return np.maximum(pd, 0.0), (responds * others) @ weights
+
+
+@cache
+def _pairs(visits: int) -> tuple[Ints, Ints, Ints]:
+    """Return every visit after the first with each visit before it, and where the pairs of each later one start."""
+    later, earlier = np.tril_indices(visits, -1)
+    return earlier, later, np.searchsorted(later, np.arange(1, visits))
 
 
 @cache
