@@ -1,6 +1,6 @@
 """Cheaper ways to make wide frozen rows, of which a patient has hundreds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 class _Wide(NamedTuple):
-    """A class whose rows are filled open: its defaults by name, and what makes rows of columns in their order."""
+    """A class whose rows are filled open: its defaults as endless columns, and what makes rows of columns."""
 
     names: tuple[str, ...]
     known: frozenset[str]
-    defaults: dict[str, Any]
+    defaults: Mapping[str, Iterable[Any]]
     rows: Callable[[Sequence[Any]], list[Any]]
 
 
@@ -37,7 +37,7 @@ def filled_open(cls: type[T]) -> type[T]:
         "    self.__class__ = cls",
         "def rows(columns):",
         "    found = []",
-        "    for values in zip(*columns, strict=True):",
+        "    for values in zip(*columns):",
         "        row = open_class()",
         f"        {', '.join(f'row.{name}' for name in names)} = values",
         "        row.__class__ = cls",
@@ -48,7 +48,7 @@ def filled_open(cls: type[T]) -> type[T]:
     exec("\n".join(lines), scope)
     scope["__init__"].__kwdefaults__ = cls.__init__.__kwdefaults__
     cls.__init__ = scope["__init__"]  # type: ignore[method-assign]
-    defaults = {one.name: one.default for one in known if one.default is not MISSING}
+    defaults = {one.name: repeat(one.default) for one in known if one.default is not MISSING}
     _WIDE[cls] = _Wide(names, frozenset(names), defaults, scope["rows"])
     return cls
 
@@ -68,11 +68,16 @@ def rows_of(cls: type[T], same: Mapping[str, Any], **columns: Sequence[Any]) -> 
     TypeError
         A field is unknown, or neither given nor has a default.
     ValueError
-        Columns differ in length.
+        Columns differ in length, or there is none.
     """
     names, known, defaults, rows = _WIDE[cls]
-    number = len(next(iter(columns.values())))
-    given = {name: repeat(value, number) for name, value in {**defaults, **same}.items()} | columns
+    if len({len(column) for column in columns.values()}) != 1:
+        raise ValueError(f"{cls.__name__}: columns differ in length: {', '.join(columns)}")
+    given: dict[str, Iterable[Any]] = {
+        **defaults,
+        **{name: repeat(value) for name, value in same.items()},
+        **columns,
+    }
     if given.keys() != known:
         raise TypeError(f"{cls.__name__}: unknown or not given: {', '.join(sorted(given.keys() ^ known))}")
     return rows([given[name] for name in names])

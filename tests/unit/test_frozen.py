@@ -75,5 +75,5 @@ def test_columns_that_are_missing_or_unknown_are_refused(given: dict[str, list[f
 
 
 def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="differ in length: name, size"):
         rows_of(Row, {"note": "n"}, name=["L01", "L02"], size=[1.0])
