@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -11,8 +12,8 @@ T = TypeVar("T")
 class _Wide(NamedTuple):
     """A class whose rows are filled open: its defaults as endless columns, and what makes rows of columns."""
 
-    names: tuple[str, ...]
-    known: frozenset[str]
+    names: frozenset[str]
+    in_order: Callable[[Mapping[str, Any]], Sequence[Any]]
     defaults: Mapping[str, Iterable[Any]]
     rows: Callable[[Sequence[Any]], list[Any]]
 
@@ -49,7 +50,7 @@ def filled_open(cls: type[T]) -> type[T]:
     scope["__init__"].__kwdefaults__ = cls.__init__.__kwdefaults__
     cls.__init__ = scope["__init__"]  # type: ignore[method-assign]
     defaults = {one.name: repeat(one.default) for one in known if one.default is not MISSING}
-    _WIDE[cls] = _Wide(names, frozenset(names), defaults, scope["rows"])
+    _WIDE[cls] = _Wide(frozenset(names), itemgetter(*names), defaults, scope["rows"])
     return cls
 
 
@@ -70,14 +71,11 @@ def rows_of(cls: type[T], same: Mapping[str, Any], **columns: Sequence[Any]) -> 
     ValueError
         Columns differ in length, or there is none.
     """
-    names, known, defaults, rows = _WIDE[cls]
-    if len({len(column) for column in columns.values()}) != 1:
+    names, in_order, defaults, rows = _WIDE[cls]
+    if len(set(map(len, columns.values()))) != 1:
         raise ValueError(f"{cls.__name__}: columns differ in length: {', '.join(columns)}")
-    given: dict[str, Iterable[Any]] = {
-        **defaults,
-        **{name: repeat(value) for name, value in same.items()},
-        **columns,
-    }
-    if given.keys() != known:
-        raise TypeError(f"{cls.__name__}: unknown or not given: {', '.join(sorted(given.keys() ^ known))}")
-    return rows([given[name] for name in names])
+    shared = zip(same, map(repeat, same.values()), strict=True)
+    given: dict[str, Iterable[Any]] = {**defaults, **dict(shared), **columns}
+    if given.keys() != names:
+        raise TypeError(f"{cls.__name__}: unknown or not given: {', '.join(sorted(given.keys() ^ names))}")
+    return rows(in_order(given))
