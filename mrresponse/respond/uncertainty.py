@@ -30,7 +30,7 @@ from mrresponse.respond.rules import ANY_LESION, CR, PD, PR, SD, TOLERANCE, Targ
 from mrresponse.respond.settings import MeasurementError, RespondSettings
 from mrresponse.respond.targets import TargetSum
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import TOO_SMALL, LesionValue, is_viable_part
+from mrresponse.respond.values import TOO_SMALL, is_viable_part
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -98,19 +98,13 @@ class TargetErrors:
     enters_nadir: bool
 
 
-def estimate(
-    measurement: Measurement | None, value: LesionValue, criterion: Criterion, settings: RespondSettings
-) -> Estimate | None:
-    """Return a lesion's contribution with the error of one reading; ``None`` where it has none."""
-    if value.value is None or measurement is None or value.is_merged:
-        return None
-    return _with_error(measurement, value.value, criterion, settings)
-
-
 def estimates_of(
     found: TargetSum, visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> dict[str, Estimate]:
-    """Return the targets of a visit that have a value, with the error of each; none where the visit was not read."""
+    """Return the targets of a visit that have a value of their own, with the error of one reading.
+
+    There is none where the visit was not read.
+    """
     if visit.unread:
         return {}
     return {

@@ -20,18 +20,19 @@ from mrresponse.domain import (
 )
 from mrresponse.errors import DataError
 from mrresponse.respond import CRITERIA, RespondSettings, respond
-from mrresponse.respond.criteria import MRECIST, QEASL, RECIST_1_1, VRECIST, ProgressionScope
+from mrresponse.respond.criteria import MRECIST, QEASL, RECIST_1_1, VRECIST, Criterion, ProgressionScope
 from mrresponse.respond.repeats import error_of_repeats
 from mrresponse.respond.settings import MeasurementError, PartialResponse, ProbabilityMethod
+from mrresponse.respond.targets import sum_targets
+from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
     Estimate,
     Probabilities,
-    estimate,
+    estimates_of,
     immune_probabilities,
     largest_nadir,
     response_probabilities,
 )
-from mrresponse.respond.values import LesionValue, lesion_value
 
 START = date(2024, 1, 1)
 NO_ERROR = MeasurementError(diameter_fraction=0.0, diameter_floor_mm=0.0, volume_fraction=0.0)
@@ -447,6 +448,11 @@ ESTIMATES: list[tuple[str, dict[str, Any], tuple[float, float, float, bool, bool
 ]  # fmt: skip
 
 
+def estimate(visit: Visit, criterion: Criterion, settings: RespondSettings) -> Estimate | None:
+    found = sum_targets(("L01",), visit, criterion, settings)
+    return estimates_of(found, visit, criterion, settings).get("L01")
+
+
 @pytest.mark.parametrize(("name", "given", "expected"), ESTIMATES)
 def test_a_measurement_has_the_error_of_what_is_read_of_it(
     name: str, given: dict[str, Any], expected: tuple[float, float, float, bool, bool] | None
@@ -454,26 +460,23 @@ def test_a_measurement_has_the_error_of_what_is_read_of_it(
     values = {"state": MeasurementState.MEASURED, "reader": "A", **given}
     measurement = Measurement(patient_id="P", lesion_id="L01", study_date=START, **values)
     criterion, settings = CRITERIA[name], RespondSettings()
-    found = estimate(
-        measurement, lesion_value(measurement, criterion, node_normal_mm=10.0), criterion, settings
-    )
+    found = estimate(Visit(study_date=START, measurements={"L01": measurement}), criterion, settings)
     if expected is None:
         assert found is None
         return
     assert found is not None
     value, sd, gone_below, is_node, is_part = expected
     assert found == Estimate(pytest.approx(value), pytest.approx(sd), gone_below, is_node, is_part)  # type: ignore[arg-type]
-    assert (
-        estimate(None, lesion_value(measurement, criterion, node_normal_mm=10.0), criterion, settings) is None
-    )
+    assert estimate(Visit(study_date=START), criterion, settings) is None
 
 
 def test_the_normal_size_of_a_node_is_a_setting() -> None:
     node = Measurement(
-        patient_id="P", lesion_id="N", study_date=START, reader="A", state=MeasurementState.MEASURED, is_node=True,
+        patient_id="P", lesion_id="L01", study_date=START, reader="A", state=MeasurementState.MEASURED, is_node=True,
         perpendicular_diameter_mm=9.0,
     )  # fmt: skip
-    found = estimate(node, LesionValue(9.0), RECIST_1_1, RespondSettings(node_normal_mm=8.0))
+    visit = Visit(study_date=START, measurements={"L01": node})
+    found = estimate(visit, RECIST_1_1, RespondSettings(node_normal_mm=8.0))
     assert found == Estimate(9.0, 1.4, 8.0, is_node=True)
 
 
