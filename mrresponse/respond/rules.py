@@ -136,7 +136,6 @@ def _has_reappeared_viable(evidence: TargetEvidence, bound: float | None) -> boo
     return evidence.was_gone and bound is not None and reaches(evidence.reappeared, bound)
 
 
-@lru_cache(maxsize=16384)
 def number(value: float) -> str:
     """Return a stored value as it is read in a sentence: at least one decimal, no binary noise."""
     text = f"{value:.10g}"
