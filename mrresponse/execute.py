@@ -199,6 +199,10 @@ class _Processes:
         self.listener.join()
 
 
+def _load(module: str) -> None:
+    import_module(module)
+
+
 def _ready() -> None:
     """Do nothing, in a process that has started."""
 
@@ -241,9 +245,11 @@ def dask(address: str, *, resources: dict[str, float] | None = None, load: str =
 
     @contextmanager
     def begun() -> Iterator[None]:
-        if load:
-            client.run(import_module, load, wait=False, on_error="ignore")
+        workers = client.scheduler_info(n_workers=-1)["workers"] if load else ()
+        # a future that nobody holds is not worked on
+        loading = [client.submit(_load, load, workers=[one], pure=False) for one in workers]
         yield
+        del loading
 
     def in_flight() -> int:
         slots = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())

@@ -581,11 +581,8 @@ def _timed(words: Sequence[str], *, cores: str | None = None) -> float:
 
 
 def _with_dask(cohort: Cohort, out: Path) -> float:
-    import dask
     from distributed import LocalCluster
 
-    # as docs/batch.md advises: Dask's own profiler takes the interpreter a hundred times a second
-    dask.config.set({"distributed.worker.profile.enabled": False})
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         return _timed(cohort.arguments(out, "--dask", cluster.scheduler_address))
 
