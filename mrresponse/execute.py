@@ -140,16 +140,17 @@ class _Pool:
 
     @contextmanager
     def begun(self) -> Iterator[None]:
-        self._ahead = _Processes.start(self._workers, self._prepare)
+        ahead = self._ahead = _Processes.start(self._workers, self._prepare)
         # a process starts with the first call that finds no other idle
         for _ in range(self._workers):
-            self._ahead.executor.submit(_ready)
+            ahead.executor.submit(_ready)
         try:
             yield
         except BaseException:
-            # what was to be read cannot be: nobody will open the pool
-            _end_processes(self._ahead.executor)
-            self._ahead.close()
+            # what was to be read cannot be
+            self._ahead = None
+            _end_processes(ahead.executor)
+            ahead.close()
             raise
 
     @contextmanager
@@ -200,6 +201,7 @@ class _Processes:
 
 
 def _load(module: str) -> None:
+    """Load a module, in a worker of a cluster; it stays there."""
     import_module(module)
 
 

@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,11 @@ def kills(out: Path, victim: str, trials: int, seed: int) -> int:
     longest = float((reference / "seconds").read_text())
     ledger = out / f"kills-{victim}.jsonl"
     rows = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.is_file() else []
-    while len(rows) < trials:
-        chance = random.Random(f"{seed} {victim} {len(rows)}")
+    for session in count():
+        if len(rows) >= trials:
+            break
+        # a session whose first moment came after the end of its run killed nothing: the next draws another
+        chance = random.Random(f"{seed} {victim} {len(rows)} {session}")
         found = _killed_session(cohort, out / f"twelve-{victim}", victim, chance, longest)
         if found:
             found[-1]["problems"] += _differences(reference, out / f"twelve-{victim}")

@@ -18,6 +18,7 @@ from mrresponse.domain import (
     Treatment,
     TreatmentKind,
     TreatmentPhase,
+    viewed_phase,
 )
 from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion, Quantity
@@ -82,7 +83,7 @@ def treatment_phases(patient: Patient) -> tuple[TreatmentPhase, ...]:
     Raises
     ------
     DataError
-        Where one of several phases has the name that is kept for the whole course.
+        Where one of several phases has the name that is kept for the whole course, or one has that of a secondary view.
     """
     starts: dict[str, date] = {}
     for row in patient.treatments:
@@ -94,6 +95,14 @@ def treatment_phases(patient: Patient) -> tuple[TreatmentPhase, ...]:
             code="reserved_name",
             patient_id=patient.patient_id,
         )
+    for name in starts:
+        if viewed_phase(name) != name:
+            raise DataError(
+                f"treatments: found a treatment phase named {name!r}, expected another name: it is kept for the view "
+                f"of a session of {viewed_phase(name)!r}",
+                code="reserved_name",
+                patient_id=patient.patient_id,
+            )
     ordered = sorted(starts, key=lambda name: (starts[name], name))
     ends: tuple[date | None, ...] = (*(starts[name] for name in ordered[1:]), None)
     return tuple(

@@ -1,4 +1,4 @@
-"""Which number format the networks compute in, in training and use alike."""
+"""Which number format the networks compute in: in use float32 by default, in training ``auto``."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.normalise import near_liver, normalise_liver_input, window_lesion_input
-from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
 from mrresponse.training.loop import ARCHITECTURE, architecture_arguments, load_cases
@@ -167,7 +166,7 @@ def _evaluate_lesions(settings: TrainingSettings, network: Any, cases: int) -> M
 
 def _predict(network: Any, image: torch.Tensor) -> npt.NDArray[np.float32]:
     """Return class probabilities [class, i, j, k]."""
-    with torch.inference_mode(), autocast("cpu", "auto")():
+    with torch.inference_mode():
         logits = network(image.contiguous(memory_format=torch.channels_last_3d))
     found: npt.NDArray[np.float32] = torch.softmax(logits.float(), dim=1)[0].numpy()
     return found

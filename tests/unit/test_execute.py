@@ -151,6 +151,7 @@ def test_workers_end_when_there_is_nothing_to_do_after_all(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="unreadable"), place.begun():
         raise ValueError("unreadable")
     assert not children()
+    assert sorted(run_on(place, cubed, range(3), lost=never_lost)) == [0, 1, 8]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's limits")

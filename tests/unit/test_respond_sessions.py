@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from mrresponse.domain import (
     Assessment,
     Measurement,
@@ -12,6 +14,7 @@ from mrresponse.domain import (
     ResponseResult,
     TreatmentKind,
 )
+from mrresponse.errors import DataError
 from mrresponse.report.lesion_table import groups_of_phases
 from mrresponse.report.timeline import numbered_phases
 from mrresponse.respond import RespondSettings
@@ -97,6 +100,13 @@ def test_drugs_and_single_sessions_have_no_view() -> None:
     for treatments in (drugs, one):
         found = respond_to(readings(), SETTINGS, treatments=treatments)
         assert not any("session_baseline" in row.treatment_phase for row in found.assessments)
+
+
+def test_the_name_of_a_view_is_kept_for_it() -> None:
+    for settings in (SETTINGS, replace(SETTINGS, session_baseline=False)):
+        with pytest.raises(DataError, match="kept for the view of a session of 'TACE'") as caught:
+            respond_to(readings(), settings, treatments=[treatment("TACE session_baseline 2", 0)])
+        assert (caught.value.code, caught.value.patient_id) == ("reserved_name", "P")
 
 
 def test_figures_and_marks_show_the_phase_and_not_its_views() -> None:
