@@ -13,6 +13,7 @@ from mrresponse.domain import (
     PhaseSummary,
     Response,
     TreatmentPhase,
+    viewed_phase,
 )
 from mrresponse.report.lesion_table import (
     assessment_groups,
@@ -83,15 +84,20 @@ class CriterionPart:
     visits: tuple[Visit, ...]
 
 
+JUDGED_FROM_FIRST = "judged from the first baseline, not stopped by a new therapy"
+JUDGED_FROM_SESSION = "what followed this session, judged from the last study before it"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhasePart:
-    """One treatment phase with its assessments."""
+    """One treatment phase with its assessments; what has no ``number`` is folded, and says how it is ``judged``."""
 
     number: int | None
     name: str
     given: str
     dates: str
     baseline: str
+    judged: str
     criteria: tuple[CriterionPart, ...]
 
 
@@ -166,6 +172,7 @@ def phase_parts(result: PatientResult) -> tuple[PhasePart, ...]:
             given=given(result, name),
             dates=_phase_dates(known.get(name)),
             baseline=_baseline_words(known.get(name)),
+            judged=JUDGED_FROM_FIRST if viewed_phase(name) == name else JUDGED_FROM_SESSION,
             criteria=tuple(
                 _criterion_part(result, group) for group in groups if group[0].treatment_phase == name
             ),

@@ -16,6 +16,7 @@ from mrresponse.domain import (
 )
 from mrresponse.errors import DataError
 from mrresponse.report.lesion_table import groups_of_phases
+from mrresponse.report.page_parts import phase_parts
 from mrresponse.report.timeline import numbered_phases
 from mrresponse.respond import RespondSettings
 from tests.readings import on, reading, respond_to, treatment
@@ -113,3 +114,6 @@ def test_figures_and_marks_show_the_phase_and_not_its_views() -> None:
     found = PatientResult(patient=Patient(patient_id="P", treatments=TREATMENTS), response=result())
     assert [phase.name for phase in numbered_phases(found)] == ["TACE", "drug"]
     assert {group[0].treatment_phase for group in groups_of_phases(found)} == {"TACE", "drug"}
+    said = {part.name: part.judged for part in phase_parts(found) if part.number is None}
+    assert said["TACE session_baseline 2"].endswith("judged from the last study before it")
+    assert said["Whole course"].startswith("judged from the first baseline")
