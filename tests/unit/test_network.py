@@ -17,12 +17,14 @@ from mrresponse.segment import SegmentSettings, make_segmenter
 from mrresponse.segment.bundle import read_model_card
 from mrresponse.segment.models import check_models
 from mrresponse.segment.network import (
+    LESION_CHANNELS,
     fitting_window,
     lesion_probability,
     liver_probability,
     load_network,
     resolve_device,
 )
+from mrresponse.segment.precision import autocast
 
 torch = pytest.importorskip("torch")
 
@@ -130,6 +132,40 @@ def test_intensity_scale_does_not_matter_to_the_liver_network(liver_model: Path)
     np.testing.assert_allclose(
         liver_probability(network, image).voxels, liver_probability(network, louder).voxels, atol=STEP
     )
+
+
+def test_windows_answered_together_are_answered_as_one_by_one(liver_model: Path) -> None:
+    network = load_network(read_model_card(str(liver_model)), FLOAT32)
+    image = noise_image((60, 44, 36), (3.0, 3.0, 3.0))
+    asked: list[int] = []
+
+    def counted(inputs: Any) -> Any:
+        asked.append(len(inputs))
+        return network.module(inputs)
+
+    together = liver_probability(replace(network, module=counted, windows_at_once=4), image)
+    # windows of 32 x 32 x 16 that overlap by a quarter, on 64 x 48 x 40 voxels: 3 x 2 x 3
+    assert asked == [4, 4, 4, 4, 2]
+    np.testing.assert_allclose(together.voxels, liver_probability(network, image).voxels, atol=STEP)
+
+
+def test_float32_on_cuda_keeps_all_its_digits() -> None:
+    assert torch.backends.cudnn.allow_tf32
+    with autocast("cuda", "float32")():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.gpu
+def test_cuda_answers_as_the_processor_does() -> None:
+    answers = []
+    for device in ("cpu", "cuda"):
+        settings = replace(SegmentSettings(), device=device)
+        network = load_network(read_model_card(settings.lesion_model), settings)
+        images = {phase: noise_image((96, 80, 48), (3.0, 3.0, 3.0)) for phase in LESION_CHANNELS[:4]}
+        study = study_of(images[ContrastPhase.ARTERIAL], ContrastPhase.ARTERIAL)
+        answers.append(lesion_probability(network, replace(study, images=images)).voxels)
+    np.testing.assert_allclose(*answers, atol=4 * STEP)
 
 
 def out_of_memory_above(largest: int) -> Any:
