@@ -43,6 +43,7 @@ _STUDIES = 2
 _LONGEST_RUN_S = 1800
 _KILLS_PER_RUN = 4
 _GIVEN = dict(os.environ)
+_DASK_SETTINGS = Path(__file__).parents[1] / "configs" / "dask.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -567,7 +568,7 @@ def speed(out: Path, patients: int) -> int:
 
 def _environment() -> dict[str, str]:
     """Return what this process was given: a Dask cluster in it puts settings of its workers into its environment."""
-    return dict(_GIVEN, OMP_NUM_THREADS="1")
+    return dict(_GIVEN, OMP_NUM_THREADS="1", DASK_CONFIG=str(_DASK_SETTINGS))
 
 
 def _timed(words: Sequence[str], *, cores: str | None = None) -> float:
@@ -585,6 +586,8 @@ def _timed(words: Sequence[str], *, cores: str | None = None) -> float:
 
 
 def _with_dask(cohort: Cohort, out: Path) -> float:
+    # Dask reads it when it is first imported
+    os.environ["DASK_CONFIG"] = str(_DASK_SETTINGS)
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
