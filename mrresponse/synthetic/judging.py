@@ -57,6 +57,8 @@ class JudgingSet(StrEnum):
     """N1-N4: livers without a malignant lesion. Whatever is found is a false alarm, save a cyst or haemangioma."""
     STRESS = "stress"
     """Q1-Q6 and M1-M4, follow-up study: damaged images and missing phases. Are bad results flagged?"""
+    TUNING = "tuning"
+    """As ``UNSEEN``, from seeds of its own: what thresholds may be chosen on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +87,7 @@ def judging_cases(which: JudgingSet, *, count: int) -> Iterator[JudgingCase]:
 
 def _patient(which: JudgingSet, number: int, seed: int) -> tuple[PlacedPatient, int]:
     """Return the patient of a case and the number of the study that is judged."""
-    if which is JudgingSet.UNSEEN:
+    if which in {JudgingSet.UNSEEN, JudgingSet.TUNING}:
         return _with_room(np.random.default_rng([seed, 83]), seed), 0
     prefixes = "N" if which is JudgingSet.BENIGN else "QM"
     names = [name for name in SCENARIOS if name[0] in prefixes and name[1:].isdigit()]

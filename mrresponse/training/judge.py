@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mrresponse.config import Settings
-from mrresponse.domain import BoolArray, Image, LabelArray, Series, Study
+from mrresponse.domain import BoolArray, ExaminedStudy, Image, LabelArray, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.evaluate import (
     LesionComparison,
@@ -97,7 +97,7 @@ def _hits(case: JudgedCase) -> int:
 
 def _judge(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> JudgedCase:
     rendered = case.study
-    truth = _instances(rendered)
+    truth = true_instances(rendered)
     try:
         liver, lesions, flags = _found(rendered, segmenter, settings)
     except DataError as error:
@@ -114,10 +114,14 @@ def _judge(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> Judge
     )
 
 
-def _found(
-    rendered: RenderedStudy, segmenter: Segmenter, settings: Settings
-) -> tuple[BoolArray, LabelArray, tuple[str, ...]]:
-    """Run the line; return liver, lesion instances and flag codes on the grid of the images."""
+def examined_case(rendered: RenderedStudy, segmenter: Segmenter, settings: Settings) -> ExaminedStudy:
+    """Run the line on the images of a rendered study.
+
+    Raises
+    ------
+    DataError
+        The line refuses the study, as where no liver is found.
+    """
     images = {
         phase: Image(voxels=voxels.astype(np.float32), grid=rendered.grid)
         for phase, voxels in rendered.images.items()
@@ -127,7 +131,14 @@ def _found(
         for phase in images
     )
     study = Study(patient_id="case", study_date=rendered.plan.study_date, series=series)
-    examined = examine_images(study, images, segmenter, settings)
+    return examine_images(study, images, segmenter, settings)
+
+
+def _found(
+    rendered: RenderedStudy, segmenter: Segmenter, settings: Settings
+) -> tuple[BoolArray, LabelArray, tuple[str, ...]]:
+    """Run the line; return liver, lesion instances and flag codes on the grid of the images."""
+    examined = examined_case(rendered, segmenter, settings)
     prepared = examined.prepared
     full = canonical_grid(prepared.native_grid)
     liver = paste(prepared.liver, prepared.crop_start, full).voxels > 0
@@ -135,7 +146,8 @@ def _found(
     return liver, lesions, tuple(flag.code for flag in examined.flags)
 
 
-def _instances(rendered: RenderedStudy) -> LabelArray:
+def true_instances(rendered: RenderedStudy) -> LabelArray:
+    """Return the true lesions as instance labels, counted from 1, on the grid of the images."""
     labels = np.zeros(rendered.grid.shape, dtype=np.uint16)
     for label, lesion in enumerate(rendered.lesions, start=1):
         labels[lesion.whole_mask] = label
