@@ -76,6 +76,10 @@ def rows_of(cls: type[T], same: Mapping[str, Any], **columns: Sequence[Any]) -> 
         raise ValueError(f"{cls.__name__}: columns differ in length: {', '.join(columns)}")
     shared = zip(same, map(repeat, same.values()), strict=True)
     given: dict[str, Iterable[Any]] = {**defaults, **dict(shared), **columns}
-    if given.keys() != names:
+    try:
+        fields_in_order = in_order(given)
+    except KeyError:
+        fields_in_order = ()
+    if len(fields_in_order) != len(given):
         raise TypeError(f"{cls.__name__}: unknown or not given: {', '.join(sorted(given.keys() ^ names))}")
-    return rows(in_order(given))
+    return rows(fields_in_order)

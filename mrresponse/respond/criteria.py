@@ -188,10 +188,15 @@ class Criterion:
         """Threshold of a progression as it is read in a sentence, where the floor is the same for every nadir."""
         return self.progression_threshold_with(self.progression_floor)
 
+    @cached_property
+    def progression_bound(self) -> str:
+        """Relative threshold of a progression as it is read in a sentence."""
+        sign = ">" if self.progression_boundary is ProgressionBoundary.STRICT else ">="
+        return f"{sign} +{100.0 * self.progression_increase:.10g} %"
+
     def progression_threshold_with(self, floor: float) -> str:
         """Return the threshold of a progression with an absolute floor."""
-        sign = ">" if self.progression_boundary is ProgressionBoundary.STRICT else ">="
-        bound = f"{sign} +{100.0 * self.progression_increase:.10g} %"
+        bound = self.progression_bound
         return f"{bound} and >= +{floor:.4g} {self.unit}" if floor > 0.0 else bound
 
     def floor_from(self, nadir: float) -> float:

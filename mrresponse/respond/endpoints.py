@@ -13,6 +13,8 @@ from mrresponse.domain import Response
 from mrresponse.respond.settings import DayCount, RespondSettings, ResponseEnd
 
 Dated = tuple[date, str]
+# a name of its own: it is compared with at every visit, and a member of an enumeration is slow to look up
+NE = Response.NE
 
 # Response-criteria section 8; ND (not done) and anything unknown rank behind NE.
 RANK = ("CR", "PR", "SD", "NON-CR/NON-PD", "NED", "PD", "NE")
@@ -46,7 +48,7 @@ def best_overall_response(visits: Sequence[Dated], start: date, settings: Respon
 
     Stable disease counts from ``sd_min_days`` after ``start`` on; earlier it is NE, and PD where PD follows.
     """
-    return _best(visits, [_with_minimum(visit, start, settings) for visit in visits])
+    return _best(visits, _with_minimum(visits, start, settings))
 
 
 def confirmed_best_overall_response(visits: Sequence[Dated], start: date, settings: RespondSettings) -> Best:
@@ -56,18 +58,18 @@ def confirmed_best_overall_response(visits: Sequence[Dated], start: date, settin
     most ``confirm_max_not_evaluable`` NE between. Unconfirmed it counts as stable disease from ``sd_min_days`` on.
     The date is that of the first visit of the pair (Eisenhauer 2009, table 3).
     """
-    words = []
-    for index, (day, word) in enumerate(visits):
-        unconfirmed = (day, "SD" if word in RESPONSES else word)
-        words.append(_confirmed(visits, index, settings) or _with_minimum(unconfirmed, start, settings))
+    unconfirmed = [(day, "SD" if word in RESPONSES else word) for day, word in visits]
+    words = _with_minimum(unconfirmed, start, settings)
+    for index, (_, word) in enumerate(visits):
+        if word in RESPONSES:
+            words[index] = _confirmed(visits, index, settings) or words[index]
     return _best(visits, words)
 
 
-def _with_minimum(visit: Dated, start: date, settings: RespondSettings) -> str:
-    day, word = visit
-    if word in STABLE and (day - start).days < settings.sd_min_days:
-        return Response.NE
-    return word
+def _with_minimum(visits: Sequence[Dated], start: date, settings: RespondSettings) -> list[str]:
+    """Return the words that the visits count as: stable disease that came too early as NE."""
+    least = settings.sd_min_days
+    return [NE if word in STABLE and (day - start).days < least else word for day, word in visits]
 
 
 def _best(visits: Sequence[Dated], words: Sequence[str]) -> Best:
@@ -106,7 +108,10 @@ def _confirmed(visits: Sequence[Dated], index: int, settings: RespondSettings) -
 
 def response_date(visits: Sequence[Dated]) -> date | None:
     """Return the date of the first complete or partial response."""
-    return next((day for day, word in visits if word in ANY_RESPONSES), None)
+    for day, word in visits:
+        if word in ANY_RESPONSES:
+            return day
+    return None
 
 
 def confirmed_response_date(visits: Sequence[Dated], settings: RespondSettings) -> date | None:
@@ -116,7 +121,10 @@ def confirmed_response_date(visits: Sequence[Dated], settings: RespondSettings) 
 
 def progression_date(visits: Sequence[Dated]) -> date | None:
     """Return the date of the first progression."""
-    return next((day for day, word in visits if word == "PD"), None)
+    for day, word in visits:
+        if word == "PD":
+            return day
+    return None
 
 
 def clinical_benefit_date(
@@ -134,7 +142,7 @@ def clinical_benefit_date(
 
 def has_partial_after_complete(visits: Sequence[Dated]) -> bool:
     """Tell whether a partial response follows a complete one: disease after CR is progression, or it was no CR."""
-    evaluable = [word for _, word in visits if word != Response.NE]
+    evaluable = [word for _, word in visits if word != NE]
     return any(first == "CR" and second == "PR" for first, second in pairwise(evaluable))
 
 
@@ -169,7 +177,7 @@ def immune_best_overall_response(visits: Sequence[Dated], start: date, settings:
         for day, found in visits:
             if found == word:
                 return Best(response=word, study_date=day)
-    return Best(response=Response.NE if visits else None, study_date=visits[0][0] if visits else None)
+    return Best(response=NE if visits else None, study_date=visits[0][0] if visits else None)
 
 
 def immune_progression_date(visits: Sequence[Dated]) -> date | None:
@@ -220,18 +228,18 @@ def progression_free(
     if death is not None and phase_end is not None and death > phase_end:
         death = None
     end, event = (progression, "progression") if progression else (death, "death")
-    before = [(day, word) for day, word in visits if word != "PD"]
-    last = max((day for day, word in before if word != Response.NE), default=None)
     if end is None:
         why = "new therapy" if phase_end is not None else "no event"
-        return _censored(last, start, why)
+        return _censored(_last_evaluable(visits), start, why)
     gap = 0
-    for _, word in reversed(before):
-        if word != Response.NE:
+    for _, word in reversed(visits):
+        if word == "PD":
+            continue
+        if word != NE:
             break
         gap += 1
     if gap >= settings.missed_scans_censor:
-        return _censored(last, start, f"{gap} scans not evaluable before {event}")
+        return _censored(_last_evaluable(visits), start, f"{gap} scans not evaluable before {event}")
     return Survival(end=end, is_event=True, event=event)
 
 
@@ -242,10 +250,15 @@ def time_to_progression(
     progression = progression_date(visits)
     if progression:
         return Survival(end=progression, is_event=True, event="progression")
-    last = max((day for day, word in visits if word != Response.NE), default=None)
+    last = _last_evaluable(visits)
     if phase_end is not None and (death is None or death > phase_end):
         return _censored(last, start, "new therapy")
     return _censored(last, start, "death" if death else "no event")
+
+
+def _last_evaluable(visits: Sequence[Dated]) -> date | None:
+    """Return the date of the last visit that is neither NE nor a progression."""
+    return max([day for day, word in visits if word != NE and word != "PD"], default=None)
 
 
 def _censored(last: date | None, start: date, why: str) -> Survival:

@@ -11,6 +11,7 @@ from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import exceeds, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
 from mrresponse.respond.values import (
+    LIVER,
     LesionValue,
     VisitValues,
     is_benign,
@@ -60,12 +61,8 @@ class KnownLesion:
     treated: str
 
 
-@dataclass(slots=True)
-class _Candidate:
-    lesion_id: str
-    organ: str
-    value: float
-    reason: str
+# A lesion that may be a target: its value below 0, so that the largest comes first, its name, organ, and the reason.
+_Candidate = tuple[float, str, str, str]
 
 
 def known_lesions(
@@ -292,29 +289,27 @@ def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Can
     value = worth.value or 0.0
     least = criterion.min_target_node_mm if m.is_node else criterion.min_target_mm
     bound = f" >= {number(least)} mm" if criterion.is_length else ""
-    return _Candidate(
-        m.lesion_id,
-        organ_of(m),
-        value,
-        f"{quantity_name(m, criterion)} {number(value)} {criterion.unit}{bound}",
-    )
+    reason = f"{quantity_name(m, criterion)} {number(value)} {criterion.unit}{bound}"
+    return -value, m.lesion_id, organ_of(m), reason
 
 
 def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Sequence[str]) -> list[Role]:
     """Take the largest within the limits; ``taken`` are the organs of the targets that a reader set."""
-    chosen: dict[str, int] = {organ: taken.count(organ) for organ in taken}
+    chosen = list(taken)
+    most, most_per_organ, most_in_liver = (
+        criterion.max_targets, criterion.max_targets_per_organ, criterion.max_liver_targets
+    )  # fmt: skip
     roles = []
-    for candidate in sorted(candidates, key=lambda c: (-c.value, c.lesion_id)):
-        limit = criterion.max_targets_per_organ
-        if candidate.organ == "liver" and criterion.max_liver_targets is not None:
-            limit = criterion.max_liver_targets
+    for _, lesion_id, organ, reason in sorted(candidates):
+        limit = most_in_liver if organ == LIVER and most_in_liver is not None else most_per_organ
         full = ""
-        if criterion.max_targets is not None and sum(chosen.values()) >= criterion.max_targets:
-            full = f"the limit of {criterion.max_targets} targets is reached"
-        elif limit is not None and chosen.get(candidate.organ, 0) >= limit:
-            full = f"the limit of {limit} targets in the {candidate.organ.replace('_', ' ')} is reached"
-        if not full:
-            chosen[candidate.organ] = chosen.get(candidate.organ, 0) + 1
-        reason = f"{candidate.reason}; {full}" if full else candidate.reason
-        roles.append(Role(candidate.lesion_id, NON_TARGET if full else TARGET, reason))
+        if most is not None and len(chosen) >= most:
+            full = f"the limit of {most} targets is reached"
+        elif limit is not None and chosen.count(organ) >= limit:
+            full = f"the limit of {limit} targets in the {organ.replace('_', ' ')} is reached"
+        if full:
+            roles.append(Role(lesion_id, NON_TARGET, f"{reason}; {full}"))
+        else:
+            chosen.append(organ)
+            roles.append(Role(lesion_id, TARGET, reason))
     return roles

@@ -96,8 +96,8 @@ def assessment_rows(
         study_date=[visit.study_date for visit in assessed.follow_ups],
         nadir_burden=nadirs,
         current_burden=current,
-        change_from_baseline=[_fraction(value, start) for value in current],
-        change_from_nadir=list(map(_fraction, current, nadirs)),
+        change_from_baseline=_changes(current, [start] * len(current)),
+        change_from_nadir=_changes(current, nadirs),
         target=[one.target_response for one in overall],
         non_target=[one.non_target for one in overall],
         new_lesions=[one.new_lesions for one in overall],
@@ -114,8 +114,10 @@ def assessment_rows(
 
 def _after_progression(responses: Sequence[Response]) -> list[bool]:
     """Tell of each visit whether one before it progressed."""
-    first = next((at for at, response in enumerate(responses) if response in PROGRESSED), len(responses))
-    return [at > first for at in range(len(responses))]
+    for first, response in enumerate(responses, start=1):
+        if response in PROGRESSED:
+            return [False] * first + [True] * (len(responses) - first)
+    return [False] * len(responses)
 
 
 def _probabilities(chances: Sequence[Mapping[Response, float] | None]) -> dict[str, list[float | None]]:
@@ -141,7 +143,9 @@ def _visit_flags(
             for response, chances in zip(responses, assessed.probabilities, strict=True)
         ]
         parts.append(near)
-    parts.append([said.flags for said in assessed.findings])
+    reported = [said.flags for said in assessed.findings]
+    if any(reported):
+        parts.append(reported)
     agent = _agent_at(context, baseline)
     if agent:
         parts.append([_technique(agent, visit) for visit in visits])
@@ -151,7 +155,7 @@ def _visit_flags(
     if context.patient.treatments:
         read = zip(visits, liver, strict=True)
         parts.append([_early_flags(context, visit, one) for visit, one in read])
-    return [sum(flags, ()) for flags in zip(*parts, strict=True)]
+    return parts[0] if len(parts) == 1 else [sum(flags, ()) for flags in zip(*parts, strict=True)]
 
 
 def _early_flags(context: Context, visit: Visit, liver: BasisVisit) -> tuple[str, ...]:
@@ -277,7 +281,7 @@ def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
 def _flags(overall: BasisVisit, liver: BasisVisit) -> tuple[str, ...]:
     own = overall.target.flags if overall.target else ()
     if liver is overall:
-        return own + overall.flags
+        return own + overall.flags if overall.flags else own
     alone = liver.target.flags if liver.target else ()
     return tuple(dict.fromkeys((*own, *alone, *overall.flags, *liver.flags)))
 
@@ -311,5 +315,9 @@ def _near_threshold(
     return ("near_threshold",) if is_below(chances[stated], settings.near_threshold_probability) else ()
 
 
-def _fraction(value: float | None, reference: float | None) -> float | None:
-    return (value - reference) / reference if value is not None and reference else None
+def _changes(values: Sequence[float | None], references: Sequence[float | None]) -> list[float | None]:
+    """Return each change as a fraction of its reference; none where one is missing or the reference is 0."""
+    return [
+        (value - reference) / reference if value is not None and reference else None
+        for value, reference in zip(values, references, strict=True)
+    ]

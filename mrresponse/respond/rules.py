@@ -314,9 +314,10 @@ ORDINARY_RULES = tuple(rule for rule in TARGET_RULES[1:] if not rule.flag)
 
 def decide_target(evidence: TargetEvidence, criterion: Criterion) -> TargetDecision:
     """Return the target response by the first rule that holds."""
-    is_complete = not evidence.missing and None not in (evidence.baseline, evidence.nadir, evidence.current)
-    rules = ORDINARY_RULES if is_complete and not evidence.was_gone else TARGET_RULES
-    for rule in rules:
+    e = evidence
+    has_sums = e.baseline is not None and e.nadir is not None and e.current is not None
+    is_ordinary = has_sums and not e.missing and not e.was_gone
+    for rule in ORDINARY_RULES if is_ordinary else TARGET_RULES:
         if rule.holds(evidence, criterion):
             break
     response = rule.category or evidence.previous or CR
@@ -351,21 +352,20 @@ class NonTargetEvidence(NamedTuple):
 
 
 NO_NON_TARGET = "no non-target disease"
-# response-criteria section 2.5 and 4.3
-NON_TARGET_RULES: tuple[tuple[str, Callable[[NonTargetEvidence], tuple[str, ...]], Response], ...] = (
-    ("unequivocal progression: {0}", lambda e: e.progressing, Response.PD),
-    ("not assessed: {0}", lambda e: e.missing, Response.NE),
-    ("persists: {0}", lambda e: e.present, Response.NON_CR_NON_PD),
-    ("gone: {0}", lambda e: e.gone, Response.CR),
+# response-criteria section 2.5 and 4.3; one for each kind of evidence, in its order
+NON_TARGET_RULES: tuple[tuple[str, Response], ...] = (
+    ("unequivocal progression", PD),
+    ("not assessed", NE),
+    ("persists", NON_CR_NON_PD),
+    ("gone", CR),
 )
 
 
 def decide_non_target(evidence: NonTargetEvidence) -> tuple[Response | None, str]:
     """Return the non-target response and its sentence; ``None`` where there is no non-target disease."""
-    for sentence, entries, category in NON_TARGET_RULES:
-        found = entries(evidence)
+    for found, (words, category) in zip(evidence, NON_TARGET_RULES, strict=True):
         if found:
-            return category, sentence.format("; ".join(found))
+            return category, f"{words}: {'; '.join(found)}"
     return None, NO_NON_TARGET
 
 

@@ -10,6 +10,7 @@ from mrresponse.frozen import rows_of
 from mrresponse.respond.assess import Basis, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.endpoints import (
+    NE,
     STABLE,
     Dated,
     Survival,
@@ -33,6 +34,7 @@ from mrresponse.respond.rows import Context
 from mrresponse.respond.settings import AFP, PIVKA_II, RespondSettings
 
 BASES = ("liver", "overall")
+WORDS = {str(word): word for word in Response}
 STABLE_WORDS = frozenset({*STABLE, "iSD", "NON-iCR/NON-iUPD"})
 MARKER_COLUMNS = {AFP.name: ("afp", "ng_ml"), PIVKA_II.name: ("pivka_ii", "mau_ml")}
 
@@ -43,6 +45,9 @@ class PhaseMarkers:
 
     summaries: tuple[MarkerSummary, ...] = ()
     discordant: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+
+
+NO_MARKERS = PhaseMarkers()
 
 
 def summarise_phase(
@@ -112,8 +117,8 @@ def _columns(
         "start_date": start,
         "end_date": phase.end_date,
         "baseline_date": phase.baseline_date,
-        "best_overall_response": Response(best) if best else None,
-        "confirmed_best_overall_response": Response(confirmed) if confirmed else None,
+        "best_overall_response": WORDS[best] if best else None,
+        "confirmed_best_overall_response": WORDS[confirmed] if confirmed else None,
         "time_to_progression_days": days_between(start, to_progression.end, settings.day_count),
         "progression_date": to_progression.end if to_progression.is_event else None,
         "progression_free_days": days_between(start, free.end, settings.day_count),
@@ -168,7 +173,7 @@ def _sizes(
     last = visits[-1][0] if visits else date.max
     early, is_early = early_shrinkage(changes, phase.start_date or assessed.baseline_date, settings)
     growth = basis.growth
-    first = next((word for _, word in visits if word != Response.NE), None)
+    first = _first_evaluable(visits)
     return {
         "depth_of_response": min([c for day, c in changes if c is not None and day <= last], default=None),
         "early_change": early,
@@ -184,12 +189,19 @@ def _sizes(
     }
 
 
+def _first_evaluable(visits: Sequence[Dated]) -> str | None:
+    for _, word in visits:
+        if word != NE:
+            return word
+    return None
+
+
 def _changes(assessed: PhaseAssessment, basis: Basis, start: float) -> list[tuple[date, float | None]]:
-    changes: list[tuple[date, float | None]] = []
-    for visit, seen in zip(assessed.follow_ups, basis.visits, strict=True):
-        burden = seen.target.burden if seen.target is not None else None
-        changes.append((visit.study_date, None if burden is None else (burden - start) / start))
-    return changes
+    burdens = [seen.target.burden if seen.target is not None else None for seen in basis.visits]
+    return [
+        (visit.study_date, None if burden is None else (burden - start) / start)
+        for visit, burden in zip(assessed.follow_ups, burdens, strict=True)
+    ]
 
 
 def _dated_visits(dates: Sequence[date], basis: Basis) -> tuple[Dated, ...]:
@@ -230,9 +242,9 @@ def _event(to_progression: Survival, free: Survival) -> str:
 
 
 def _markers(context: Context, phase: TreatmentPhase, rows: Sequence[Assessment]) -> PhaseMarkers:
-    summaries = tuple(row for row in context.marker_summaries if row.treatment_phase == phase.name)
+    summaries = tuple([row for row in context.marker_summaries if row.treatment_phase == phase.name])
     if not summaries:
-        return PhaseMarkers()
+        return NO_MARKERS
     found: tuple[set[str], set[str]] = (set(), set())
     for row in rows:
         for names, response in zip(found, (row.liver_response, row.overall), strict=True):

@@ -20,6 +20,7 @@ MISSING_STATES = frozenset({NOT_FOUND, NOT_ASSESSED})
 BENIGN_PATTERNS = frozenset({"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like"})
 INFILTRATIVE = "infiltrative"
 SHORT_AXIS = "short axis"
+NAMES = {quantity: str(quantity) for quantity in Quantity}
 # What is read of disease outside the liver under a criterion of viable tumour.
 WHOLE = {
     Quantity.VIABLE_DIAMETER: Quantity.DIAMETER,
@@ -165,10 +166,12 @@ def is_viable_part(measurement: Measurement, criterion: Criterion) -> bool:
 
 def quantity_name(measurement: Measurement | None, criterion: Criterion) -> str:
     """Name what is read of a lesion: a node's short axis, and disease outside the liver whole."""
-    if measurement is not None and measurement.is_node and criterion.is_length:
+    if measurement is None:
+        return NAMES[criterion.quantity]
+    if measurement.is_node and criterion.is_length:
         return SHORT_AXIS
-    is_whole = measurement is not None and criterion.is_viable and not is_viable_part(measurement, criterion)
-    return str(WHOLE[criterion.quantity] if is_whole else criterion.quantity)
+    is_whole = criterion.is_viable and not is_viable_part(measurement, criterion)
+    return NAMES[WHOLE[criterion.quantity] if is_whole else criterion.quantity]
 
 
 def is_merged_away(measurement: Measurement) -> bool:
