@@ -271,7 +271,7 @@ def _components(
     target_response = target.decision.response if target else None
     response = overall_response(target_response, non_target, new_lesions)
     return BasisVisit(
-        target, target_response, non_target, reason, new_lesions, new_reason, response, flags=flags
+        target, target_response, non_target, reason, new_lesions, new_reason, response, "", None, flags
     )
 
 

@@ -307,11 +307,4 @@ def _call(
     flags: tuple[str, ...] = (),
     is_void: bool = False,
 ) -> ImmuneCall:
-    return ImmuneCall(
-        target=_word(evidence.target),
-        non_target=_word(evidence.non_target),
-        response=response,
-        note=note,
-        flags=flags,
-        is_void=is_void,
-    )
+    return ImmuneCall(_word(evidence.target), _word(evidence.non_target), response, note, flags, is_void)

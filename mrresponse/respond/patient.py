@@ -58,11 +58,13 @@ from mrresponse.respond.values import quantity_name
 
 UNNAMED_READER = "none"
 EXCLUDED = LesionRole.EXCLUDED
+ROLE_COLUMNS = ("treatment_phase", "criterion", "reader", "lesion_id", "role", "reason", "quantity")
+_RoleRow = tuple[str, str, str, str, LesionRole, str, str]
 
 
 @dataclass(slots=True, kw_only=True)
 class _PhaseResult:
-    roles: tuple[RoleRecord, ...]
+    roles: Sequence[_RoleRow]
     assessments: tuple[Assessment, ...]
     summaries: tuple[PhaseSummary, ...]
     group: Group | None = None
@@ -148,7 +150,7 @@ def _respond(
     assessments = tuple(chain.from_iterable([result.assessments for result in results]))
     return ResponseResult(
         phases=_with_baselines((*phases, *views), patient, assessments),
-        roles=tuple(chain.from_iterable([result.roles for result in results])),
+        roles=_role_records(patient.patient_id, results),
         assessments=assessments,
         summaries=tuple(chain.from_iterable([result.summaries for result in results])),
         markers=markers,
@@ -301,7 +303,7 @@ def _assessed_result(
 ) -> _PhaseResult:
     rows = assessment_rows(context, phase, criterion, baseline, assessed)
     return _PhaseResult(
-        roles=_role_records(context, phase, criterion, assessed),
+        roles=_roles(context, phase, criterion, assessed),
         assessments=rows,
         summaries=summarise_phase(context, phase, criterion, rows, assessed),
         group=(phase.name, criterion.name, context.reader),
@@ -332,42 +334,34 @@ def _role_audit(
     )
 
 
-def _role_records(
+def _role_records(patient_id: str, results: Iterable[_PhaseResult]) -> tuple[RoleRecord, ...]:
+    found = list(chain.from_iterable([result.roles for result in results]))
+    if not found:
+        return ()
+    columns = dict(zip(ROLE_COLUMNS, zip(*found, strict=True), strict=True))
+    return tuple(rows_of(RoleRecord, {"patient_id": patient_id}, **columns))
+
+
+def _roles(
     context: Context, phase: TreatmentPhase, criterion: Criterion, assessed: PhaseAssessment
-) -> tuple[RoleRecord, ...]:
+) -> list[_RoleRow]:
+    """Return the roles under one criterion, by lesion."""
     said = {
         role.lesion_id: (role.role or EXCLUDED, role.reason) for role in assessed.roles if not role.may_be_new
     }
-    for lesions in assessed.new:
-        for lesion in lesions:
-            if lesion.status != "none":
-                said.setdefault(
-                    lesion.lesion_id,
-                    (LesionRole.NEW, f"first seen {lesion.first_seen.isoformat()}, not there at baseline"),
-                )
+    later = list(chain.from_iterable(assessed.new))
+    for lesion in later:
+        if lesion.status != "none":
+            said.setdefault(
+                lesion.lesion_id,
+                (LesionRole.NEW, f"first seen {lesion.first_seen.isoformat()}, not there at baseline"),
+            )
     # what was never new disease: a normal node, a benign or a rejected finding
-    for lesions in assessed.new:
-        for lesion in lesions:
-            said.setdefault(lesion.lesion_id, (EXCLUDED, lesion.why))
-    if not said:
-        return ()
-    names = sorted(said)
-    same = {
-        "patient_id": context.patient.patient_id,
-        "treatment_phase": phase.name,
-        "criterion": criterion.name,
-        "reader": context.reader,
-    }
-    return tuple(
-        rows_of(
-            RoleRecord,
-            same,
-            lesion_id=names,
-            role=[said[name][0] for name in names],
-            reason=[said[name][1] for name in names],
-            quantity=[quantity_name(context.first_measured.get(name), criterion) for name in names],
-        )
-    )
+    for lesion in later:
+        said.setdefault(lesion.lesion_id, (EXCLUDED, lesion.why))
+    group = (phase.name, criterion.name, context.reader)
+    first = context.first_measured
+    return [(*group, name, *said[name], quantity_name(first.get(name), criterion)) for name in sorted(said)]
 
 
 def _with_baselines(

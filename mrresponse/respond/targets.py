@@ -156,14 +156,11 @@ def sum_targets(
     if visit.unread:
         return _sum_with_notes(targets, visit, criterion, settings)
     plain, unit = visit.values(criterion, settings).sizes, criterion.unit
-    sizes: dict[str, float] = {}
-    described: list[str] = []
-    for lesion_id in targets:
-        size = plain.get(lesion_id)
-        if size is None:
-            return _sum_with_notes(targets, visit, criterion, settings)
-        sizes[lesion_id] = size
-        described.append(f"{lesion_id} {number(size)} {unit}")
+    try:
+        sizes = {lesion_id: plain[lesion_id] for lesion_id in targets}
+    except KeyError:
+        return _sum_with_notes(targets, visit, criterion, settings)
+    described = [f"{lesion_id} {number(size)} {unit}" for lesion_id, size in sizes.items()]
     return TargetSum(sizes, round(math.fsum(sizes.values()), 6), (), ", ".join(described), not targets)
 
 
