@@ -13,8 +13,8 @@ from mrresponse.domain import Response
 from mrresponse.respond.settings import DayCount, RespondSettings, ResponseEnd
 
 Dated = tuple[date, str]
-# a name of its own: it is compared with at every visit, and a member of an enumeration is slow to look up
-NE = Response.NE
+# names of their own: members of an enumeration are slow to look up
+NE, INCLUSIVE = Response.NE, DayCount.INCLUSIVE
 
 # Response-criteria section 8; ND (not done) and anything unknown rank behind NE.
 RANK = ("CR", "PR", "SD", "NON-CR/NON-PD", "NED", "PD", "NE")
@@ -200,7 +200,7 @@ def immune_progression_date(visits: Sequence[Dated]) -> date | None:
 
 def days_between(start: date, end: date, day_count: DayCount) -> int:
     """Return the length of an interval in days."""
-    return (end - start).days + (1 if day_count is DayCount.INCLUSIVE else 0)
+    return (end - start).days + (1 if day_count is INCLUSIVE else 0)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from mrresponse.respond.rules import exceeds, overall_response, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.values import organ_of, short_axis_mm
 
+# names of their own: members of an enumeration are slow to look up
+NE, PD, IUPD, ICPD = Response.NE, Response.PD, Response.IUPD, Response.ICPD
 EARLY_SCAN = "early_scan_ignored"
 IMMUNE_WORDS = {
     Response.CR: Response.ICR,
@@ -99,7 +101,7 @@ def step(state: ImmuneState, evidence: ImmuneEvidence, settings: RespondSettings
     """Judge one visit and carry the state forward."""
     sizes = _new_sizes(state, evidence, settings)
     if state.confirmed_on is not None:
-        response = Response.ICPD if evidence.is_read else Response.NE
+        response = ICPD if evidence.is_read else NE
         return _call(evidence, response, f"progression was confirmed on {state.confirmed_on.isoformat()}")
     if state.pending is None:
         return _first_call(state, evidence, sizes, settings)
@@ -110,9 +112,9 @@ def step(state: ImmuneState, evidence: ImmuneEvidence, settings: RespondSettings
             # the one early scan that counts (working group's questions and clarifications)
             state.confirmed_on = evidence.study_date
             note = f"confirms the iUPD of {state.pending.since.isoformat()} on a scan for new symptoms: {another}"
-            return _call(evidence, Response.ICPD, note)
+            return _call(evidence, ICPD, note)
         note = f"{days} days after the iUPD of {state.pending.since.isoformat()}: changes nothing"
-        return _call(evidence, Response.IUPD, note, flags=(EARLY_SCAN,), is_void=True)
+        return _call(evidence, IUPD, note, flags=(EARLY_SCAN,), is_void=True)
     return _pending_call(state, state.pending, evidence, sizes, settings)
 
 
@@ -128,12 +130,12 @@ def _first_call(
     response = immune_overall(
         _word(evidence.target), _word(evidence.non_target), is_new=is_new, has_prior=False, is_further=False
     )
-    if response is Response.IUPD:
+    if response is IUPD:
         state.pending = _Pending(
             since=evidence.study_date,
             last=evidence.study_date,
-            by_target=evidence.target is Response.PD,
-            by_non_target=evidence.non_target is Response.PD,
+            by_target=evidence.target is PD,
+            by_non_target=evidence.non_target is PD,
             burden=evidence.burden,
             non_target_burden=evidence.non_target_burden,
             new_sizes=dict(sizes),
@@ -159,14 +161,14 @@ def _pending_call(
         state.confirmed_on = evidence.study_date
         return _call(
             evidence,
-            Response.ICPD,
+            ICPD,
             f"confirms the iUPD of {pending.since.isoformat()}: {further}",
             flags=flags,
         )
     unmeasured = [lesion for lesion, organ in state.new_targets.items() if sizes.get(lesion, 0.0) is None]
-    if evidence.target is Response.NE or unmeasured or not evidence.is_read:
+    if evidence.target is NE or unmeasured or not evidence.is_read:
         what = f"new lesion {', '.join(unmeasured)} not measured" if unmeasured else "not evaluable"
-        response = Response.IUPD if evidence.non_target is Response.PD else Response.NE
+        response = IUPD if evidence.non_target is PD else NE
         return _call(evidence, response, what, is_void=True)
     if _is_reset(pending, evidence, sizes):
         state.pending = None
@@ -182,7 +184,7 @@ def _pending_call(
     pending.last = evidence.study_date
     _record(state, evidence, sizes)
     note = f"no further change since the iUPD of {pending.since.isoformat()}"
-    return _call(evidence, Response.IUPD, note, flags=flags)
+    return _call(evidence, IUPD, note, flags=flags)
 
 
 def _further(
@@ -194,9 +196,9 @@ def _further(
 ) -> str:
     """Return what progressed further since the pending iUPD, or nothing."""
     least = settings.irecist_confirm_growth_mm
-    if evidence.target is Response.PD and not pending.by_target:
+    if evidence.target is PD and not pending.by_target:
         return "targets progress too"
-    if evidence.non_target is Response.PD and not pending.by_non_target:
+    if evidence.non_target is PD and not pending.by_non_target:
         return "non-targets progress too"
     if pending.by_target and _grew(pending.burden, evidence.burden, least):
         return f"target sum {evidence.burden} mm, at least {least} mm above {pending.burden} mm"
@@ -238,7 +240,7 @@ def _grew(before: float | None, after: float | None, least: float) -> bool:
 
 def _is_reset(pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, float | None]) -> bool:
     """Tell whether targets and non-targets meet a response again by shrinkage since the pending iUPD."""
-    if Response.PD in (evidence.target, evidence.non_target):
+    if PD in (evidence.target, evidence.non_target):
         return False
     new_gone = pending.has_new and not sizes and not evidence.new_stated
     shrank = (

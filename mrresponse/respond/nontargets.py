@@ -16,7 +16,7 @@ from mrresponse.respond.rules import (
 )
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import NO_MEASUREMENT, is_stated
+from mrresponse.respond.values import is_stated
 
 
 @dataclass(slots=True)
@@ -67,21 +67,29 @@ def _judge(
     lesion_ids: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> tuple[NonTargetEvidence, float | None]:
     """Return the evidence of one visit, and the sum of diameters where every lesion has one."""
+    if visit.unread:
+        return NonTargetEvidence(missing=(visit.unread,)), None
+    plain = visit.values(criterion, settings).sizes
+    try:
+        sizes = {lesion_id: plain[lesion_id] for lesion_id in lesion_ids}
+    except KeyError:
+        return _judge_with_notes(lesion_ids, visit, criterion, settings)
+    seen = tuple([f"{lesion_id} {number(size)} mm" for lesion_id, size in sizes.items()])
+    return NonTargetEvidence((), (), seen), round(math.fsum(sizes.values()), 6)
+
+
+def _judge_with_notes(
+    lesion_ids: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> tuple[NonTargetEvidence, float | None]:
+    """Judge a visit at which some lesions have no value, or one with a note."""
     missing: list[str] = []
     present: list[str] = []
     gone: list[str] = []
     values: list[float] = []
-    if visit.unread:
-        return NonTargetEvidence(missing=(visit.unread,)), None
     known = visit.values(criterion, settings)
     for lesion_id in lesion_ids:
-        size = known.sizes.get(lesion_id)
-        if size is not None:
-            present.append(f"{lesion_id} {number(size)} mm")
-            values.append(size)
-            continue
         m = visit.measurements.get(lesion_id)
-        value = known.others.get(lesion_id, NO_MEASUREMENT)
+        value = known.of(lesion_id)
         if value.is_merged:
             continue
         if value.value is None and m is not None and is_stated(m, criterion):

@@ -35,7 +35,7 @@ from mrresponse.respond.values import (
 AUTOMATIC = frozenset({MeasurementSource.NETWORK, MeasurementSource.MASK})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Visit:
     """What one reader knows on one date.
 
@@ -68,7 +68,7 @@ class Visit:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Baseline:
     """The baseline study of a phase: its date, how it was chosen or why there is none; a fallback has a flag."""
 
