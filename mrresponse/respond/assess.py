@@ -198,7 +198,7 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
         if immune is not None:
             shown = _immune_evidence(components, lesions, seen, index, disease)
             call = step(immune, shown, evidence.settings)
-            _take_on(components, call)
+            components = _with_call(components, call)
             if call.is_void:
                 void.add(index)
         if series and judged:
@@ -335,8 +335,10 @@ def _immune_evidence(
     )
 
 
-def _take_on(components: BasisVisit, call: ImmuneCall) -> None:
-    """Give the components the words of iRECIST."""
-    components.target_response, components.non_target = call.target, call.non_target
-    components.response, components.note = call.response, call.note
-    components.flags = (*components.flags, *call.flags)
+def _with_call(components: BasisVisit, call: ImmuneCall) -> BasisVisit:
+    """Return the components with the words of iRECIST."""
+    c = components
+    return BasisVisit(
+        c.target, call.target, call.non_target, c.non_target_reason, c.new_lesions, c.new_reason,
+        call.response, call.note, c.dated_from, (*c.flags, *call.flags),
+    )  # fmt: skip
