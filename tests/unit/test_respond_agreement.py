@@ -81,6 +81,33 @@ def test_one_difference_has_a_bias_and_no_limits() -> None:
     assert limits_of_agreement({"P1": [1.5]}) == (1.5, None, None)
 
 
+def test_a_patient_with_more_visits_weighs_more_in_the_limits() -> None:
+    bias, low, high = limits_of_agreement({"P1": [0.0, 2.0, 4.0], "P2": [6.0]})
+    # means 2 and 6 around 3: between (3 * 1 + 1 * 9) / 1 = 12, within (4 + 0 + 4 + 0) / (4 - 2) = 4
+    # visits per patient (4 - (9 + 1) / 4) / 1 = 1.5; (12 - 4) / 1.5 + 4 = 28 / 3
+    half = 1.959964 * math.sqrt(28.0 / 3.0)
+    assert (bias, low, high) == pytest.approx((3.0, 3.0 - half, 3.0 + half))
+
+
+def test_patients_who_differ_less_than_their_visits_add_no_variance() -> None:
+    # between 0, within (4 + 4 + 4 + 4) / (4 - 2) = 8: a variance between patients of (0 - 8) / 2 is none
+    half = 1.959964 * math.sqrt(8.0)
+    found = limits_of_agreement({"P1": [0.0, 4.0], "P2": [0.0, 4.0]})
+    assert found == pytest.approx((2.0, 2.0 - half, 2.0 + half))
+
+
+@pytest.mark.parametrize(
+    ("differences", "bias", "variance"),
+    [({"P1": [1.0], "P2": [3.0]}, 2.0, 2.0), ({"P1": [1.0, 3.0, 5.0]}, 3.0, 4.0)],
+    ids=["two differences", "one patient"],
+)
+def test_two_differences_or_one_patient_have_limits(
+    differences: dict[str, list[float]], bias: float, variance: float
+) -> None:
+    half = 1.959964 * math.sqrt(variance)
+    assert limits_of_agreement(differences) == pytest.approx((bias, bias - half, bias + half))
+
+
 def test_limits_hold_95_per_cent_of_new_differences() -> None:
     draw = np.random.default_rng(3)
     shifts = draw.normal(1.0, 2.0, 400)
@@ -139,6 +166,39 @@ def test_best_responses_are_compared_by_patient() -> None:
     assert (row.n_best, row.same_best_response) == (2, 0.5)
     # PR-PR, PD-SD: observed 1 of 2, by chance (0 + 1 + 2 + 1) / 2 = 2, kappa 0.5
     assert row.best_response_weighted_kappa == pytest.approx(0.5)
+
+
+def test_a_best_response_outside_the_order_is_compared_and_not_ranked() -> None:
+    rows = [assessed(f"P{i}", reader, 60, "SD") for i in range(4) for reader in "AB"]
+    calls = (("PR", "PR"), ("PD", "SD"), ("NE", "PR"), ("PR", "NE"))
+    best = [
+        summary(f"P{i}", reader, word)
+        for i, pair in enumerate(calls)
+        for reader, word in zip("AB", pair, strict=True)
+    ]
+    (row,) = agreement_rows(agreement_visits(rows), best)
+    assert (row.n_best, row.same_best_response) == (4, 0.25)
+    # PR-PR, PD-SD: observed 1 of 2, by chance (0 + 1 + 2 + 1) / 2 = 2, kappa 0.5
+    assert row.best_response_weighted_kappa == pytest.approx(0.5)
+
+
+def test_a_visit_that_is_the_baseline_of_one_reader_has_sums_and_no_pair_of_calls() -> None:
+    rows = [assessed("P1", "A", 60, "SD", 50.0), assessed("P1", "B", 60, None, 52.0)]
+    (row,) = agreement_rows(agreement_visits(rows), [])
+    assert (row.n_patients, row.n_visits, row.same_response, row.n_ranked) == (1, 0, None, 0)
+    assert (row.n_burdens, row.burden_bias) == (1, 2.0)
+
+
+def test_the_same_pair_of_calls_at_two_visits_counts_twice() -> None:
+    pairs = (("PR", "PR"), ("PR", "PR"), ("PD", "SD"))
+    rows = [
+        assessed("P1", reader, 60 * visit, word)
+        for visit, pair in enumerate(pairs)
+        for reader, word in zip("AB", pair, strict=True)
+    ]
+    (row,) = agreement_rows(agreement_visits(rows), [])
+    # observed distance 1 of 3; by chance (2 * 1 * 1 + 1 * 2 * 2 + 1 * 1 * 1) / 3 = 7 / 3; kappa 1 - 3 / 7
+    assert row.weighted_kappa == pytest.approx(4.0 / 7.0)
 
 
 def test_phases_and_criteria_are_kept_apart() -> None:
@@ -270,6 +330,9 @@ def test_every_column_of_a_pair_of_assessments() -> None:
         assert agreement_visits(pair) == (
             replace(expected, burden_1=second, burden_2=first, burden_mean=None, burden_difference=None),
         )
+    # means and differences have six decimals, as sums have
+    seventh = agreement_visits([replace(rows[0], current_burden=30.5000009), rows[1]])[0]
+    assert (seventh.burden_mean, seventh.burden_difference) == (25.25, 10.500001)
     # sums of different units are not compared
     (mixed,) = agreement_visits([rows[0], replace(rows[1], burden_unit="mm")])
     assert mixed == replace(expected, burden_mean=None, burden_difference=None, burden_unit="mm")
