@@ -72,7 +72,6 @@ class PhaseAssessment:
     """
 
     baseline_date: date
-    up_to_baseline: tuple[Visit, ...]
     roles: tuple[Role, ...]
     roles_by_rule: tuple[Role, ...]
     baseline_findings: tuple[str, ...]
@@ -148,7 +147,6 @@ def _assessed(seen: _Seen, overall: Basis, probabilities: Chances) -> PhaseAsses
     liver = overall if _is_liver_alone(seen) else _basis(_liver_disease(seen), seen)
     return PhaseAssessment(
         baseline_date=evidence.baseline.study_date,
-        up_to_baseline=evidence.up_to_baseline,
         roles=seen.roles.roles,
         roles_by_rule=seen.roles.by_rule,
         baseline_findings=tuple([finding_name(finding) for finding in seen.known_findings.values()]),

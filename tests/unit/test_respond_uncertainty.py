@@ -603,3 +603,79 @@ def test_where_each_lesion_counts_nothing_grew_that_nobody_measured() -> None:
     rows = [lesion(0, 30.0, perpendicular_diameter_mm=30.0), lesion(1, None)]
     (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
     assert (row.overall, row.p_pd) == ("NE", None)
+
+
+def node(visit: int, short_axis: float, name: str = "L02") -> Measurement:
+    more = {"organ": "nodes", "is_node": True, "perpendicular_diameter_mm": short_axis}
+    return lesion(visit, short_axis + 5.0, name, **more)
+
+
+def test_every_target_must_be_gone_for_a_complete_response() -> None:
+    rows = [lesion(0, 30.0), lesion(0, 20.0, "L02"), lesion(1, 1.4), lesion(1, 2.8, "L02")]
+    (row,) = run(rows)
+    # each is off by 1.4 mm: gone with the probabilities of -1 and of -2 deviations
+    gone = normal_cdf(-1.0) * normal_cdf(-2.0)
+    assert chances(row) == pytest.approx((gone, 1.0 - gone, 0.0, 0.0), abs=1e-4)
+
+
+def test_a_node_near_its_normal_size_may_be_gone_smaller_or_as_it_was() -> None:
+    (row,) = run([node(0, 15.0), node(1, 10.3)])
+    gone = normal_cdf((10.0 - 10.3) / 1.4)
+    smaller = normal_cdf((0.7 * 15.0 - 10.3) / (1.4 * math.hypot(1.0, 0.7)))
+    expected = gone, (1.0 - gone) * smaller, (1.0 - gone) * (1.0 - smaller), 0.0
+    assert chances(row) == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_sum_that_may_have_grown_has_not_where_every_target_is_gone() -> None:
+    # 1 + 6 mm to a node of 9.3 mm alone: +20 % as likely as not, and the node may be normal
+    rows = [lesion(0, 30.0), node(0, 20.0), lesion(1, 1.0), node(1, 6.0), lesion(2, 0.0), node(2, 9.3)]
+    row = run(rows, "mRECIST")[1]
+    gone = normal_cdf((10.0 - 9.3) / 1.4)
+    grown = normal_cdf((9.3 - 1.2 * 7.0) / (1.4 * math.hypot(1.0, 1.2, 1.2)))
+    expected = gone, (1.0 - gone) * (1.0 - grown), 0.0, (1.0 - gone) * grown
+    assert chances(row) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("before", [6.0, 4.0])
+def test_after_complete_response_a_node_that_grew_is_normal_or_progression(before: float) -> None:
+    # a node of 9.5 mm, below 10 mm as likely as not, and 5 mm more than before with the probability `grown`
+    rows = [lesion(0, 30.0), node(0, 20.0), lesion(1, 0.0), node(1, before), lesion(2, 0.0), node(2, 9.5)]
+    row = run(rows)[1]
+    gone = normal_cdf((10.0 - 9.5) / 1.4)
+    grown = normal_cdf((9.5 - before - 5.0) / (1.4 * math.sqrt(2.0)))
+    # normal nodes are no progression, so that of 4 mm (60 % grown, 64 % normal) leaves no room for anything else
+    progression = min(grown, 1.0 - gone)
+    expected = gone, 1.0 - gone - progression, 0.0, progression
+    assert chances(row) == pytest.approx(expected, abs=2e-3)
+
+
+def test_where_each_lesion_counts_one_alone_can_progress() -> None:
+    rows = [lesion(visit, size, perpendicular_diameter_mm=30.0) for visit, size in enumerate((30.0, 38.0))]
+    (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
+    of_30, of_38 = 30.0 * 1.83 * math.sqrt(2.0), math.hypot(30.0 * 0.061 * 38.0, 38.0 * 1.83)
+    grown = normal_cdf((38.0 * 30.0 - 1.25 * 900.0) / math.hypot(of_38, 1.25 * of_30))
+    assert row.p_pd == pytest.approx(grown, abs=2e-3)
+
+
+def test_the_probabilities_of_a_criterion_are_the_same_beside_others() -> None:
+    sizes = {"L01": [40.0, 33.0, 42.0], "L02": [25.0, 19.0, 26.0]}
+    rows = [
+        lesion(
+            visit, size, name,
+            perpendicular_diameter_mm=0.8 * size, viable_perpendicular_diameter_mm=0.8 * size,
+            volume_ml=round(size**3 / 2000, 3), viable_volume_ml=round(size**3 / 2000, 3),
+        )
+        for name, series in sizes.items()
+        for visit, size in enumerate(series)
+    ]  # fmt: skip
+    studies = [StudyRecord(patient_id="P", study_date=at(visit)) for visit in range(3)]
+
+    def found(*criteria: str) -> dict[tuple[str, date], tuple[float | None, ...]]:
+        settings = RespondSettings(criteria=criteria, who_pd_scope=ProgressionScope.ANY_LESION)
+        assessments = respond(Patient(patient_id="P"), studies, rows, settings).assessments
+        return {(row.criterion, row.study_date): chances(row) for row in assessments if not row.is_baseline}
+
+    names = ("mRECIST", "WHO", "RECIST 1.1", "iRECIST", "vRECIST")
+    together = found(*names)
+    assert len(set(together.values())) > len(names)
+    assert together == {key: value for name in names for key, value in found(name).items()}
