@@ -227,7 +227,7 @@ def _probabilities(visit: TargetErrors, pd: float, pr: float, criterion: Criteri
         return None
     evidence = visit.evidence
     if evidence.was_gone:
-        pd = _reappearance(visit.estimates, criterion, pd if evidence.nadir else 0.0)
+        pd = _reappearance(visit, criterion, pd)
     if evidence.missing:
         return Probabilities(cr=0.0, pr=0.0, sd=0.0, pd=pd)
     cr = 1.0
@@ -254,14 +254,20 @@ def _kept(visit: TargetErrors, cr: float, rest: float, pd: float) -> Probabiliti
     return Probabilities(*shares.values())
 
 
-def _reappearance(estimates: Mapping[str, Estimate], criterion: Criterion, pd: float) -> float:
-    """Return the probability that a target is back after complete response, or that the sum progressed."""
-    none = 1.0 - pd
-    for one in estimates.values():
-        if one.is_node or one.value == 0.0:
-            continue
-        bound = criterion.reappearance_review if one.is_viable_part else None
-        none *= one.chance_below(bound) if bound is not None else one.chance_gone
+def _reappearance(visit: TargetErrors, criterion: Criterion, pd: float) -> float:
+    """Return the probability that a target is back after complete response, or that the sum progressed.
+
+    A nodal target that is back counts in the sum; from a nadir of 0 that is a progression as soon as the sum is large
+    enough (`rules.has_progressed`).
+    """
+    none = 1.0 - pd if visit.evidence.nadir else 1.0
+    sum_counts = criterion.progression_scope is not ANY_LESION
+    for one in visit.estimates.values():
+        if not one.is_node:
+            bound = criterion.reappearance_review if one.is_viable_part else None
+            none *= one.chance_below(bound) if bound is not None else one.chance_gone
+        elif sum_counts and not visit.evidence.nadir:
+            none *= one.chance_below(max(one.gone_below, criterion.floor_from(0.0), criterion.too_small))
     return 1.0 - none
 
 

@@ -295,6 +295,7 @@ def test_a_complete_response_that_a_new_lesion_blocks_counts_as_partial() -> Non
         (RECIST_1_1, 12.0, 7.0),
         (MRECIST, 12.0, 10.0),
         (VRECIST, 1.73, 1.0),
+        (replace(RECIST_1_1, progression_floor=1.0), 3.0, 2.0),
         (
             replace(QEASL, progression_floor_sphere_mm=5.0),
             4.18879,
@@ -309,6 +310,12 @@ def test_the_largest_nadir_is_where_the_progression_rule_just_holds(
         # +73 % of the volume allows 2.42 mL, the sphere 15 mm across 1.767 mL: the smaller counts
         expected = math.pi / 6.0 * 15.0**3 / 1000.0
     assert largest_nadir(np.array([current]), criterion)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_largest_nadir_may_be_a_sphere_of_less_than_a_millimetre() -> None:
+    criterion = replace(QEASL, progression_floor_sphere_mm=5.0)
+    current, expected = (math.pi / 6.0 * diameter**3 / 1000.0 for diameter in (5.8, 0.8))
+    assert largest_nadir(np.array([current]), criterion)[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_sphere_too_small_to_have_grown_by_the_floor_cannot_progress() -> None:
@@ -647,6 +654,100 @@ def test_after_complete_response_a_node_that_grew_is_normal_or_progression(befor
     progression = min(grown, 1.0 - gone)
     expected = gone, 1.0 - gone - progression, 0.0, progression
     assert chances(row) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST"])
+@pytest.mark.parametrize("size", [9.5, 10.5, 14.0])
+def test_a_node_that_is_back_after_everything_was_gone_is_normal_or_progression(
+    criterion: str, size: float
+) -> None:
+    rows = [
+        lesion(0, 30.0),
+        node(0, 20.0),
+        lesion(1, 0.0),
+        replace(node(1, 0.0), state=MeasurementState.ABSENT),
+    ]
+    rows += [lesion(2, 0.0), node(2, size)]
+    row = run(rows, criterion)[1]
+    assert row.target is (Response.CR if size < 10.0 else Response.PD)
+    normal = normal_cdf((10.0 - size) / 1.4)
+    assert chances(row) == pytest.approx((normal, 0.0, 0.0, 1.0 - normal), abs=1e-4)
+    certain = run(rows, criterion, measurement_error=NO_ERROR)[1]
+    assert chances(certain) == ((1.0, 0.0, 0.0, 0.0) if size < 10.0 else (0.0, 0.0, 0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("scope", "size", "expected"),
+    [
+        # a sum of products that was 0 progresses from 25 mm2, what is too small to measure
+        (ProgressionScope.SUM, 6.0, Response.PD),
+        (ProgressionScope.SUM, 4.0, Response.PR),
+        # where each lesion counts, one that was 0 has no growth in per cent
+        (ProgressionScope.ANY_LESION, 6.0, Response.PR),
+    ],
+)
+def test_a_node_by_its_product_is_back_where_the_sum_is_large_enough(
+    scope: ProgressionScope, size: float, expected: Response
+) -> None:
+    def product(visit: int, side: float) -> Measurement:
+        return replace(node(visit, side, "L01"), longest_diameter_mm=side)
+
+    rows = [product(0, 20.0), replace(product(1, 0.0), state=MeasurementState.ABSENT), product(2, size)]
+    row = run(rows, "WHO", who_pd_scope=scope, measurement_error=NO_ERROR)[1]
+    assert row.target is expected
+    assert dict(zip(("CR", "PR", "SD", "PD"), chances(row), strict=True))[expected] == 1.0
+
+
+def test_after_complete_response_every_target_can_be_back() -> None:
+    # a normal node, which is none that is back, stands before the two that may be
+    rows = [node(0, 20.0, "L01"), lesion(0, 30.0, "L02"), lesion(0, 30.0, "L03")]
+    rows += [node(1, 5.0, "L01"), lesion(1, 0.0, "L02"), lesion(1, 0.0, "L03")]
+    rows += [node(2, 5.0, "L01"), lesion(2, 1.4, "L02"), lesion(2, 1.4, "L03")]
+    row = run(rows)[1]
+    gone = normal_cdf(-1.0) ** 2
+    # the node is below 10 mm by more than 3 deviations, and 2.8 mm more than 5 mm are no growth by 5 mm
+    assert row.p_cr == pytest.approx(gone, abs=1e-3)
+    assert row.p_pd == pytest.approx(1.0 - gone, abs=1e-3)
+
+
+def test_disease_that_is_measured_whole_is_back_at_any_size_under_a_criterion_of_viable_tumour() -> None:
+    rows = [lesion(visit, size, organ="lung") for visit, size in enumerate((40.0, 0.0, 2.8))]
+    row = run(rows, "mRECIST")[1]
+    assert (row.target, row.p_pd) == (Response.PD, pytest.approx(normal_cdf(2.0), abs=1e-3))
+
+
+def test_where_each_lesion_counts_the_sum_cannot_progress() -> None:
+    # 900 mm2 of 3600 mm2, then 25 % more: a response for sure, unless the lesion has grown, as likely as not
+    sides = (60.0, 30.0, 30.0 * 1.25**0.5)
+    rows = [lesion(visit, side, perpendicular_diameter_mm=side) for visit, side in enumerate(sides)]
+    row = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)[1]
+    assert chances(row) == pytest.approx((0.0, 0.5, 0.0, 0.5), abs=0.01)
+
+
+def test_where_each_lesion_counts_half_a_response_is_halved_by_half_a_growth() -> None:
+    # 90,000 + 1600 mm2 to half of it, of which the small lesion has 25 % more than before
+    small = 1600.0 * 1.25
+    large = (90_000.0 + 1600.0) / 2.0 - small
+    products = {"L01": (90_000.0, large), "L02": (1600.0, small)}
+    rows = [
+        lesion(visit, product**0.5, name, perpendicular_diameter_mm=product**0.5)
+        for name, course in products.items()
+        for visit, product in enumerate(course)
+    ]
+    (row,) = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION)
+    assert chances(row) == pytest.approx((0.0, 0.25, 0.25, 0.5), abs=0.02)
+
+
+def test_where_each_lesion_counts_one_that_merged_has_no_nadir_of_its_own_there() -> None:
+    def product(visit: int, side: float, name: str = "L01", **more: Any) -> Measurement:
+        return lesion(visit, side, name, perpendicular_diameter_mm=side, **more)
+
+    merged = {"state": MeasurementState.MERGED, "reason": "merged into L01"}
+    rows = [product(0, 30.0), product(0, 20.0, "L02"), product(1, 30.0)]
+    rows.append(replace(product(1, 1.0, "L02", **merged), longest_diameter_mm=None))
+    rows += [product(2, 30.0), product(2, 20.0, "L02")]
+    row = run(rows, "WHO", who_pd_scope=ProgressionScope.ANY_LESION, measurement_error=NO_ERROR)[1]
+    assert (row.target, chances(row)) == (Response.SD, (0.0, 0.0, 1.0, 0.0))
 
 
 def test_where_each_lesion_counts_one_alone_can_progress() -> None:
