@@ -118,7 +118,7 @@ def restated_rows(
     by_date = {row.study_date: row for row in overrides}
     stated, audit = [], []
     for row, old in zip(rows, before, strict=True):
-        override = None if row.is_baseline else by_date.get(row.study_date)
+        override = by_date.get(row.study_date)
         if override is None:
             stated.append(row)
             continue

@@ -50,7 +50,6 @@ class TargetState:
     """What the baseline and the evaluable visits so far have established."""
 
     baseline: float
-    lesions: str
     nadir: float
     lesion_nadirs: dict[str, float]
     was_gone: bool = False
@@ -71,7 +70,6 @@ def begin(start: TargetSum) -> TargetState:
     """Return the state at baseline."""
     return TargetState(
         baseline=start.current,
-        lesions=start.lesions,
         nadir=start.current,
         lesion_nadirs=dict(start.sizes),
     )

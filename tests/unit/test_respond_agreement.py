@@ -276,13 +276,14 @@ def test_patients_whose_readers_agree_count_in_the_adjudicated_cohort() -> None:
 def test_a_group_without_a_restated_patient_leaves_the_next_one_alone() -> None:
     rows = [
         summary("P1", "A", "PR"),
+        summary("P3", "A", "PR"),
         *(
             replace(summary(*one), criterion="WHO")
             for one in (("P1", "adjudicated", "SD"), ("P2", "A", "CR"))
         ),
     ]
     added = with_settled(rows)[len(rows) :]
-    assert added == [replace(rows[2], reader="adjudicated")]
+    assert added == [replace(rows[3], reader="adjudicated")]
 
 
 @pytest.mark.parametrize(

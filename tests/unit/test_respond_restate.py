@@ -429,3 +429,55 @@ def test_a_progression_of_the_liver_that_was_restated_dates_no_later_one() -> No
         ("adjudicated", "liver"): FOURTH,
         ("adjudicated", "overall"): FOURTH,
     }
+
+
+def test_every_restated_visit_is_in_the_audit() -> None:
+    result = read(restated(overall=Response.SD), restated(FOURTH, overall=Response.SD))
+    assert words(result, "adjudicated") == ["PR", "SD", "SD"]
+    assert [(row.study_date, row.what.split(" ")[0]) for row in result.audit] == [
+        (THIRD, "liver_response"), (THIRD, "overall"), (FOURTH, "liver_response"), (FOURTH, "overall"),
+    ]  # fmt: skip
+
+
+def test_the_overall_response_follows_from_the_non_target_disease_too() -> None:
+    result = read(restated(target=Response.CR, non_target=Response.NON_CR_NON_PD))
+    # Eisenhauer 2009, table 1: complete, with non-target disease that persists, is partial
+    assert words(result, "adjudicated")[1] == "PR"
+
+
+def test_a_refusal_names_every_phase_and_criterion_that_was_assessed() -> None:
+    patient = Patient(
+        patient_id="P", edits=PatientEdits(overrides=(restated(overall=Response.SD, criterion="WHO"),))
+    )
+    with pytest.raises(DataError) as caught:
+        respond(
+            patient,
+            [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
+            [measured(day, size, "A") for day, size in SIZES.items()],
+            RespondSettings(criteria=("iRECIST", "RECIST 1.1")),
+        )
+    assert caught.value.message == REFUSED.format(
+        "WHO",
+        "found treatment phase and criterion course / WHO, expected one with a baseline: course / RECIST 1.1; "
+        "course / iRECIST",
+    )
+
+
+def test_a_progression_of_the_liver_that_a_reader_confirms_keeps_its_earlier_date() -> None:
+    found = [measured(day, 40.0, "A") for day in SIZES]
+    found += [
+        replace(doubtful(SECOND, 8.0, NewLesionStatus.EQUIVOCAL), organ="liver"),
+        replace(doubtful(THIRD, 14.0, NewLesionStatus.DEFINITE), organ="liver"),
+    ]
+    # other disease, so that the liver has a basis of its own
+    found += [replace(measured(day, 8.0, "A"), lesion_id="L03", organ="lung") for day in SIZES]
+    result = respond(
+        Patient(patient_id="P", edits=PatientEdits(overrides=(restated(liver_response=Response.PD),))),
+        [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
+        found,
+        RespondSettings(criteria=("RECIST 1.1",)),
+    )
+    dates = {(row.reader, row.basis): row.progression_date for row in result.summaries}
+    assert dates == dict.fromkeys(
+        [(reader, basis) for reader in ("A", "adjudicated") for basis in ("liver", "overall")], SECOND
+    )

@@ -89,6 +89,23 @@ def test_targets_measured_alone_can_prove_progression() -> None:
     assert decide_target(replace(evidence, current=30.0), RECIST_1_1).response is Response.NE
 
 
+def test_targets_without_any_value_prove_nothing() -> None:
+    evidence = TargetEvidence(baseline=50.0, nadir=50.0, current=None, missing=("L01 not assessed: motion",))
+    decision = decide_target(evidence, RECIST_1_1)
+    assert (decision.response, decision.sentence) == (Response.NE, "not evaluable: L01 not assessed: motion")
+
+
+@pytest.mark.parametrize(("size", "expected"), [(7.0, Response.PD), (4.0, Response.NE)])
+def test_viable_tumour_that_is_back_beside_a_missing_target_is_no_trace_from_five_millimetres(
+    size: float, expected: Response
+) -> None:
+    evidence = TargetEvidence(
+        baseline=50.0, nadir=0.0, current=size, missing=("L02 not assessed: motion",), was_gone=True,
+        reappeared=size, reappeared_sum=size, previous=Response.CR,
+    )  # fmt: skip
+    assert decide_target(evidence, MRECIST).response is expected
+
+
 def test_a_node_growing_from_nadir_zero_needs_the_absolute_part_alone() -> None:
     evidence = TargetEvidence(baseline=18.0, nadir=0.0, current=4.9, was_gone=True)
     assert decide_target(evidence, RECIST_1_1).response is Response.PR

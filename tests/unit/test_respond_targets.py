@@ -19,6 +19,7 @@ from mrresponse.domain import (
     TreatmentKind,
 )
 from mrresponse.respond import RespondSettings, contributions, respond
+from mrresponse.respond.criteria import ProgressionScope
 from mrresponse.respond.rules import FLAG_MESSAGES
 from mrresponse.respond.settings import PartialResponse, ProbabilityMethod
 from tests.readings import DAY, on, reading, respond_to, treatments_from
@@ -93,6 +94,7 @@ COURSES: list[tuple[str, dict[str, Sizes], list[str], list[tuple[str, ...]]]] = 
     ("RECIST 1.1", {"L01": (30.0, 0.0, 4.9)}, ["CR", "PD"], [(), ("reappeared", "reappeared_small")]),
     ("RECIST 1.1", {"L01": (30.0, 0.0, 5.0)}, ["CR", "PD"], [(), ("reappeared",)]),
     ("RECIST 1.1", {"L01": (30.0, 0.0, 0.0)}, ["CR", "CR"], [(), ()]),
+    ("RECIST 1.1", {"L01": (30.0, 0.0, 0.0), "L02": (20.0, 0.0, 7.0)}, ["CR", "PD"], [(), ("reappeared",)]),
     # one lesion back while the other is gone or missing
     ("RECIST 1.1", {"L01": (30.0, 0.0, None), "L02": (20.0, 0.0, 7.0)}, ["CR", "PD"], [(), ("target_missing",)]),
     ("RECIST 1.1", {"L01": (30.0, 0.0, None), "L02": (20.0, 0.0, 0.0)}, ["CR", "NE"], [(), ("target_missing",)]),
@@ -145,6 +147,18 @@ def test_sums_nadirs_and_changes_stand_in_the_row() -> None:
     assert found[1] == (50.0, 32.0, None, None, None)
     assert found[2] == (50.0, 32.0, 40.1, pytest.approx(-0.198), pytest.approx(8.1 / 32.0))
     assert words(rows) == ["PR", "NE", "PD"]
+
+
+def test_where_each_lesion_counts_it_is_judged_from_its_own_smallest_size() -> None:
+    settings = replace(PLAIN, who_pd_scope=ProgressionScope.ANY_LESION)
+    # products 900, 400, 484 (+21 %) and 576 mm2: +19 % from the visit before and +44 % from the smallest
+    assert words(course("WHO", settings, L01=(30.0, 20.0, 22.0, 24.0))) == ["PR", "SD", "PD"]
+
+
+@pytest.mark.parametrize("beside", [{}, {"L03": (12.0, 0.0)}], ids=["plain", "one is absent"])
+def test_a_sum_has_six_decimals(beside: dict[str, Sizes]) -> None:
+    (row,) = course("RECIST 1.1", L01=(20.0, 20.0000004), L02=(30.0, 30.0000009), **beside)
+    assert row.current_burden == 50.000001
 
 
 def test_a_partial_response_may_be_sustained_until_progression() -> None:

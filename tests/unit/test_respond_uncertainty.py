@@ -179,6 +179,22 @@ def test_a_visit_that_is_not_evaluable_is_no_nadir_of_the_next() -> None:
     assert run(rows)[1].p_pd == pytest.approx(0.0, abs=0.02)
 
 
+def test_after_a_visit_that_is_not_evaluable_a_response_is_that_to_the_baseline() -> None:
+    rows = [lesion(0, 25.0), lesion(0, 25.0, "L02"), lesion(1, 5.0), lesion(1, None, "L02")]
+    rows += [lesion(2, 17.0), lesion(2, 17.0, "L02")]
+    row = run(rows)[1]
+    sd = math.sqrt(2.0) * math.hypot(1.4, 0.7 * 0.061 * 25.0)
+    assert row.p_pr == pytest.approx(normal_cdf((0.7 * 50.0 - 34.0) / sd), abs=2e-3)
+
+
+def test_each_earlier_sum_has_its_own_error() -> None:
+    course = ((60.0, 0.1), (30.0, 3.0), (50.0, 0.1), (38.0, 1.0))
+    rows = [lesion(visit, size, longest_diameter_mm_sd=sd) for visit, (size, sd) in enumerate(course)]
+    # +20 % over the 30 mm of the second study, which are off by 3 mm; no other study is small enough
+    expected = normal_cdf((38.0 - 1.2 * 30.0) / math.hypot(1.0, 1.2 * 3.0))
+    assert run(rows)[2].p_pd == pytest.approx(expected, abs=2e-3)
+
+
 def test_a_new_lesion_or_a_progressing_non_target_leaves_no_doubt() -> None:
     rows = [lesion(0, 40.0), lesion(1, 20.0)]
     rows.append(lesion(1, 20.0, "L02", new_lesion_status=NewLesionStatus.DEFINITE))
@@ -704,6 +720,7 @@ def test_after_complete_response_every_target_can_be_back() -> None:
     rows += [node(1, 5.0, "L01"), lesion(1, 0.0, "L02"), lesion(1, 0.0, "L03")]
     rows += [node(2, 5.0, "L01"), lesion(2, 1.4, "L02"), lesion(2, 1.4, "L03")]
     row = run(rows)[1]
+    assert row.target is Response.PD
     gone = normal_cdf(-1.0) ** 2
     # the node is below 10 mm by more than 3 deviations, and 2.8 mm more than 5 mm are no growth by 5 mm
     assert row.p_cr == pytest.approx(gone, abs=1e-3)
