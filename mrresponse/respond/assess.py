@@ -14,7 +14,7 @@ from mrresponse.respond.newlesions import NewLesion, new_lesion_word
 from mrresponse.respond.nontargets import NonTargetVisit, with_entries
 from mrresponse.respond.roles import Role
 from mrresponse.respond.rules import decide_non_target, overall_response
-from mrresponse.respond.targets import Judged, TargetVisit, accept, begin, judge_through
+from mrresponse.respond.targets import TargetVisit, accept, begin, judge_through
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
     Estimate,
@@ -190,7 +190,7 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
     errors: list[TargetErrors] = []
     for index, lesions in enumerate(non_targets):
         judged = course[index] if course else None
-        components = _components(judged.visit if judged else None, lesions, seen, index, disease)
+        components = _components(judged, lesions, seen, index, disease)
         if seen.new[index]:
             components = _dated(components, _mine(seen, index, disease), doubtful)
         if immune is not None:
@@ -217,8 +217,8 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
 
 
 def _judged_after_void(
-    series: TargetSeries, before: Sequence[Judged], void: Collection[int], seen: _Seen
-) -> list[Judged]:
+    series: TargetSeries, before: Sequence[TargetVisit], void: Collection[int], seen: _Seen
+) -> list[TargetVisit]:
     """Judge what follows a void visit again: such a visit changes nothing for those after it."""
     state = begin(series.baseline)
     for index, judged in enumerate(before):
@@ -230,9 +230,9 @@ def _judged_after_void(
     )
 
 
-def _errors(judged: Judged, estimates: Mapping[str, Estimate], *, is_void: bool) -> TargetErrors:
+def _errors(judged: TargetVisit, estimates: Mapping[str, Estimate], *, is_void: bool) -> TargetErrors:
     enters_nadir = not is_void and not judged.evidence.missing
-    return TargetErrors(estimates, judged.evidence, judged.visit.decision.response, enters_nadir)
+    return TargetErrors(estimates, judged.evidence, judged.response, enters_nadir)
 
 
 def _response_probabilities(
@@ -266,7 +266,7 @@ def _components(
         new_lesions, new_reason = _new(_mine(seen, index, disease), said, visit, disease)
         if new_lesions in ("equivocal", "candidate"):
             flags = (*flags, f"new_lesion_{new_lesions}")
-    target_response = target.decision.response if target else None
+    target_response = target.response if target else None
     response = overall_response(target_response, non_target, new_lesions)
     return BasisVisit(
         target, target_response, non_target, reason, new_lesions, new_reason, response, "", None, flags

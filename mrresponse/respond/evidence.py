@@ -21,7 +21,7 @@ from mrresponse.respond.newlesions import NewLesion, new_lesions_through
 from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets
 from mrresponse.respond.roles import NON_TARGET, TARGET, KnownLesion, Role, known_lesions, select_roles
 from mrresponse.respond.settings import RespondSettings
-from mrresponse.respond.targets import Judged, TargetSum, begin, judge_through, sum_targets
+from mrresponse.respond.targets import TargetSum, TargetVisit, begin, judge_through, sum_targets
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import Estimate, estimates_of, sum_of
 from mrresponse.respond.values import is_liver
@@ -72,7 +72,7 @@ class PhaseEvidence:
     has_findings: bool = field(init=False)
     _roles: dict[TargetRule, Roles] = field(default_factory=dict, init=False)
     _targets: dict[tuple[Ids, TargetRule], TargetSeries] = field(default_factory=dict, init=False)
-    _judged: dict[tuple[Ids, tuple[object, ...]], tuple[Judged, ...]] = field(
+    _judged: dict[tuple[Ids, tuple[object, ...]], tuple[TargetVisit, ...]] = field(
         default_factory=dict, init=False
     )
     _growth: dict[tuple[Ids, bool], Growth] = field(default_factory=dict, init=False)
@@ -133,7 +133,7 @@ class PhaseEvidence:
             found = self._targets[key] = self._series(lesion_ids, criterion)
         return found
 
-    def judged(self, lesion_ids: Ids, criterion: Criterion) -> tuple[Judged, ...]:
+    def judged(self, lesion_ids: Ids, criterion: Criterion) -> tuple[TargetVisit, ...]:
         """Return the target responses of the follow-up visits, each judged by all before it."""
         key = (lesion_ids, criterion.target_call)
         found = self._judged.get(key)

@@ -80,7 +80,7 @@ def assessment_rows(
     first = _baseline_row(context, phase, criterion, baseline, assessed)
     overall, liver, start = assessed.overall.visits, assessed.liver.visits, assessed.overall.baseline_burden
     responses = [one.response for one in overall]
-    nadirs = [one.target.nadir if one.target else None for one in overall]
+    nadirs = [one.target.evidence.nadir if one.target else None for one in overall]
     current = [one.target.burden if one.target else None for one in overall]
     rows = rows_of(
         Assessment,
@@ -245,7 +245,7 @@ def _reason(overall: BasisVisit, liver: BasisVisit) -> str:
     response, target, non_target = overall.response, overall.target, overall.non_target
     if target is not None:
         head = "" if overall.target_response is response else f"target {overall.target_response}, "
-        reason = f"{response}: {head}{target.decision.sentence} [{target.lesions}]"
+        reason = f"{response}: {head}{target.sentence} [{target.found.lesions}]"
     elif non_target is None:
         reason = f"{response}: no disease at baseline"
     else:
@@ -270,9 +270,9 @@ def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
     if (
         liver.target is not None
         and liver.target is not overall.target
-        and liver.target.lesions != (overall.target.lesions if overall.target else "")
+        and liver.target.found.lesions != (overall.target.found.lesions if overall.target else "")
     ):
-        components[0] += f" ({liver.target.decision.sentence})"
+        components[0] += f" ({liver.target.sentence})"
     components.append(f"non-target {liver.non_target or 'none'}")
     components.append(f"new lesions {liver.new_lesions}")
     return f"the liver alone is {liver.response}: " + ", ".join(components)

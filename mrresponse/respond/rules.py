@@ -315,14 +315,19 @@ ORDINARY_RULES = tuple(rule for rule in TARGET_RULES[1:] if not rule.flag)
 
 def decide_target(evidence: TargetEvidence, criterion: Criterion) -> TargetDecision:
     """Return the target response by the first rule that holds."""
+    response, rule = deciding_rule(evidence, criterion)
+    return TargetDecision(response, rule.sentence(evidence, criterion), rule.flag)
+
+
+def deciding_rule(evidence: TargetEvidence, criterion: Criterion) -> tuple[Response, TargetRule]:
+    """Return the target response and the first rule that holds."""
     e = evidence
     has_sums = e.baseline is not None and e.nadir is not None and e.current is not None
     is_ordinary = has_sums and not e.missing and not e.was_gone
     for rule in ORDINARY_RULES if is_ordinary else TARGET_RULES:
         if rule.holds(evidence, criterion):
             break
-    response = rule.category or evidence.previous or CR
-    return TargetDecision(response, rule.sentence(evidence, criterion), rule.flag)
+    return rule.category or evidence.previous or CR, rule
 
 
 def target_response(

@@ -8,7 +8,7 @@ from functools import cache
 
 from mrresponse.domain import Measurement, Response
 from mrresponse.respond.criteria import Criterion, ProgressionScope
-from mrresponse.respond.rules import CR, PD, PR, TargetDecision, TargetEvidence, decide_target, number
+from mrresponse.respond.rules import CR, PD, PR, TargetEvidence, deciding_rule, number
 from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import LesionValue, describe_value, is_viable_part
@@ -36,13 +36,14 @@ class TargetSum:
 
 @dataclass(slots=True)
 class TargetVisit:
-    """Target disease at one visit; ``burden`` is ``None`` where a target is missing."""
+    """Target disease at one visit, judged by ``evidence``; ``burden`` is ``None`` where a target is missing."""
 
-    decision: TargetDecision
+    response: Response
+    sentence: str
     burden: float | None
-    nadir: float | None
-    lesions: str
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...]
+    evidence: TargetEvidence
+    found: TargetSum
 
 
 @dataclass(slots=True)
@@ -57,15 +58,6 @@ class TargetState:
     had_response: bool = False
 
 
-@dataclass(slots=True)
-class Judged:
-    """A visit judged against a state, which it has not changed yet."""
-
-    visit: TargetVisit
-    evidence: TargetEvidence
-    found: TargetSum
-
-
 def begin(start: TargetSum) -> TargetState:
     """Return the state at baseline."""
     return TargetState(
@@ -77,13 +69,15 @@ def begin(start: TargetSum) -> TargetState:
 
 def judge(
     state: TargetState, found: TargetSum, visit: Visit, criterion: Criterion, settings: RespondSettings
-) -> Judged:
-    """Return the target response of a visit from its sum and the visits before it."""
+) -> TargetVisit:
+    """Return the target response of a visit from its sum and the visits before it, whose state stays as it is."""
     evidence = _evidence(found, visit, state, criterion, settings)
-    decision = decide_target(evidence, criterion)
-    flags = _flags(found, evidence, decision, criterion, settings)
+    response, rule = deciding_rule(evidence, criterion)
+    flags: tuple[str, ...] = ()
+    if found.flags or rule.flag or response is PD or evidence.previous is CR:
+        flags = _flags(found, evidence, (response, rule.flag), criterion, settings)
     burden = None if found.missing else found.current
-    return Judged(TargetVisit(decision, burden, state.nadir, found.lesions, flags), evidence, found)
+    return TargetVisit(response, rule.sentence(evidence, criterion), burden, flags, evidence, found)
 
 
 def judge_through(
@@ -92,7 +86,7 @@ def judge_through(
     visits: Sequence[Visit],
     criterion: Criterion,
     settings: RespondSettings,
-) -> list[Judged]:
+) -> list[TargetVisit]:
     """Judge one visit after the other and carry each into the state."""
     course = []
     for found, visit in zip(sums, visits, strict=True):
@@ -102,9 +96,9 @@ def judge_through(
     return course
 
 
-def accept(state: TargetState, judged: Judged) -> None:
+def accept(state: TargetState, judged: TargetVisit) -> None:
     """Carry a judged visit into the state: its nadir, complete response and category."""
-    response, evidence = judged.visit.decision.response, judged.evidence
+    response, evidence = judged.response, judged.evidence
     if evidence.lesion_growth is not None:
         for lesion_id, size in judged.found.sizes.items():
             if lesion_id not in judged.found.merged:
@@ -230,19 +224,18 @@ def _largest_growth(sizes: Mapping[str, float], state: TargetState) -> float:
 def _flags(
     found: TargetSum,
     evidence: TargetEvidence,
-    decision: TargetDecision,
+    decision: tuple[Response, str],
     criterion: Criterion,
     settings: RespondSettings,
 ) -> tuple[str, ...]:
-    if not found.flags and not decision.flag and decision.response is not PD and evidence.previous is not CR:
-        return ()
-    flags = [decision.flag] if decision.flag else []
-    if decision.flag == "reappeared" and 0.0 < evidence.reappeared_whole < _review_bound(criterion, settings):
+    response, flag = decision
+    flags = [flag] if flag else []
+    if flag == "reappeared" and 0.0 < evidence.reappeared_whole < _review_bound(criterion, settings):
         flags.append("reappeared_small")
     flags += found.flags
-    if evidence.previous is CR and decision.response is PR:
+    if evidence.previous is CR and response is PR:
         flags.append("pr_after_cr")
-    if decision.response is PD and _differs_with_floor(evidence, criterion, settings):
+    if response is PD and _differs_with_floor(evidence, criterion, settings):
         flags.append("differs_with_5_mm_floor")
     return tuple(flags)
 
@@ -256,7 +249,8 @@ def _differs_with_floor(evidence: TargetEvidence, criterion: Criterion, settings
     floor = settings.mrecist_variant_pd_abs_mm
     if not (criterion.is_viable and criterion.is_length) or criterion.progression_floor >= floor:
         return False
-    return decide_target(evidence, _with_floor(criterion, floor)).response is not PD
+    response, _ = deciding_rule(evidence, _with_floor(criterion, floor))
+    return response is not PD
 
 
 @cache

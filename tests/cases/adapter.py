@@ -587,8 +587,8 @@ def _series_targets(lesions: Sequence[Row], rows: Sequence[Row]) -> dict[str, tu
         found = sum_targets(names, visit, RECIST_1_1, settings)
         judged = judge(state, found, visit, RECIST_1_1, settings)
         accept(state, judged)
-        burden = judged.visit.burden
-        result[row["visitnum"]] = (judged.visit.decision.response, burden)
+        burden = judged.burden
+        result[row["visitnum"]] = (judged.response, burden)
     return result
 
 
@@ -765,7 +765,7 @@ def _judged(row: Row, names: Sequence[str], first: Sequence[Measurement], then: 
     state = begin(sum_targets(names, baseline, criterion, settings))
     later = Visit(study_date=BASELINE + timedelta(days=60), measurements={m.lesion_id: m for m in then})
     found = sum_targets(names, later, criterion, settings)
-    return judge(state, found, later, criterion, settings).visit
+    return judge(state, found, later, criterion, settings)
 
 
 def _special_viable(row: Row, given: Row, expected: Row) -> None:
@@ -778,7 +778,7 @@ def _special_viable(row: Row, given: Row, expected: Row) -> None:
     then = [
         _measurement(n, day, float(mm), viable_longest_diameter_mm=float(viable)) for n, mm, viable in sizes
     ]
-    _same(_judged(row, names, first, then).decision.response, expected["target"])
+    _same(_judged(row, names, first, then).response, expected["target"])
 
 
 def _special_organs(row: Row, given: Row, expected: Row) -> None:
@@ -800,7 +800,7 @@ def _special_organs(row: Row, given: Row, expected: Row) -> None:
         )
     found = _judged(row, names, *lists)
     _same(found.burden, expected.get("sum_mm"))
-    _same(found.decision.response, expected.get("target"))
+    _same(found.response, expected.get("target"))
 
 
 def _special_partial(row: Row, given: Row, expected: Row) -> None:

@@ -115,7 +115,7 @@ def responses(criterion: Criterion, baseline: Visit, *later: Visit) -> list[tupl
     for one in later:
         judged = judge(state, sum_targets(names, one, criterion, settings), one, criterion, settings)
         accept(state, judged)
-        found.append((judged.visit.decision.response, judged.visit.decision.sentence))
+        found.append((judged.response, judged.sentence))
     return found
 
 
@@ -152,7 +152,7 @@ def test_a_target_that_comes_back_small_is_flagged_below_the_bound_of_its_unit()
         )
         state = begin(start[1])
         accept(state, judge(state, gone[1], gone[0], criterion, settings))
-        flags = judge(state, back[1], back[0], criterion, settings).visit.flags
+        flags = judge(state, back[1], back[0], criterion, settings).flags
         assert ("reappeared_small" in flags) is is_small, (criterion.name, size)
 
 
