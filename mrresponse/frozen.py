@@ -74,8 +74,10 @@ def rows_of(cls: type[T], same: Mapping[str, Any], **columns: Sequence[Any]) -> 
     names, in_order, defaults, rows = _WIDE[cls]
     if len(set(map(len, columns.values()))) != 1:
         raise ValueError(f"{cls.__name__}: columns differ in length: {', '.join(columns)}")
-    shared = zip(same, map(repeat, same.values()), strict=True)
-    given: dict[str, Iterable[Any]] = {**defaults, **dict(shared), **columns}
+    given = dict(defaults)
+    for name, value in same.items():
+        given[name] = repeat(value)
+    given |= columns
     try:
         fields_in_order = in_order(given)
     except KeyError:

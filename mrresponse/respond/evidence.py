@@ -107,7 +107,7 @@ class PhaseEvidence:
                 known=frozenset([role.lesion_id for role in roles if not role.may_be_new]),
                 targets=tuple([role.lesion_id for role in roles if role.role is TARGET]),
                 non_targets=tuple([role.lesion_id for role in roles if role.role is NON_TARGET]),
-                is_liver=all(r.role is None or r.lesion_id in self.liver_lesions for r in roles),
+                is_liver=self.liver_lesions.issuperset([r.lesion_id for r in roles if r.role is not None]),
             )
         return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from operator import attrgetter
 
 from mrresponse.domain import LesionEdit, LesionRole, Measurement
@@ -285,10 +286,15 @@ def _is_growing(history: Sequence[Measurement], settings: RespondSettings) -> bo
     return reaches(last, growth) and reaches(last - least, settings.non_target_guide_floor_mm)
 
 
+@cache
+def _at_least(bound_mm: float) -> str:
+    return f" >= {number(bound_mm)} mm"
+
+
 def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Candidate:
     value = worth.value or 0.0
     least = criterion.min_target_node_mm if m.is_node else criterion.min_target_mm
-    bound = f" >= {number(least)} mm" if criterion.is_length else ""
+    bound = _at_least(least) if criterion.is_length else ""
     reason = f"{quantity_name(m, criterion)} {number(value)} {criterion.unit}{bound}"
     return -value, m.lesion_id, organ_of(m), reason
 

@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 from mrresponse.domain import Assessment, MarkerSummary, PhaseSummary, Response, TreatmentPhase
-from mrresponse.frozen import rows_of
 from mrresponse.respond.assess import Basis, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.endpoints import (
@@ -65,8 +64,6 @@ def summarise_phase(
     if assessed.overall is not assessed.liver:
         overall = _columns(context, phase, criterion, assessed, assessed.overall)
     markers = _markers(context, phase, rows)
-    if overall is liver and not markers.summaries:
-        return tuple(rows_of(PhaseSummary, liver, basis=BASES))
     return (
         PhaseSummary(basis=BASES[0], **liver, **_marker_columns(markers, 0)),
         PhaseSummary(basis=BASES[1], **overall, **_marker_columns(markers, 1)),
@@ -104,8 +101,9 @@ def _columns(
         visits, best, confirmed = _immune(dates, basis, start, context)
     else:
         visits = _dated_visits(dates, basis)
-        best = best_overall_response(visits, start, settings).response
-        confirmed = confirmed_best_overall_response(visits, start, settings).response
+        best = confirmed = best_overall_response(visits, start, settings).response
+        if response_date(visits) is not None:
+            confirmed = confirmed_best_overall_response(visits, start, settings).response
     death = context.patient.death_date
     to_progression = time_to_progression(visits, start, phase_end=phase.end_date, death=death)
     free = progression_free(visits, start, phase_end=phase.end_date, death=death, settings=settings)

@@ -170,8 +170,9 @@ def quantity_name(measurement: Measurement | None, criterion: Criterion) -> str:
         return NAMES[criterion.quantity]
     if measurement.is_node and criterion.is_length:
         return SHORT_AXIS
-    is_whole = criterion.is_viable and not is_viable_part(measurement, criterion)
-    return NAMES[WHOLE[criterion.quantity] if is_whole else criterion.quantity]
+    if not criterion.is_viable or is_viable_part(measurement, criterion):
+        return NAMES[criterion.quantity]
+    return NAMES[WHOLE[criterion.quantity]]
 
 
 def is_merged_away(measurement: Measurement) -> bool:
