@@ -1,6 +1,7 @@
 """Probabilities of responses from the error of the measurements."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -96,10 +97,9 @@ def test_a_stated_deviation_takes_the_place_of_the_default() -> None:
     assert row.p_pd == pytest.approx(normal_cdf(4.0 / math.hypot(4.0, 0.6)), abs=2e-3)
 
 
-@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "WHO", "EASL", "vRECIST", "qEASL"])
-def test_the_probabilities_of_a_course_are_those_of_many_simulated_courses(criterion: str) -> None:
-    sizes = {"L01": [40.0, 30.0, 27.0, 33.0, 39.0], "L02": [25.0, 21.0, 16.0, 18.0, 21.0]}
-    rows = [
+def in_every_quantity(sizes: Mapping[str, Sequence[float]]) -> list[Measurement]:
+    """Return lesions of these longest diameters by visit, viable throughout, read in every quantity."""
+    return [
         lesion(
             visit, size, name,
             perpendicular_diameter_mm=0.8 * size, viable_perpendicular_diameter_mm=0.8 * size,
@@ -108,6 +108,12 @@ def test_the_probabilities_of_a_course_are_those_of_many_simulated_courses(crite
         for name, series in sizes.items()
         for visit, size in enumerate(series)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "WHO", "EASL", "vRECIST", "qEASL"])
+def test_the_probabilities_of_a_course_are_those_of_many_simulated_courses(criterion: str) -> None:
+    sizes = {"L01": [40.0, 30.0, 27.0, 33.0, 39.0], "L02": [25.0, 21.0, 16.0, 18.0, 21.0]}
+    rows = in_every_quantity(sizes)
     found = run(rows, criterion)
     random = np.random.default_rng(7)
     diameters = np.array(list(sizes.values()))
@@ -777,15 +783,7 @@ def test_where_each_lesion_counts_one_alone_can_progress() -> None:
 
 def test_the_probabilities_of_a_criterion_are_the_same_beside_others() -> None:
     sizes = {"L01": [40.0, 33.0, 42.0], "L02": [25.0, 19.0, 26.0]}
-    rows = [
-        lesion(
-            visit, size, name,
-            perpendicular_diameter_mm=0.8 * size, viable_perpendicular_diameter_mm=0.8 * size,
-            volume_ml=round(size**3 / 2000, 3), viable_volume_ml=round(size**3 / 2000, 3),
-        )
-        for name, series in sizes.items()
-        for visit, size in enumerate(series)
-    ]  # fmt: skip
+    rows = in_every_quantity(sizes)
     studies = [StudyRecord(patient_id="P", study_date=at(visit)) for visit in range(3)]
 
     def found(*criteria: str) -> dict[tuple[str, date], tuple[float | None, ...]]:
