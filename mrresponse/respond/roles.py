@@ -302,12 +302,12 @@ def _candidate(m: Measurement, worth: LesionValue, criterion: Criterion) -> _Can
 def _choose(candidates: Sequence[_Candidate], criterion: Criterion, taken: Sequence[str]) -> list[Role]:
     """Take the largest within the limits; ``taken`` are the organs of the targets that a reader set."""
     chosen = list(taken)
-    most, most_per_organ, most_in_liver = (
-        criterion.max_targets, criterion.max_targets_per_organ, criterion.max_liver_targets
-    )  # fmt: skip
+    most, most_in_liver = criterion.max_targets, criterion.max_liver_targets
     roles = []
     for _, lesion_id, organ, reason in sorted(candidates):
-        limit = most_in_liver if organ == LIVER and most_in_liver is not None else most_per_organ
+        limit = criterion.max_targets_per_organ
+        if organ == LIVER and most_in_liver is not None:
+            limit = most_in_liver
         full = ""
         if most is not None and len(chosen) >= most:
             full = f"the limit of {most} targets is reached"

@@ -276,7 +276,7 @@ def _run(network: Network, voxels: FloatArray) -> FloatArray:
         with torch.inference_mode(), network.autocast():
             inputs = torch.from_numpy(padded)[None].to(memory_format=torch.channels_last_3d)
             if network.device.type == "cuda":
-                # the card fetches it by itself, while the next thing is prepared here
+                # out of pinned memory the card copies by itself
                 inputs = inputs.pin_memory().to(network.device, non_blocking=True)
             logits = sliding_window_inference(
                 inputs,
