@@ -20,6 +20,7 @@ import numpy as np
 
 from mrresponse.config import Settings, load_settings
 from mrresponse.domain import GivenLesions, Image, LabelArray, PreparedStudy
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.evaluate import LesionComparison, compare_lesions
 from mrresponse.geometry import canonical_grid, paste
 from mrresponse.lesions import LesionSettings, find_lesions
@@ -43,8 +44,14 @@ class Answered:
 
 def answered(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> Answered:
     """Run the line on a case up to the lesion probability."""
-    prepared = examined_case(case.study, segmenter, settings).prepared
-    return Answered(prepared=prepared, found=segmenter.lesions(prepared), truth=true_instances(case.study))
+    answers: list[Image | GivenLesions] = []
+
+    def lesions(prepared: PreparedStudy) -> Image | GivenLesions:
+        answers.append(segmenter.lesions(prepared))
+        return answers[-1]
+
+    examined = examined_case(case.study, replace(segmenter, lesions=lesions), settings)
+    return Answered(prepared=examined.prepared, found=answers[0], truth=true_instances(case.study))
 
 
 def compared(answer: Answered, settings: LesionSettings) -> LesionComparison:
@@ -92,16 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="settings of mrresponse, for models of one's own")
     parser.add_argument("--json", type=Path, help="all combinations with their figures")
     chosen = parser.parse_args(arguments)
-    settings = load_settings(chosen.config)
-    segmenter = make_segmenter(settings.segment)
-    answers = [
-        answered(case, segmenter, settings) for case in judging_cases(JudgingSet.TUNING, count=chosen.cases)
-    ]
+    try:
+        settings = load_settings(chosen.config)
+        segmenter = make_segmenter(settings.segment)
+        answers = [
+            answered(case, segmenter, settings)
+            for case in judging_cases(JudgingSet.TUNING, count=chosen.cases)
+        ]
+    except (ConfigError, ModelError, DataError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     rows = sorted(tried(answers, settings.lesions), key=lambda row: -row["panoptic_quality"])
     if chosen.json is not None:
-        chosen.json.write_text(json.dumps({"cases": chosen.cases, "tried": rows}, indent=1) + "\n")
+        text = json.dumps({"cases": chosen.cases, "tried": rows}, indent=1)
+        chosen.json.write_text(text + "\n", encoding="utf-8")
     for row in rows[:10]:
-        sys.stdout.write(json.dumps({key: round(value, 3) for key, value in row.items() if value}) + "\n")
+        rounded = {key: None if value is None else round(value, 3) for key, value in row.items()}
+        sys.stdout.write(json.dumps(rounded) + "\n")
     return 0
 
 
