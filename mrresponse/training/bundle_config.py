@@ -49,7 +49,7 @@ def inference_config(settings: TrainingSettings) -> dict[str, Any]:
         "output_dir": "$@bundle_root + '/output'",
         "network_def": {
             "_target_": "monai.networks.nets.SegResNet",
-            **architecture_arguments(settings.stage),
+            **architecture_arguments(settings),
             "norm": ["GROUP", {"num_groups": 8}],
         },
         "network": "$@network_def.to(@device).eval()",

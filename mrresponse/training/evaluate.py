@@ -79,7 +79,7 @@ def evaluate_patients(settings: TrainingSettings, checkpoint: Path) -> dict[str,
 
 def _network(settings: TrainingSettings, checkpoint: Path) -> Any:
     torch.set_num_threads(settings.threads)
-    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings))
     network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["averaged"])
     return network.to(memory_format=torch.channels_last_3d).eval()
 

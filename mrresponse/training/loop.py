@@ -35,6 +35,7 @@ from mrresponse.training.real_examples import (
     real_liver_examples,
 )
 from mrresponse.training.settings import Stage, TrainingSettings
+from mrresponse.training.widen import widen
 
 _log = logging.getLogger(__name__)
 
@@ -62,10 +63,15 @@ class _Run:
     """Patients whose images they saw, counted once per run."""
 
 
-def architecture_arguments(stage: Stage) -> dict[str, Any]:
-    """Return the constructor arguments of a stage's network."""
-    inputs, classes = CHANNELS[stage]
-    return {**SEGRESNET_SMALL, "in_channels": inputs, "out_channels": classes}
+def architecture_arguments(settings: TrainingSettings) -> dict[str, Any]:
+    """Return the constructor arguments of the network of a run."""
+    inputs, classes = CHANNELS[settings.stage]
+    return {
+        **SEGRESNET_SMALL,
+        "init_filters": settings.filters,
+        "in_channels": inputs,
+        "out_channels": classes,
+    }
 
 
 def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = None) -> Path:
@@ -202,7 +208,7 @@ def _synthetic_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Bat
 def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
     torch.manual_seed(settings.seed)
     device = torch.device(resolve_device(settings.device))
-    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings.stage))
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings))
     network = network.to(device=device, memory_format=torch.channels_last_3d).train()
     if device.type == "cpu":
         fuse_norm_and_relu(network)
@@ -223,10 +229,11 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
             return run
         elif settings.initial is not None:
             start = _initial(settings.initial)
-            run.averaged = {name: value.to(device) for name, value in start.weights.items()}
+            weights = widen(start.weights, network.state_dict(), seed=settings.seed)
+            run.averaged = {name: value.to(device) for name, value in weights.items()}
             run.lineage, run.patients = start.lineage, start.patients
             network.load_state_dict(run.averaged)
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
     if settings.data is not None:
         trained_on, _ = split(list_cases(settings.data), settings.data)

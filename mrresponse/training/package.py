@@ -84,7 +84,7 @@ def describe(
         "copyright": "Apache-2.0",
         "intended_use": "research; a reader confirms every contour; not validated on patients",
         "architecture": ARCHITECTURE,
-        "architecture_arguments": architecture_arguments(settings.stage),
+        "architecture_arguments": architecture_arguments(settings),
         "spacing_mm": list(settings.spacing_mm),
         "window": list(settings.window),
         "normalisation": NORMALISATION[settings.stage],

@@ -49,8 +49,11 @@ class TrainingSettings(BaseModel):
     """Folder of users' own organ label maps, drawn half of the time in place of the procedural torso (liver stage)."""
     data: DataSettings | None = None
     """Labelled patients to train on besides synthetic images; by default there are none."""
+    filters: int = Field(default=8, ge=8, multiple_of=8)
+    """Channels at the full resolution; each coarser level has twice those of the one above."""
     initial: Path | None = None
-    """Checkpoint of another run, or a model folder, whose weights this one starts from."""
+    """Checkpoint of another run, or a model folder, whose weights this one starts from; one with fewer filters is
+    widened so that it says the same."""
     threads: int = Field(default=1, ge=1)
     workers: int = Field(default=1, ge=0)
     """Processes that draw examples; 0 draws them between the steps."""

@@ -37,7 +37,7 @@ def bundle(folder: Path, *, stage: str, classes: int) -> Path:
         }
     )
     torch.manual_seed(classes)
-    network = ARCHITECTURES["segresnet"](**architecture_arguments(settings.stage))
+    network = ARCHITECTURES["segresnet"](**architecture_arguments(settings))
     checkpoint = folder / "checkpoint.pt"
     state = {
         "averaged": network.state_dict(),
