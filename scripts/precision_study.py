@@ -4,8 +4,9 @@
 makes those that are missing), assesses each with the networks in both number formats, and compares the masks of liver
 and lesions of every study, and every category. OUT keeps what is finished; a second call goes on. ``--format`` names
 what is set beside float32: ``bfloat16`` and ``bfloat16-cuda`` are emulated (as on a processor, as on CUDA),
-``autocast`` is PyTorch's own. ``--windows N`` shows how close the emulation comes to it: what the networks answer to
-the first N windows of the first study of each scenario.
+``autocast`` is PyTorch's own, and ``auto`` is what the program does by itself on this machine. ``--windows N`` shows
+how close the emulation comes to autocast: what the networks answer to the first N windows of the first study of each
+scenario.
 """
 
 import argparse
@@ -34,14 +35,14 @@ from mrresponse.ingest import ingest
 from mrresponse.segment import Segmenter, SegmentSettings
 from mrresponse.segment.network import (
     Network,
-    checked_card,
     lesion_probability,
     liver_probability,
-    load_network,
+    load_lesion_network,
+    load_liver_network,
 )
 from mrresponse.synthetic.scenarios import generate
 
-FORMATS = ("bfloat16", "bfloat16-cuda", "autocast")
+FORMATS = ("bfloat16", "bfloat16-cuda", "autocast", "auto")
 LEAST_DICE = 0.995
 CATEGORIES = ("target", "non_target", "new_lesions", "liver_response", "overall")
 BEST = ("best_overall_response", "confirmed_best_overall_response")
@@ -116,11 +117,9 @@ def make(folder: Path, name: str) -> None:
 
 def networks(number_format: str) -> tuple[Network, Network]:
     """Load both networks on the CPU, computing in a number format: the liver's, the lesions'."""
-    precision = "bfloat16" if number_format == "autocast" else "float32"
+    precision = {"autocast": "bfloat16", "auto": "auto"}.get(number_format, "float32")
     settings = SegmentSettings(device="cpu", precision=precision)
-    liver, lesions = (
-        load_network(checked_card(model), settings) for model in (settings.liver_model, settings.lesion_model)
-    )
+    liver, lesions = load_liver_network(settings), load_lesion_network(settings)
     if number_format.startswith("bfloat16"):
         kind = "cuda" if number_format.endswith("cuda") else "cpu"
         emulate_bfloat16(liver.module, kind)

@@ -8,7 +8,7 @@ affine: averaging where the network's voxels are larger, linear interpolation wh
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class Network:
 
 def liver_finder(settings: SegmentSettings) -> LiverOf:
     """Load the liver network once and return the function that asks it."""
-    network = load_network(checked_card(settings.liver_model), settings)
+    network = load_liver_network(settings)
 
     def liver(_study: Study, _series: Series, image: Image) -> Image:
         return to_grid_order(liver_probability(network, to_canonical(image)), image.grid)
@@ -73,7 +73,7 @@ def liver_finder(settings: SegmentSettings) -> LiverOf:
 
 def lesion_finder(settings: SegmentSettings) -> LesionsOf:
     """Load the lesion network once and return the function that asks it."""
-    network = load_network(checked_lesion_card(settings.lesion_model), settings)
+    network = load_lesion_network(settings)
     return lambda prepared: lesion_probability(network, prepared)
 
 
@@ -169,6 +169,22 @@ def cuda_devices(name: str) -> tuple[str, ...]:
     import torch
 
     return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+
+
+def load_liver_network(settings: SegmentSettings) -> Network:
+    """Check and load the liver network; with ``auto`` it computes in bfloat16 where the device does."""
+    return load_network(checked_card(settings.liver_model), settings)
+
+
+def load_lesion_network(settings: SegmentSettings) -> Network:
+    """Check and load the lesion network; with ``auto`` it computes in float32 everywhere.
+
+    In bfloat16 a lesion near the threshold is outlined otherwise often enough to change a category
+    (docs/measurement.md, "Number formats").
+    """
+    if settings.precision == "auto":
+        settings = replace(settings, precision="float32")
+    return load_network(checked_lesion_card(settings.lesion_model), settings)
 
 
 def load_network(card: ModelCard, settings: SegmentSettings) -> Network:

@@ -21,6 +21,8 @@ from mrresponse.segment.network import (
     fitting_window,
     lesion_probability,
     liver_probability,
+    load_lesion_network,
+    load_liver_network,
     load_network,
     resolve_device,
 )
@@ -154,6 +156,32 @@ def test_float32_on_cuda_keeps_all_its_digits() -> None:
     with autocast("cuda", "float32")():
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("asked", "instructions", "formats"),
+    [
+        ("auto", True, (torch.bfloat16, torch.float32)),
+        ("auto", False, (torch.float32, torch.float32)),
+        ("bfloat16", True, (torch.bfloat16, torch.bfloat16)),
+        ("float32", True, (torch.float32, torch.float32)),
+    ],
+)
+def test_by_itself_the_liver_network_alone_computes_in_bfloat16_where_the_processor_does(
+    liver_model: Path,
+    lesion_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    instructions: bool,
+    formats: tuple[Any, Any],
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": instructions})
+    settings = replace(FLOAT32, precision=asked, liver_model=str(liver_model), lesion_model=str(lesion_model))
+    networks = load_liver_network(settings), load_lesion_network(settings)
+    for network, expected in zip(networks, formats, strict=True):
+        with torch.inference_mode(), network.autocast():
+            channels = network.card.architecture_arguments["in_channels"]
+            assert network.module(torch.zeros(1, channels, 8, 8, 8)).dtype is expected
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrresponse.errors import ConfigError
+from mrresponse.errors import ConfigError, ModelError
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import read_model_card, verify_weights
 from mrresponse.segment.normalise import (
@@ -30,7 +30,7 @@ from mrresponse.training.fused_norm import NormRelu, fuse_norm_and_relu
 from mrresponse.training.loop import architecture_arguments, learning_rate, train
 from mrresponse.training.losses import dice_cross_entropy, soft_dice, tversky_loss
 from mrresponse.training.package import write_bundle
-from mrresponse.training.settings import Stage, TrainingSettings, load_training_settings
+from mrresponse.training.settings import TrainingSettings, load_training_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {
@@ -114,7 +114,7 @@ def test_the_fused_norm_equals_group_norm_then_relu_with_its_gradients() -> None
 
 def test_fusing_a_segresnet_changes_neither_its_output_nor_its_names() -> None:
     torch.manual_seed(0)
-    network = ARCHITECTURES["segresnet"](**architecture_arguments(Stage.LESIONS)).eval()
+    network = ARCHITECTURES["segresnet"](**architecture_arguments(_settings(stage="lesions"))).eval()
     image = torch.randn(1, 6, 16, 16, 8).contiguous(memory_format=torch.channels_last_3d)
     names = list(network.state_dict())
     before = network(image)
@@ -167,6 +167,12 @@ def test_a_run_starts_from_the_weights_of_a_model_folder(tmp_path: Path) -> None
     state = torch.load(train(still, tmp_path / "second"), weights_only=True)
     for name, value in shipped.items():
         assert torch.allclose(state["averaged"][name], value.float(), atol=1e-4), name
+
+
+def test_a_run_with_fewer_filters_than_its_start_says_what_does_not_fit(tmp_path: Path) -> None:
+    first = train(_settings(minutes=0.001, filters=16), tmp_path / "first")
+    with pytest.raises(ModelError, match=r"'tiny' does not fit .*convInit\.conv\.weight is \(16, .* \(8, "):
+        train(_settings(minutes=0.001, initial=first), tmp_path / "second")
 
 
 def test_emulated_bfloat16_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
