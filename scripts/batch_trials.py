@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import peak_memory_bytes
 
 POOL = 20
 COMMAND = [sys.executable, "-c", "from mrresponse.cli import entry; entry()"]
@@ -376,7 +377,7 @@ def thousand(out: Path, patients: int, workers: int) -> int:
         f"({len(wrong)} with another code than expected {wrong or ''}, missing {missing or 'none'}); "
         f"{time.monotonic() - begun:.0f} s in all, {time.monotonic() - tables_begun:.1f} s for the tables; "
         f"memory {memory}, {growth:+.0f} MB from 100 on, {_resident_mb():.0f} MB after the tables, "
-        f"largest {_peak_mb():.0f} MB, largest worker {_peak_mb(resource.RUSAGE_CHILDREN):.0f} MB"
+        f"largest {peak_memory_bytes() / 1e6:.0f} MB"
     )
     return 1 if wrong or missing or len(finished) + len(expected) != patients else 0
 
@@ -535,10 +536,6 @@ _WAYS: Sequence[tuple[str, Callable[[_Victim], None]]] = (
 def _resident_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
-
-
-def _peak_mb(who: int = resource.RUSAGE_SELF) -> float:
-    return resource.getrusage(who).ru_maxrss / 1e3
 
 
 # --- speed --------------------------------------------------------------------------------------------------------

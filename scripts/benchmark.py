@@ -31,6 +31,13 @@ TIMED_IMPORT = (
     "import time; start = time.perf_counter(); import mrresponse; print(time.perf_counter() - start)"
 )
 COMMAND = "from mrresponse.cli import entry; entry()"
+_NOTING_MEMORY = f"""
+import atexit, pathlib, sys
+from figures import peak_memory_bytes
+file = pathlib.Path(sys.argv.pop(1))
+atexit.register(lambda: file.write_text(str(peak_memory_bytes())))
+{COMMAND}
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,19 +176,19 @@ def cohort() -> tuple[Figure, ...]:
         make_pool(out)
         batch = make_cohort(out, "cohort", COHORT_PATIENTS, None)
         before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        command = [sys.executable, "-c", COMMAND, *batch.arguments(out / "run")]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        memory = out / "peak"
+        command = [sys.executable, "-c", _NOTING_MEMORY, str(memory), *batch.arguments(out / "run")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parent)
         seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
         studies = len(list((out / "run" / "masks").glob("*/*")))
+        peak = int(memory.read_text())
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    # ru_maxrss is in KiB on Linux and in bytes on macOS
-    unit = 1024 if sys.platform.startswith("linux") else 1
     return (
         Figure(name=f"cohort of {COHORT_PATIENTS} patients", value=round(seconds, 3), unit="s"),
         Figure(name="processor time", value=round(processor, 3), unit="s"),
         Figure(name="processor time of a patient", value=round(processor / COHORT_PATIENTS, 3), unit="s"),
         Figure(name="studies", value=studies, unit=""),
-        Figure(name="peak memory", value=round(after.ru_maxrss * unit / 2**30, 3), unit="GiB"),
+        Figure(name="peak memory", value=round(peak / 2**30, 3), unit="GiB"),
     )
 
 

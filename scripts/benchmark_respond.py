@@ -8,13 +8,14 @@ hundred of them, and of reading and writing tables, and the memory in use after 
 import json
 import math
 import random
-import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+
+from figures import peak_memory_bytes
 
 from mrresponse.domain import (
     Assessment,
@@ -98,13 +99,9 @@ def main() -> None:
         if count == 100:
             found["first_hundred"] = seconds
         if count == max(1, number // 10):
-            found["memory_after_tenth_mib"] = _memory_mib()
-    found |= {"seconds": seconds, "assessments": rows, "memory_mib": _memory_mib()}
+            found["memory_after_tenth_mib"] = peak_memory_bytes() / 2**20
+    found |= {"seconds": seconds, "assessments": rows, "memory_mib": peak_memory_bytes() / 2**20}
     print(json.dumps(found | _tables(settings)))
-
-
-def _memory_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def _tables(settings: RespondSettings) -> dict[str, float]:

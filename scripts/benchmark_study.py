@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import io
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from figures import peak_memory_bytes
 
 from mrresponse.cli import main as mrresponse
 
@@ -28,15 +28,12 @@ def main() -> None:
     chosen = parser.parse_args()
     first, *runs = (_run(chosen.data) for _ in range(chosen.repeats + 1))
     steps = {step: median(run["steps"].get(step, 0.0) for run in runs) for step in runs[0]["steps"]}
-    # ru_maxrss is in KiB on Linux and in bytes on macOS
-    unit = 1024 if sys.platform.startswith("linux") else 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
     report = {
         "first_seconds": first["seconds"],
         "seconds": median(run["seconds"] for run in runs),
         "cpu_seconds": median(run["cpu_seconds"] for run in runs),
         "steps": steps,
-        "peak_memory_gib": peak,
+        "peak_memory_gib": peak_memory_bytes() / 2**30,
         "torch_threads": torch.get_num_threads(),
     }
     sys.stdout.write(json.dumps(report))

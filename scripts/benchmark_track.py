@@ -5,13 +5,14 @@ timed is the second study, when the first is known: reading and the masks are no
 """
 
 import json
-import resource
 import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+
+from figures import peak_memory_bytes
 
 from mrresponse import Settings, make_segmenter
 from mrresponse.domain import ExaminedStudy, Patient
@@ -32,7 +33,7 @@ def main() -> None:
     masks = Path(sys.argv[2])
     runs = [time_second_study(patient, masks, settings) for _ in range(REPEATS)]
     steps = {name: median(run[name] for run in runs) for name in runs[0]}
-    steps["peak_memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    steps["peak_memory_gib"] = peak_memory_bytes() / 2**30
     print(json.dumps(steps))
 
 

@@ -4,6 +4,8 @@ Rows have the shape of ``benchmark.py``: name, value, unit, bar, holds; a figure
 """
 
 import json
+import resource
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +37,21 @@ def at_least(name: str, value: float, unit: str, bar: float) -> Figure:
     """Return a figure that must reach a bar."""
     value = round(float(value), 4)
     return Figure(name=name, value=value, unit=unit, bar=f">= {bar:g}", holds=value >= bar)
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this program had in use so far.
+
+    Linux counts what ``ru_maxrss`` says from the process that started this one, before it became this program: a large
+    parent would be reported instead of it. ``VmHWM`` is of this program alone.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    # in bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def publish(figures: Sequence[Figure], file: Path | None, *, last: str) -> int:
