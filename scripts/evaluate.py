@@ -5,6 +5,11 @@ one label of ``label_X.nii.gz`` beside it; an image without a stated contrast is
 compares folders of instance masks of equal names. ``synthetic`` runs the line on fixed sets of synthetic
 studies with known truth. Cases that cannot be judged are recorded in the result
 and give exit code 1.
+
+``synthetic --out FILE`` keeps each case in the folder FILE.cases as soon as it is judged; the same command
+goes on where it was stopped, and gives the result of a run that never was. Cases judged with another set,
+model, version or other settings are an error: remove the folder, or name another file. Two processes share
+a set with ``--part 1/2`` and ``--part 2/2``; the same command without ``--part`` then writes the result.
 """
 
 import argparse
@@ -29,12 +34,16 @@ from mrresponse.evaluate import (
     summarise_lesions,
     surface_dice,
 )
+from mrresponse.figures import save
 from mrresponse.geometry import canonical_grid, paste, to_canonical, to_grid_order
 from mrresponse.nifti import read_image, read_label_map, write_label_map
 from mrresponse.pipeline import examine_images
+from mrresponse.run_record import model_identity
 from mrresponse.segment import Segmenter, make_segmenter
-from mrresponse.synthetic.judging import JudgingSet
-from mrresponse.training.judge import judge_networks, summarise
+from mrresponse.synthetic.judging import JudgingSet, judging_case
+from mrresponse.training.judge import JudgedCase, found_in, summarise
+from mrresponse.training.judge_picture import case_picture, telling_cases
+from mrresponse.training.judge_set import KeptCases, judge_set, judged_with
 
 _log = logging.getLogger("evaluate")
 _NO_DATE = date(1900, 1, 1)
@@ -46,10 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
-        result: dict[str, Any] = options.evaluate(options)
+        result: dict[str, Any] | None = options.evaluate(options)
     except (ConfigError, ModelError) as error:
         _log.error("%s", error)
         return 2
+    if result is None:
+        return 0
     text = json.dumps(result, indent=1, ensure_ascii=False)
     if options.out is None:
         sys.stdout.write(text + "\n")
@@ -85,12 +96,39 @@ def _parser() -> argparse.ArgumentParser:
         "synthetic", help="the networks on synthetic studies that no training saw"
     )
     synthetic.add_argument("--set", type=JudgingSet, choices=list(JudgingSet), required=True)
-    synthetic.add_argument("--cases", type=int, default=100, help="how many of the set, in its order")
+    synthetic.add_argument("--cases", type=_count, default=100, help="how many of the set, in its order")
+    synthetic.add_argument(
+        "--part", type=_part, help="i/N: judge and keep every N-th case, from the i-th on; needs --out"
+    )
     synthetic.add_argument("--config", type=Path, help="settings; default: those of the program")
     synthetic.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    synthetic.add_argument("--out", type=Path, help="JSON file; default: the terminal")
+    synthetic.add_argument(
+        "--out", type=Path, help="JSON file, and FILE.cases to go on from; default: the terminal"
+    )
+    synthetic.add_argument(
+        "--pictures",
+        type=Path,
+        help="folder for SET-best.png, SET-median.png and SET-worst.png, by the Dice of the lesions (of the "
+        "liver where there is no lesion and none was found); these cases are rendered again",
+    )
     synthetic.set_defaults(evaluate=_evaluate_synthetic)
     return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a number from 1")
+    return int(text)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Read ``i/N``."""
+    number, _, count = text.partition("/")
+    if not all(one.isascii() and one.isdigit() for one in (number, count)) or not 1 <= int(number) <= int(
+        count
+    ):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected i/N with i from 1 to N, as 1/2")
+    return int(number), int(count)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -180,22 +218,27 @@ def _evaluate_lesions(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _evaluate_synthetic(options: argparse.Namespace) -> dict[str, Any]:
+def _evaluate_synthetic(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Judge a set, or a part of it; a part has no result yet."""
+    _check_synthetic(options)
     settings = _settings(options)
+    model = model_identity(settings, None)
+    kept = None
+    if options.out is not None:
+        folder = options.out.with_name(f"{options.out.name}.cases")
+        kept = KeptCases.open(folder, judged_with(options.set, model, settings))
     segmenter = make_segmenter(settings.segment)
+    number, count = options.part or (1, 1)
+    numbers = range(number - 1, options.cases, count)
     cases = []
-    for case in judge_networks(options.set, segmenter, settings, count=options.cases):
+    for case in judge_set(options.set, segmenter, settings, numbers=numbers, kept=kept):
         cases.append(case)
-        found, missed = len(case.lesions.matches), len(case.lesions.missed_diameters_mm)
-        false = len(case.lesions.false_positive_diameters_mm)
-        _log.info(
-            "%s: liver Dice %.3f, lesions %d found %d missed %d false",
-            case.case,
-            case.liver_dice,
-            found,
-            missed,
-            false,
-        )
+        _log_case(case)
+    if options.part is not None:
+        _log.info("part %d/%d is judged; the same command without --part writes the result", number, count)
+        return None
+    if options.pictures is not None:
+        _draw_pictures(options, cases, segmenter, settings)
     return {
         "set": options.set,
         "summary": summarise(cases),
@@ -203,6 +246,46 @@ def _evaluate_synthetic(options: argparse.Namespace) -> dict[str, Any]:
         "model": segmenter.name,
         "failures": [],
     }
+
+
+def _check_synthetic(options: argparse.Namespace) -> None:
+    """Refuse what would be noticed after the last case only."""
+    if options.part is not None and options.out is None:
+        raise ConfigError("--part: needs --out, where the cases of all parts are kept")
+    if options.part is not None and options.pictures is not None:
+        raise ConfigError(
+            "--pictures: not with --part, which does not know the best and the worst of the set"
+        )
+    if options.out is not None and options.out.is_dir():
+        raise ConfigError("--out: this is a folder, expected a file")
+    if options.pictures is not None:
+        try:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--pictures: this folder cannot be made: {error.strerror}") from error
+
+
+def _log_case(case: JudgedCase) -> None:
+    found, missed = len(case.lesions.matches), len(case.lesions.missed_diameters_mm)
+    false = len(case.lesions.false_positive_diameters_mm)
+    _log.info(
+        "%s: liver Dice %.3f, lesions %d found %d missed %d false",
+        case.case,
+        case.liver_dice,
+        found,
+        missed,
+        false,
+    )
+
+
+def _draw_pictures(
+    options: argparse.Namespace, judged: Sequence[JudgedCase], segmenter: Segmenter, settings: Settings
+) -> None:
+    for rank, number in telling_cases(judged).items():
+        case = judging_case(options.set, number)
+        found = found_in(case.study, segmenter, settings)
+        figure = case_picture(case, found, judged[number], rank=f"{rank} of {len(judged)}")
+        _log.info("%s", save(figure, options.pictures / f"{options.set}-{rank}.png"))
 
 
 def _files(folder: Path, prefix: str, option: str) -> Mapping[str, Path]:

@@ -74,15 +74,18 @@ class JudgingCase:
 def judging_cases(which: JudgingSet, *, count: int) -> Iterator[JudgingCase]:
     """Render the first ``count`` cases of a set; case ``n`` is the same whatever ``count`` is."""
     for number in range(count):
-        seed = FIRST_SEED + list(JudgingSet).index(which) * 1_000_000 + number
-        patient, visit = _patient(which, number, seed)
-        study = render_study(patient, visit, size=SIZES[SIZE], seed=seed)
-        benign = tuple(
-            label
-            for label, lesion in enumerate(study.lesions, start=1)
-            if lesion.placed.plan.subtype in BENIGN
-        )
-        yield JudgingCase(name=f"{patient.plan.patient_id}-{number}", study=study, benign_labels=benign)
+        yield judging_case(which, number)
+
+
+def judging_case(which: JudgingSet, number: int) -> JudgingCase:
+    """Render one case of a set, counted from 0; no case depends on another."""
+    seed = FIRST_SEED + list(JudgingSet).index(which) * 1_000_000 + number
+    patient, visit = _patient(which, number, seed)
+    study = render_study(patient, visit, size=SIZES[SIZE], seed=seed)
+    benign = tuple(
+        label for label, lesion in enumerate(study.lesions, start=1) if lesion.placed.plan.subtype in BENIGN
+    )
+    return JudgingCase(name=f"{patient.plan.patient_id}-{number}", study=study, benign_labels=benign)
 
 
 def _patient(which: JudgingSet, number: int, seed: int) -> tuple[PlacedPatient, int]:

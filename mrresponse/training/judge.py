@@ -1,6 +1,6 @@
 """Judge the whole line with its networks on synthetic studies: livers, lesions, false alarms, and the flags."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mrresponse.geometry import canonical_grid, paste
 from mrresponse.pipeline import examine_images
 from mrresponse.quality import REVIEW_CODES
 from mrresponse.segment import Segmenter
-from mrresponse.synthetic.judging import JudgingCase, JudgingSet, judging_cases
+from mrresponse.synthetic.judging import JudgingCase
 from mrresponse.synthetic.render import RenderedStudy
 
 LEAST_MM = 10.0
@@ -45,12 +45,13 @@ class JudgedCase:
     flags: tuple[str, ...]
 
 
-def judge_networks(
-    which: JudgingSet, segmenter: Segmenter, settings: Settings, *, count: int
-) -> Iterator[JudgedCase]:
-    """Run the line on the first ``count`` cases of a judging set."""
-    for case in judging_cases(which, count=count):
-        yield _judge(case, segmenter, settings)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """What the line found in one study, on the grid of the images; empty masks where it refused the study."""
+
+    liver: BoolArray
+    lesions: LabelArray
+    flags: tuple[str, ...]
 
 
 def summarise(cases: Sequence[JudgedCase]) -> dict[str, Any]:
@@ -95,22 +96,19 @@ def _hits(case: JudgedCase) -> int:
     return sum(flag in REVIEW_CODES for flag in case.flags)
 
 
-def _judge(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> JudgedCase:
+def judge_case(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> JudgedCase:
+    """Run the line on a case and compare what it found with the truth."""
     rendered = case.study
     truth = true_instances(rendered)
-    try:
-        liver, lesions, flags = _found(rendered, segmenter, settings)
-    except DataError as error:
-        # no liver at all is a result, the worst one
-        liver, lesions, flags = np.zeros_like(rendered.liver), np.zeros_like(truth), (error.code,)
+    found = found_in(rendered, segmenter, settings)
     spacing = rendered.grid.spacing_mm
     return JudgedCase(
         case=case.name,
-        liver_dice=dice(liver, rendered.liver) or 0.0,
-        liver_surface_dice_2mm=surface_dice(liver, rendered.liver, spacing, tolerance_mm=2.0) or 0.0,
-        lesion_dice=dice(lesions > 0, truth > 0),
-        lesions=compare_lesions(lesions, truth, spacing, voxel_volume_ml=rendered.grid.voxel_volume_ml),
-        flags=flags,
+        liver_dice=dice(found.liver, rendered.liver) or 0.0,
+        liver_surface_dice_2mm=surface_dice(found.liver, rendered.liver, spacing, tolerance_mm=2.0) or 0.0,
+        lesion_dice=dice(found.lesions > 0, truth > 0),
+        lesions=compare_lesions(found.lesions, truth, spacing, voxel_volume_ml=rendered.grid.voxel_volume_ml),
+        flags=found.flags,
     )
 
 
@@ -134,16 +132,23 @@ def examined_case(rendered: RenderedStudy, segmenter: Segmenter, settings: Setti
     return examine_images(study, images, segmenter, settings)
 
 
-def _found(
-    rendered: RenderedStudy, segmenter: Segmenter, settings: Settings
-) -> tuple[BoolArray, LabelArray, tuple[str, ...]]:
-    """Run the line; return liver, lesion instances and flag codes on the grid of the images."""
-    examined = examined_case(rendered, segmenter, settings)
+def found_in(rendered: RenderedStudy, segmenter: Segmenter, settings: Settings) -> Found:
+    """Run the line on a study; where it refuses, as without any liver, nothing is found: the worst result."""
+    try:
+        examined = examined_case(rendered, segmenter, settings)
+    except DataError as error:
+        return Found(
+            liver=np.zeros(rendered.grid.shape, dtype=np.bool_),
+            lesions=np.zeros(rendered.grid.shape, dtype=np.uint16),
+            flags=(error.code,),
+        )
     prepared = examined.prepared
     full = canonical_grid(prepared.native_grid)
-    liver = paste(prepared.liver, prepared.crop_start, full).voxels > 0
-    lesions = paste(examined.lesion_map.labels, prepared.crop_start, full).voxels
-    return liver, lesions, tuple(flag.code for flag in examined.flags)
+    return Found(
+        liver=paste(prepared.liver, prepared.crop_start, full).voxels > 0,
+        lesions=paste(examined.lesion_map.labels, prepared.crop_start, full).voxels,
+        flags=tuple(flag.code for flag in examined.flags),
+    )
 
 
 def true_instances(rendered: RenderedStudy) -> LabelArray:
