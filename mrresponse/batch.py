@@ -204,7 +204,7 @@ def choose_workplace(
         return here()
     devices = () if masks is not None else _cuda_devices(settings.segment.device)
     turns = tuple(get_context("spawn").Lock() for _ in devices)
-    return pool(workers, prepare=partial(use_device, devices=devices, turns=turns))
+    return pool(workers, prepare=partial(use_device, devices=devices, turns=turns), load=__name__)
 
 
 def _series(patient: Patient) -> int:

@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -20,6 +21,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
 from typing import Any, Self, TypeVar
 
 from mrresponse.errors import ConfigError
@@ -115,16 +117,22 @@ def here() -> Workplace:
     return Workplace(open=_Here, in_flight=lambda: 1, workers=1)
 
 
-def pool(workers: int, *, prepare: Prepare | None = None) -> Workplace:
+def pool(workers: int, *, prepare: Prepare | None = None, load: str = "") -> Workplace:
     """Work in `workers` processes of this machine.
 
-    Processes are spawned, so each loads its own networks once and shares nothing of this one. A process ends when
-    this one is gone, however it went. `prepare` is called once in each with its number, and must be picklable; its
-    module is loaded as the process starts.
+    Each loads its own networks once and shares nothing that this one has made. A process ends when this one is gone,
+    however it went.
+
+    Parameters
+    ----------
+    prepare
+        Called once in each process with its number; must be picklable.
+    load
+        Module that the processes have loaded when they start. On Linux it is loaded once for all of them.
     """
     if workers == 1 and prepare is None:
         return here()
-    processes = _Pool(workers, prepare)
+    processes = _Pool(workers, prepare, load)
     return Workplace(
         open=processes.open, begun=processes.begun, in_flight=lambda: _PER_WORKER * workers, workers=workers
     )
@@ -133,14 +141,15 @@ def pool(workers: int, *, prepare: Prepare | None = None) -> Workplace:
 class _Pool:
     """Opens pools of worker processes, the first of them ahead of time where that is asked for."""
 
-    def __init__(self, workers: int, prepare: Prepare | None) -> None:
+    def __init__(self, workers: int, prepare: Prepare | None, load: str) -> None:
         self._workers = workers
         self._prepare = prepare
+        self._load = load
         self._ahead: _Processes | None = None
 
     @contextmanager
     def begun(self) -> Iterator[None]:
-        ahead = self._ahead = _Processes.start(self._workers, self._prepare)
+        ahead = self._ahead = self._started()
         # a process starts with the first call that finds no other idle
         for _ in range(self._workers):
             ahead.executor.submit(_ready)
@@ -155,7 +164,7 @@ class _Pool:
 
     @contextmanager
     def open(self) -> Iterator[Executor]:
-        processes, self._ahead = self._ahead or _Processes.start(self._workers, self._prepare), None
+        processes, self._ahead = self._ahead or self._started(), None
         try:
             yield processes.executor
         except BaseException:
@@ -164,6 +173,9 @@ class _Pool:
             raise
         finally:
             processes.close()
+
+    def _started(self) -> "_Processes":
+        return _Processes.start(self._workers, self._prepare, self._load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +187,8 @@ class _Processes:
     listener: threading.Thread
 
     @classmethod
-    def start(cls, workers: int, prepare: Prepare | None) -> Self:
-        context = get_context("spawn")
+    def start(cls, workers: int, prepare: Prepare | None, load: str) -> Self:
+        context = _context(load)
         numbers = context.SimpleQueue()
         for number in range(workers):
             numbers.put(number)
@@ -198,6 +210,19 @@ class _Processes:
         for writer in self.writers:
             writer.close()
         self.listener.join()
+
+
+def _context(load: str) -> BaseContext:
+    """Return how processes are started: fresh ones, on Linux as copies of one that has loaded a module and no more.
+
+    Loading takes each process a second of its core. A copy of this process itself would have its threads' locks and
+    its CUDA context, neither of which works in a copy.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([load] if load else [])
+    return context
 
 
 def _load(module: str) -> None:

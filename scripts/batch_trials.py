@@ -206,7 +206,13 @@ def _started(cohort: Cohort, out: Path, *more: str, workers: int) -> "subprocess
 
 
 def _a_worker_of(parent: int, chance: random.Random) -> int | None:
-    """Return a process that the pool of this run spawned."""
+    """Return a process of the pool of this run: a copy of the one from which all of them are made."""
+    workers = [child for server in _children(parent, b"forkserver") for child in _children(server, b"")]
+    return chance.choice(workers) if workers else None
+
+
+def _children(parent: int, word: bytes) -> list[int]:
+    """Return the processes that another one has started and whose command line has a word."""
     children = []
     for folder in Path("/proc").iterdir():
         try:
@@ -214,9 +220,9 @@ def _a_worker_of(parent: int, chance: random.Random) -> int | None:
             words = (folder / "cmdline").read_bytes()
         except (OSError, IndexError):
             continue
-        if fields and fields[1] == str(parent) and b"spawn_main" in words:
+        if fields and fields[1] == str(parent) and word in words:
             children.append(int(folder.name))
-    return chance.choice(children) if children else None
+    return children
 
 
 def _kept(out: Path) -> dict[str, tuple[int, int]]:

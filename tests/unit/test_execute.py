@@ -121,8 +121,32 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="copies of a process")
+def test_a_module_is_loaded_once_for_all_workers(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_load.py").write_text(
+        "import os, pathlib\n(pathlib.Path(__file__).parent / f'loaded-{os.getpid()}').touch()\n"
+    )
+    (tmp_path / "parent.py").write_text(
+        "from mrresponse.execute import pool, run_on\n"
+        "from tests.unit.test_execute import process_id\n"
+        "if __name__ == '__main__':\n"
+        "    place = pool(3, load='slow_to_load')\n"
+        "    print(*set(run_on(place, process_id, range(30), lost=print)))\n"
+    )
+    top = Path(__file__).resolve().parents[2]
+    found = subprocess.run(
+        [sys.executable, str(tmp_path / "parent.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": f"{top}{os.pathsep}{tmp_path}"},
+    )
+    assert len(list(tmp_path.glob("loaded-*"))) == 1
+    assert not list(tmp_path.glob(f"loaded-{found.stdout.split()[0]}"))
+
+
 def children() -> set[int]:
-    """Give the processes that this one has spawned, without the helper of their module."""
+    """Give the processes that this one has started, without the helpers of their module."""
     return {process.pid for process in active_children() if process.pid is not None}
 
 
