@@ -5,10 +5,11 @@ lesions, noise and motion are drawn by other code than that of the training exam
 training.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -38,8 +39,8 @@ SIZE = "standard"
 _DRAWS = 20
 _DAY = date(2024, 1, 15)
 # counts and sizes: section "Pathology" of the generator's specification; larger masses find no room beside others
-_COUNTS = ((0, 0.20), (1, 0.40), (2, 0.14), (3, 0.14), (4, 0.06), (6, 0.06))
-_MEDIAN_MM, _SIGMA, _SMALLEST_MM, _LARGEST_MM = 22.0, 0.65, 6.0, 70.0
+COUNTS = ((0, 0.20), (1, 0.40), (2, 0.14), (3, 0.14), (4, 0.06), (6, 0.06))
+_MEDIAN_MM, _SIGMA, SMALLEST_MM, _LARGEST_MM = 22.0, 0.65, 6.0, 70.0
 _SUBTYPES = (
     (LesionSubtype.HCC, 0.66),
     (LesionSubtype.HCC_WEAK, 0.16),
@@ -91,18 +92,25 @@ def judging_case(which: JudgingSet, number: int) -> JudgingCase:
 def _patient(which: JudgingSet, number: int, seed: int) -> tuple[PlacedPatient, int]:
     """Return the patient of a case and the number of the study that is judged."""
     if which in {JudgingSet.UNSEEN, JudgingSet.TUNING}:
-        return _with_room(np.random.default_rng([seed, 83]), seed), 0
+        return place_with_room(partial(_unseen_patient, np.random.default_rng([seed, 83])), seed=seed), 0
     prefixes = "N" if which is JudgingSet.BENIGN else "QM"
     names = [name for name in SCENARIOS if name[0] in prefixes and name[1:].isdigit()]
     plan = SCENARIOS[names[number % len(names)]].patients[0]
     return place_patient(plan, seed=seed), len(plan.studies) - 1
 
 
-def _with_room(rng: np.random.Generator, seed: int) -> PlacedPatient:
-    """Draw lesions until a torso has room for them; the largest ones seldom find it beside others."""
+def place_with_room(draw: Callable[[], PatientPlan], *, seed: int) -> PlacedPatient:
+    """Draw plans until a torso has room for the lesions; the largest ones seldom find it beside others.
+
+    Raises
+    ------
+    ValueError
+        None of the draws had room.
+    """
     for _ in range(_DRAWS):
+        plan = draw()
         try:
-            return place_patient(_unseen_patient(rng), seed=seed)
+            return place_patient(plan, seed=seed)
         except ValueError:
             continue
     raise ValueError(f"seed {seed}: no torso has room for any of {_DRAWS} draws of lesions")
@@ -111,20 +119,25 @@ def _with_room(rng: np.random.Generator, seed: int) -> PlacedPatient:
 def _unseen_patient(rng: np.random.Generator) -> PatientPlan:
     agent = Agent.GADOXETATE if rng.random() < 0.5 else Agent.EXTRACELLULAR
     phases = GADOXETATE_PHASES if agent is Agent.GADOXETATE else EXTRACELLULAR_PHASES
-    count = int(_drawn(_COUNTS, rng))
-    # a crowd of large masses has no room in a liver: the more lesions, the smaller the largest
-    limit = _LARGEST_MM if count < 3 else _LARGEST_MM / 2
+    count = int(drawn(COUNTS, rng))
+    limit = largest_mm(count)
     return PatientPlan(
         patient_id="unseen",
         studies=(StudyPlan(study_date=_DAY, agent=agent, contrast_phases=phases),),
-        lesions=tuple(_lesion(index, limit, rng) for index in range(count)),
+        lesions=tuple(draw_lesion(index, limit, rng) for index in range(count)),
         cirrhotic=bool(rng.random() < 0.5),
         snapped=False,
     )
 
 
-def _lesion(index: int, largest_mm: float, rng: np.random.Generator) -> LesionPlan:
-    whole = float(np.clip(np.exp(rng.normal(np.log(_MEDIAN_MM), _SIGMA)), _SMALLEST_MM, largest_mm))
+def largest_mm(count: int) -> float:
+    """Return the largest diameter among ``count`` lesions: a crowd of large masses has no room in a liver."""
+    return _LARGEST_MM if count < 3 else _LARGEST_MM / 2
+
+
+def draw_lesion(index: int, limit_mm: float, rng: np.random.Generator) -> LesionPlan:
+    """Draw one lesion as it is at the first study, at most ``limit_mm`` long."""
+    whole = float(np.clip(np.exp(rng.normal(np.log(_MEDIAN_MM), _SIGMA)), SMALLEST_MM, limit_mm))
     alive = 1.0
     if rng.random() < 0.4:
         alive = 0.0 if rng.random() < 0.375 else float(rng.uniform(0.4, 0.9))
@@ -132,11 +145,12 @@ def _lesion(index: int, largest_mm: float, rng: np.random.Generator) -> LesionPl
         identity=str(index),
         lobe=Lobe.RIGHT if rng.random() < 0.7 else Lobe.LEFT,
         sizes=(LesionSize(whole_mm=round(whole, 1), viable_mm=round(whole * alive, 1)),),
-        subtype=_drawn(_SUBTYPES, rng),
+        subtype=drawn(_SUBTYPES, rng),
         aspect=(round(float(rng.uniform(0.75, 1.0)), 2), round(float(rng.uniform(0.75, 1.0)), 2)),
         remnant=Tissue.HAEMORRHAGE if rng.random() < 0.25 else Tissue.NECROSIS,
     )
 
 
-def _drawn(shares: tuple[tuple[_Choice, float], ...], rng: np.random.Generator) -> _Choice:
+def drawn(shares: tuple[tuple[_Choice, float], ...], rng: np.random.Generator) -> _Choice:
+    """Draw one of several choices by its share."""
     return shares[int(rng.choice(len(shares), p=[share for _, share in shares]))][0]
