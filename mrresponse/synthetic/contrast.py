@@ -5,13 +5,13 @@ C))``. Relaxivities: doi in Szomolanyi 2019, PMC6738537 (gadobutrol); gadoxetate
 is about 0.83 of the 3 T value (de Bazelaire 2004).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from mrresponse.domain import Agent, ContrastPhase
-from mrresponse.synthetic.tissues import PROPERTIES, TISSUE_COUNT, Tissue
+from mrresponse.synthetic.tissues import BENIGN_PARENCHYMA, PARENCHYMA, PROPERTIES, TISSUE_COUNT, Tissue
 
 RELAXIVITY_PER_MM_S = {Agent.EXTRACELLULAR: 5.0, Agent.GADOXETATE: 6.2}
 _TABLE_ORDER = (
@@ -103,6 +103,20 @@ def draw_state(agent: Agent, rng: np.random.Generator, spread: TissueSpread | No
         t2_star_ms=state.t2_star_ms,
         concentration_mm=mixed,
     )
+
+
+def with_iron(state: TissueState, t2_star_ms: float) -> TissueState:
+    """Return a person's tissue values with iron in the hepatocytes: the liver's own T2* is at most ``t2_star_ms``.
+
+    The signal of a tissue whose T2* was ``T`` becomes ``exp(-TE (1/t2_star_ms - 1/T))`` of what it was, in every
+    contrast phase. Lesions are free of iron, as hepatocellular carcinoma in such livers usually is (review: doi
+    10.3390/diagnostics12040891), and so are blood, bile and spleen (as in haemochromatosis; transfusions darken the
+    spleen too). Iron shortens T1 as well, which is left out: it would take a little of the darkness back.
+    """
+    t2_star = state.t2_star_ms.clone()
+    for tissue in (*PARENCHYMA, *BENIGN_PARENCHYMA):
+        t2_star[tissue] = t2_star[tissue].clamp(max=t2_star_ms)
+    return replace(state, t2_star_ms=t2_star)
 
 
 def signal_means(

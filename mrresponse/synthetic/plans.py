@@ -81,12 +81,17 @@ class LesionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyPlan:
-    """One imaging visit; ``None`` for ``contrast_phases`` is the full set of the agent."""
+    """One imaging visit.
+
+    ``liver_t2_star_ms`` is the T2* of a liver with iron overload, in ms at the field strength of the images; ``None``
+    is a liver without.
+    """
 
     study_date: date
     agent: Agent = Agent.EXTRACELLULAR
     contrast_phases: tuple[ContrastPhase, ...] = EXTRACELLULAR_PHASES
     defect: Defect | None = None
+    liver_t2_star_ms: float | None = None
 
     @property
     def reference(self) -> ContrastPhase:

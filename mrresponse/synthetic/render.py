@@ -24,7 +24,7 @@ from mrresponse.synthetic.acquisition import (
     draw_phase_motion,
 )
 from mrresponse.synthetic.body import Body, paint_body, texture_sd
-from mrresponse.synthetic.contrast import Protocol, TissueSpread, draw_state, state_means
+from mrresponse.synthetic.contrast import Protocol, TissueSpread, draw_state, state_means, with_iron
 from mrresponse.synthetic.ellipsoids import Ellipsoid, cover
 from mrresponse.synthetic.pathology import LesionSubtype
 from mrresponse.synthetic.placement import PlacedPatient, find_in_image
@@ -98,6 +98,9 @@ def _contrast_phases(
     scale = _LIVER_LEVEL / float(
         state_means(plan.agent, ContrastPhase.PRECONTRAST, protocol, state)[Tissue.LIVER]
     )
+    # after the scale: the receiver does not know how dark this liver is
+    if plan.liver_t2_star_ms is not None:
+        state = with_iron(state, plan.liver_t2_star_ms)
     images = {}
     for index, phase in enumerate(plan.contrast_phases):
         means = state_means(plan.agent, phase, protocol, state)

@@ -74,6 +74,8 @@ INTRAHEPATIC_VESSELS = frozenset(
 )
 LESION_TISSUES = frozenset(Tissue(value) for value in range(Tissue.HCC, Tissue.HAEMANGIOMA + 1))
 BENIGN_CHANGES = frozenset(Tissue(value) for value in range(Tissue.SIDEROTIC_NODULE, Tissue.FIBROSIS + 1))
+BENIGN_PARENCHYMA = BENIGN_CHANGES - {Tissue.CLIP, Tissue.FIBROSIS}
+"""Changes of the liver that are made of hepatocytes."""
 LIVER_TISSUES = PARENCHYMA | INTRAHEPATIC_VESSELS | LESION_TISSUES | BENIGN_CHANGES
 VIABLE_TISSUES = frozenset({Tissue.HCC, Tissue.HCC_WEAK, Tissue.HCC_UPTAKE, Tissue.METASTASIS})
 

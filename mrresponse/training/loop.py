@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 ARCHITECTURE = "segresnet"
 CHANNELS = {Stage.LIVER: (1, 2), Stage.LESIONS: (6, 3)}
 CHECKPOINT = "checkpoint.pt"
+_FIRST_WEIGHTS = "convInit.conv.weight"
+"""Of the convolution at the full resolution; its outputs are the network's filters."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -82,6 +84,8 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
 
     Raises
     ------
+    ConfigError
+        The network to start from has more filters than this one, or this one no multiple of them.
     ModelError
         A checkpoint to start from does not fit the network.
     """
@@ -229,6 +233,7 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
             return run
         elif settings.initial is not None:
             start = _initial(settings.initial)
+            _check_filters(settings, start.weights)
             weights = widen(start.weights, network.state_dict(), seed=settings.seed)
             run.averaged = {name: value.to(device) for name, value in weights.items()}
             run.lineage, run.patients = start.lineage, start.patients
@@ -239,6 +244,16 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
         trained_on, _ = split(list_cases(settings.data), settings.data)
         run.patients += len({case.patient_id for case in trained_on})
     return run
+
+
+def _check_filters(settings: TrainingSettings, initial: Mapping[str, torch.Tensor]) -> None:
+    """Refuse to start from a network that is wider than the one asked for, or that it is no multiple of."""
+    first = initial.get(_FIRST_WEIGHTS)
+    if first is not None and settings.filters % first.shape[0]:
+        raise ConfigError(
+            f"training.filters: found {settings.filters}, expected {first.shape[0]}, as in the network that "
+            f"training.initial names, or a multiple of it"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,20 @@
 """The judging sets are fixed, and their summary counts what it says."""
 
+from dataclasses import replace
+from datetime import date
+
 import numpy as np
 import pytest
 
+from mrresponse.domain import ContrastPhase
 from mrresponse.evaluate import LesionComparison, LesionMatch
-from mrresponse.synthetic.judging import JudgingSet, judging_cases
+from mrresponse.synthetic import judging
+from mrresponse.synthetic.anatomy import Lobe
+from mrresponse.synthetic.judging import JudgingSet, judging_case, judging_cases
+from mrresponse.synthetic.placement import PlacedPatient, place_patient
+from mrresponse.synthetic.plans import LesionPlan, LesionSize, PatientPlan, StudyPlan
+from mrresponse.synthetic.render import RenderedStudy, render_study
+from mrresponse.synthetic.study_geometry import SIZES
 from mrresponse.training.judge import JudgedCase, auroc, summarise
 
 
@@ -66,3 +76,69 @@ def test_a_judging_case_is_the_same_whatever_the_number_of_cases() -> None:
     for phase, voxels in one.study.images.items():
         np.testing.assert_array_equal(voxels, first.study.images[phase])
     assert not np.array_equal(one.study.liver, second.study.liver)
+
+
+@pytest.fixture(scope="module")
+def placed() -> PlacedPatient:
+    lesion = LesionPlan(identity="a", lobe=Lobe.RIGHT, sizes=(LesionSize(whole_mm=45.0, viable_mm=45.0),))
+    plan = PatientPlan(patient_id="p", studies=(StudyPlan(study_date=date(2024, 1, 15)),), lesions=(lesion,))
+    return place_patient(plan, seed=5)
+
+
+def _rendered(placed: PlacedPatient, t2_star_ms: float | None) -> RenderedStudy:
+    study = replace(placed.plan.studies[0], liver_t2_star_ms=t2_star_ms)
+    return render_study(
+        replace(placed, plan=replace(placed.plan, studies=(study,))), 0, size=SIZES["tiny"], seed=5
+    )
+
+
+def test_iron_darkens_the_liver_of_every_image_and_leaves_lesions_and_truth(placed: PlacedPatient) -> None:
+    plain, iron = _rendered(placed, None), _rendered(placed, 1.5)
+    np.testing.assert_array_equal(plain.liver, iron.liver)
+    (lesion,) = iron.lesions
+    np.testing.assert_array_equal(lesion.whole_mask, plain.lesions[0].whole_mask)
+    inside = np.zeros_like(iron.liver)
+    centre = np.argwhere(lesion.whole_mask).mean(0).round().astype(int)
+    inside[tuple(slice(at - 2, at + 3) for at in centre)] = True
+    # other phases are moved by up to 12 mm: the body of the liver, not its edge
+    liver = iron.liver & ~lesion.whole_mask
+    for phase in ContrastPhase:
+        if phase in plain.images:
+            before, after = (np.median(study.images[phase][liver]) for study in (plain, iron))
+            # TE is drawn from 1.3 to 1.9 ms: exp(-1.9 (1/1.5 - 1/25)) to exp(-1.3 (1/1.5 - 1/25))
+            assert 0.304 - 0.03 < after / before < 0.443 + 0.03
+            then, now = (np.median(study.images[phase][inside]) for study in (plain, iron))
+            assert now == pytest.approx(then, rel=0.03)
+            assert now > 1.3 * after
+
+
+def test_a_t2_star_that_no_liver_falls_below_changes_no_voxel(placed: PlacedPatient) -> None:
+    # the longest T2* of the tissue table is 25 ms
+    plain, same = _rendered(placed, None), _rendered(placed, 25.0)
+    for phase, voxels in plain.images.items():
+        np.testing.assert_array_equal(voxels, same.images[phase])
+
+
+def test_seeds_of_the_sets_follow_their_order_so_a_new_one_comes_last() -> None:
+    assert [str(which) for which in JudgingSet] == ["unseen", "benign", "stress", "tuning", "iron"]
+
+
+def test_every_case_of_the_iron_set_has_iron_and_no_other_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "render_study", lambda patient, visit, **_: _Drawn(patient))
+    case = judging_case(JudgingSet.IRON, 2)
+    *_, again = judging_cases(JudgingSet.IRON, count=3)
+    assert case.name == again.name == "iron-2"
+    assert case.study.patient == again.study.patient
+    (t2_star,) = (study.liver_t2_star_ms for study in case.study.patient.plan.studies)
+    assert 1.2 <= t2_star <= 2.0
+    (other,) = judging_cases(JudgingSet.TUNING, count=1)
+    assert [study.liver_t2_star_ms for study in other.study.patient.plan.studies] == [None]
+
+
+class _Drawn:
+    """A patient in place of the images of a study."""
+
+    lesions = ()
+
+    def __init__(self, patient: PlacedPatient) -> None:
+        self.patient = patient

@@ -13,7 +13,10 @@ from mrresponse.synthetic.contrast import (
     random_means,
     render,
     signal_means,
+    state_means,
     t2_weighted_means,
+    table_state,
+    with_iron,
 )
 from mrresponse.synthetic.tissues import PROPERTIES, Tissue
 
@@ -78,6 +81,30 @@ def test_washout_of_hcc_in_cirrhosis_lies_in_the_measured_range() -> None:
             Agent.EXTRACELLULAR, phase, Tissue.LIVER_CIRRHOTIC
         )
         assert 0.85 <= ratio <= 0.935
+
+
+@pytest.mark.parametrize("agent", list(Agent))
+@pytest.mark.parametrize("phase", [PRE, ART, PVP, DEL, HBP])
+def test_iron_darkens_the_liver_alone_by_the_decay_of_the_echo(agent: Agent, phase: ContrastPhase) -> None:
+    plain = table_state(agent)
+    before, after = (
+        state_means(agent, phase, Protocol(te_ms=1.6), state) for state in (plain, with_iron(plain, 1.5))
+    )
+    # exp(-1.6 ms (1 / 1.5 ms - 1 / 25 ms)); the nodule had 6 ms, the clip 1 ms
+    kept = {
+        Tissue.LIVER: 0.3669,
+        Tissue.LIVER_CIRRHOTIC: 0.3669,
+        Tissue.REGENERATIVE_NODULE: 0.3669,
+        Tissue.PERFUSION_ANOMALY: 0.3669,
+        Tissue.FOCAL_FAT: 0.3669,
+        Tissue.SIDEROTIC_NODULE: 0.4493,
+    }
+    for tissue in set(Tissue) - {Tissue.AIR}:
+        assert float(after[tissue] / before[tissue]) == pytest.approx(kept.get(tissue, 1.0), abs=1e-4), tissue
+    # every vital lesion is brighter than the liver now, also where it was darker before
+    for lesion in (Tissue.HCC, Tissue.HCC_WEAK, Tissue.HCC_UPTAKE):
+        assert after[lesion] > 1.4 * after[Tissue.LIVER]
+    assert torch.equal(plain.t2_star_ms, table_state(agent).t2_star_ms)
 
 
 def test_necrosis_does_not_enhance_in_the_arterial_phase() -> None:
