@@ -307,8 +307,11 @@ def _step(
         loss = loss + settings.tversky_weight * tversky_loss(lesion, (target == 2).float())
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), settings.clip_norm)
-    run.optimiser.step()
+    norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), settings.clip_norm)
+    # bfloat16 on a processor gives gradients that are no numbers where the coarsest level has 2 x 2 x 2 voxels; one
+    # such step would end a run of hours
+    if torch.isfinite(norm):
+        run.optimiser.step()
     run.step += 1
     _average(run, settings.ema_decay)
     return float(loss.detach())

@@ -12,7 +12,7 @@ TASKS = {
 
 _CARD = """# {name} {version}
 
-{task}. A SegResNet with 8 initial filters (1.2 million parameters), grid {spacing} mm.
+{task}. A SegResNet with {filters} initial filters ({parameters:.1f} million parameters), grid {spacing} mm.
 
 **Research use only.** Trained on **{patients} patients**{computed}. No clinical validation of any kind. A reader
 confirms every contour; no number that follows from one is a diagnosis.
@@ -108,6 +108,8 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         patients=training["patients"],
         computed=" and on computed images" if training["patients"] else ": every image was computed",
         start=_start_sentence(training["started_from"]),
+        filters=settings.filters,
+        parameters=metadata["parameters"] / 1e6,
         spacing=" x ".join(f"{value:g}" for value in settings.spacing_mm),
         inputs=", ".join(metadata["input_channels"]),
         absent="An absent contrast phase is a channel of zeros. " if settings.stage is Stage.LESIONS else "",

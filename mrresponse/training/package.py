@@ -85,6 +85,7 @@ def describe(
         "intended_use": "research; a reader confirms every contour; not validated on patients",
         "architecture": ARCHITECTURE,
         "architecture_arguments": architecture_arguments(settings),
+        "parameters": sum(value.numel() for value in state["averaged"].values()),
         "spacing_mm": list(settings.spacing_mm),
         "window": list(settings.window),
         "normalisation": NORMALISATION[settings.stage],

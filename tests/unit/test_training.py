@@ -1,6 +1,7 @@
 """Training: settings, losses, the fused normalisation, resuming, packaging, judging."""
 
 import json
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from mrresponse.synthetic.lesion_examples import (
     imperfect_liver,
     lesion_examples,
 )
+from mrresponse.training import loop
 from mrresponse.training.evaluate import dice, tally_lesions
 from mrresponse.training.fused_norm import NormRelu, fuse_norm_and_relu
 from mrresponse.training.loop import architecture_arguments, learning_rate, train
@@ -148,6 +150,7 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     page = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
     assert "- liver dice mean: 0.5\n" in page
     assert "- liver dice worst: 0.25\n" in page
+    assert "8 initial filters (1.2 million parameters)" in page
     assert "evaluate.py synthetic --set unseen --cases 7" in page
     card = read_model_card(str(tmp_path / "model"))
     verify_weights(card)
@@ -184,6 +187,19 @@ def test_a_run_starts_from_a_narrower_network_but_not_from_a_wider_one(tmp_path:
         weights_only=True,
     )
     assert state["averaged"]["convInit.conv.weight"].shape[0] == 32
+
+
+def test_a_step_without_finite_gradients_leaves_the_weights_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(_settings(minutes=0.001), tmp_path / "first")
+    before = torch.load(first, weights_only=True)["averaged"]
+    broken = torch.full((1, 1, 24, 24, 16), float("nan")), torch.zeros((1, 24, 24, 16), dtype=torch.int64)
+    monkeypatch.setattr(loop, "make_batches", lambda _settings, seed: repeat(broken))
+    state = torch.load(train(_settings(minutes=0.001, initial=first), tmp_path / "second"), weights_only=True)
+    assert state["step"] > 0
+    for name, value in before.items():
+        torch.testing.assert_close(state["raw"][name], value, msg=name)
 
 
 def test_emulated_bfloat16_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
