@@ -35,18 +35,19 @@ class LesionSettings:
     least_diameter_mm, least_volume_ml
         Smaller components are noise: 5 mm is the smallest lesion that is ever measured, 0.07 mL its ball.
     least_peak, least_mean
-        Highest and mean probability that a component must reach.
+        Highest and mean probability that a component must reach. These and ``threshold`` are the best of those tried
+        on synthetic studies of seeds of their own (``scripts/tune_lesions.py``).
     liver_margin_mm
         How far outside the liver a lesion may reach; exophytic lesions belong to the liver.
     neck
         Two bodies joined by a neck narrower than this share of the smaller one's diameter are two lesions.
     """
 
-    threshold: float = 0.5
+    threshold: float = 0.75
     least_diameter_mm: float = 5.0
     least_volume_ml: float = 0.07
-    least_peak: float = 0.7
-    least_mean: float = 0.5
+    least_peak: float = 0.95
+    least_mean: float = 0.9
     liver_margin_mm: float = 5.0
     neck: float = 0.5
 
