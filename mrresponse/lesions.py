@@ -31,28 +31,53 @@ class LesionSettings:
     Parameters
     ----------
     threshold
-        Probability from which a voxel belongs to a lesion.
+        Probability from which a voxel belongs to a lesion. Where it or one of the next two is not set, it is what is
+        best for the shipped network, of those tried on synthetic studies of seeds of their own
+        (``scripts/tune_lesions.py``): 0.75, 0.95, 0.9; with another network 0.5, 0.7, 0.5.
     least_diameter_mm, least_volume_ml
         Smaller components are noise: 5 mm is the smallest lesion that is ever measured, 0.07 mL its ball.
     least_peak, least_mean
-        Highest and mean probability that a component must reach. These and ``threshold`` are the best of those tried
-        on synthetic studies of seeds of their own (``scripts/tune_lesions.py``).
+        Highest and mean probability that a component must reach.
     liver_margin_mm
         How far outside the liver a lesion may reach; exophytic lesions belong to the liver.
     neck
         Two bodies joined by a neck narrower than this share of the smaller one's diameter are two lesions.
     """
 
-    threshold: float = 0.75
+    threshold: float | None = None
     least_diameter_mm: float = 5.0
     least_volume_ml: float = 0.07
-    least_peak: float = 0.95
-    least_mean: float = 0.9
+    least_peak: float | None = None
+    least_mean: float | None = None
     liver_margin_mm: float = 5.0
     neck: float = 0.5
 
+    def certainty(self, model: str) -> "Certainty":
+        """Return how sure a network must be: what is set, and for the rest what suits the network of this name."""
+        suits = _SUITS.get(model, _UNKNOWN)
+        return Certainty(
+            threshold=suits.threshold if self.threshold is None else self.threshold,
+            least_peak=suits.least_peak if self.least_peak is None else self.least_peak,
+            least_mean=suits.least_mean if self.least_mean is None else self.least_mean,
+        )
 
-def find_lesions(prepared: PreparedStudy, found: Image | GivenLesions, settings: LesionSettings) -> LesionMap:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certainty:
+    """Probabilities that make a lesion, as in `LesionSettings`."""
+
+    threshold: float
+    least_peak: float
+    least_mean: float
+
+
+_SUITS = {"lesions-mr": Certainty(threshold=0.75, least_peak=0.95, least_mean=0.9)}
+_UNKNOWN = Certainty(threshold=0.5, least_peak=0.7, least_mean=0.5)
+
+
+def find_lesions(
+    prepared: PreparedStudy, found: Image | GivenLesions, settings: LesionSettings, *, model: str = ""
+) -> LesionMap:
     """Turn what was found in a study into individual lesions, largest first.
 
     Parameters
@@ -60,6 +85,8 @@ def find_lesions(prepared: PreparedStudy, found: Image | GivenLesions, settings:
     found
         Lesion probability on ``prepared.grid``, or given masks. Instance labels of a given mask are kept; a mask
         with one label is split into its connected components.
+    model
+        Name of the network that gave the probability, as in ``segment.lesion_model``.
     """
     if isinstance(found, GivenLesions):
         return _given_lesions(found)
@@ -71,7 +98,8 @@ def find_lesions(prepared: PreparedStudy, found: Image | GivenLesions, settings:
             not_assessable="no T1 contrast phase",
         )
     near = dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, settings.liver_margin_mm)
-    labels = _components((found.voxels >= settings.threshold) & near, found, settings)
+    sure = settings.certainty(model)
+    labels = _components((found.voxels >= sure.threshold) & near, found, settings, sure)
     lesions = _described(labels, prepared.grid, found)
     # the label is the rank, so that the largest lesion is label 1
     rank = np.zeros(int(labels.max()) + 1, dtype=np.uint16)
@@ -109,7 +137,7 @@ def with_viable(lesion_map: LesionMap, viable: LabelMap) -> LesionMap:
     return replace(lesion_map, viable=LabelMap(voxels=inside, grid=labels.grid))
 
 
-def _components(mask: BoolArray, probability: Image, settings: LesionSettings) -> LabelArray:
+def _components(mask: BoolArray, probability: Image, settings: LesionSettings, sure: Certainty) -> LabelArray:
     """Label the connected bodies that pass the thresholds, those joined by a thin neck apart."""
     joined, _ = ndimage.label(mask, structure=_TOUCHING)
     labels = np.zeros(mask.shape, dtype=np.uint16)
@@ -119,27 +147,25 @@ def _components(mask: BoolArray, probability: Image, settings: LesionSettings) -
         parts = _parted(joined[cut] == number, spacing_mm, settings)
         for part in range(1, int(parts.max()) + 1):
             body = parts == part
-            if _is_lesion(body, probability.voxels[cut], probability.grid, settings):
+            values = probability.voxels[cut][body]
+            if (
+                values.max() >= sure.least_peak
+                and values.mean() >= sure.least_mean
+                and _is_large_enough(body, probability.grid, settings)
+            ):
                 count += 1
                 labels[cut][body] = count
     return labels
 
 
-def _is_lesion(
-    body: BoolArray, probability: npt.NDArray[np.float32], grid: Grid, settings: LesionSettings
-) -> bool:
-    values = probability[body]
+def _is_large_enough(body: BoolArray, grid: Grid, settings: LesionSettings) -> bool:
     extent = max(
         np.ptp(places) * step + step
         for places, step in zip(np.nonzero(body), grid.spacing_mm, strict=True)
         if len(places)
     )
-    return bool(
-        extent >= settings.least_diameter_mm
-        and values.size * grid.voxel_volume_ml >= settings.least_volume_ml
-        and values.max() >= settings.least_peak
-        and values.mean() >= settings.least_mean
-    )
+    volume_ml = np.count_nonzero(body) * grid.voxel_volume_ml
+    return bool(extent >= settings.least_diameter_mm and volume_ml >= settings.least_volume_ml)
 
 
 def _parted(

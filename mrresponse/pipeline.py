@@ -229,7 +229,12 @@ def _with_corrected_masks(
     if any(row.mask == "liver" for row in mine):
         study = _examine(study.prepared.study, corrected, settings, clock)
     elif any(row.mask == "lesions" for row in mine):
-        lesion_map = find_lesions(study.prepared, corrected.lesions(study.prepared), settings.lesions)
+        lesion_map = find_lesions(
+            study.prepared,
+            corrected.lesions(study.prepared),
+            settings.lesions,
+            model=settings.segment.lesion_model,
+        )
         flags = check_quality(study.prepared, lesion_map, settings.quality)
         study = replace(study, lesion_map=lesion_map, flags=flags)
     viable = corrected_viable(study.prepared, mine)
@@ -326,7 +331,7 @@ def _examine_images(
     with clock.time("segment lesions"):
         found = segmenter.lesions(prepared)
     with clock.time("lesions"):
-        lesion_map = find_lesions(prepared, found, settings.lesions)
+        lesion_map = find_lesions(prepared, found, settings.lesions, model=settings.segment.lesion_model)
         flags = check_quality(prepared, lesion_map, settings.quality)
     return ExaminedStudy(prepared=prepared, lesion_map=lesion_map, flags=flags)
 

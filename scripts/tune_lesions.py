@@ -28,9 +28,9 @@ from mrresponse.segment import Segmenter, make_segmenter
 from mrresponse.synthetic.judging import JudgingCase, JudgingSet, judging_cases
 from mrresponse.training.judge import LEAST_MM, examined_case, true_instances
 
-THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
-PEAKS = (0.7, 0.8, 0.9, 0.95)
-MEANS = (0.5, 0.7, 0.8)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8)
+PEAKS = (0.7, 0.9, 0.95, 0.98)
+MEANS = (0.5, 0.8, 0.85, 0.9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

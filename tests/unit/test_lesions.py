@@ -35,6 +35,40 @@ def test_what_is_tiny_unsure_or_far_from_the_liver_is_no_lesion() -> None:
         assert find_lesions(STUDY, found, LesionSettings()).lesions == ()
 
 
+def sure_in_the_core(core: float, around: float) -> Image:
+    """Give the probability of a lesion of 20 mm with a core of 8 mm."""
+    whole = probability(ball((0.0, 0.0, 0.0), 20.0), value=around)
+    inside = mask_of(ball((0.0, 0.0, 0.0), 8.0), GRID)
+    return replace(whole, voxels=np.where(inside, np.float32(core), whole.voxels))
+
+
+@pytest.mark.parametrize(
+    ("core", "around", "shipped", "other"),
+    [
+        (0.96, 0.92, 1, 1),
+        (0.94, 0.92, 0, 1),
+        (0.99, 0.85, 0, 1),
+        (0.99, 0.70, 1, 1),
+        (0.72, 0.52, 0, 1),
+        (0.68, 0.52, 0, 0),
+    ],
+)
+def test_each_network_must_be_as_sure_as_suits_it(
+    core: float, around: float, shipped: int, other: int
+) -> None:
+    found = sure_in_the_core(core, around)
+    for model, count in (("lesions-mr", shipped), ("models/own", other)):
+        assert len(find_lesions(STUDY, found, LesionSettings(), model=model).lesions) == count
+
+
+def test_what_is_set_counts_for_every_network() -> None:
+    settings = LesionSettings(threshold=0.6, least_peak=0.65, least_mean=0.61)
+    for model in ("lesions-mr", "models/own"):
+        for core, count in ((0.66, 1), (0.64, 0)):
+            found = sure_in_the_core(core, 0.62)
+            assert len(find_lesions(STUDY, found, settings, model=model).lesions) == count
+
+
 def test_two_balls_with_a_thin_neck_are_two_and_with_a_thick_neck_one() -> None:
     thin = probability(ball((-12.0, 0.0, 0.0), 25.0), ball((12.0, 0.0, 0.0), 25.0))
     thick = probability(ball((-6.0, 0.0, 0.0), 24.0), ball((6.0, 0.0, 0.0), 24.0))
