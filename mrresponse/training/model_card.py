@@ -135,7 +135,8 @@ _NOTICE = " Shapes: SPL abdominal atlas (3D Slicer licence), AMOS case 13 (CC BY
 
 
 def _listed(figures: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in figures.items())
+    words = {key: "not defined" if value is None else value for key, value in figures.items()}
+    return "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in words.items())
 
 
 def _start_sentence(started_from: list[str]) -> str:
