@@ -38,8 +38,9 @@ class SegmentSettings:
     device
         ``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
-        ``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA and where the processor computes with it, else float32.
-        Faster, but masks of lesions differ by more than a hundredth now and then (docs/measurement.md).
+        ``float32``, ``bfloat16``, or ``auto``: the liver network in bfloat16 on CUDA and where the processor computes
+        with it, the rest in float32. Faster, but masks of lesions differ by more than a hundredth now and then
+        (docs/measurement.md).
     overlap
         Shared fraction of neighbouring windows.
     window_share
