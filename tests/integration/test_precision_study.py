@@ -64,7 +64,8 @@ def test_each_operation_is_that_of_autocast_but_for_ties_that_a_sum_in_another_o
         elements += found.numel()
         # bfloat16 has 8 significant bits: neighbours are at most 2**-7 apart, relative to the value
         torch.testing.assert_close(found, expected.float(), rtol=2.0**-7, atol=1e-5)
-    assert 0 < differing < elements / 10_000
+    # none at all where sums happen to be made in the same order
+    assert differing < elements / 10_000
 
 
 def test_sums_of_a_block_are_rounded_once_as_under_autocast(operations) -> None:
