@@ -151,7 +151,8 @@ class RunFolder:
     def begin(self, info: RunInfo) -> Path:
         """Say that a run has begun; give the file that its log goes to."""
         self._write_json("run.json", run_record(info) | {"finished": None})
-        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        # one process can begin two runs within a second
+        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         return self.path / "logs" / f"run-{begun}-{os.getpid()}.jsonl"
 
     def earlier_tracks(self) -> tuple[LesionTrack, ...]:

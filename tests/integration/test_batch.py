@@ -24,6 +24,7 @@ from mrresponse.domain import Failure, GivenLesions, Image, MeasurementSource, P
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.execute import here
 from mrresponse.ingest import ingest
+from mrresponse.run_record import run_info
 from mrresponse.segment import Segmenter, SegmentSettings, make_segmenter
 from mrresponse.store import RunFolder
 from tests.small_cohort import DATES, SmallCohort, write_settings, write_small_cohort
@@ -169,6 +170,12 @@ def test_other_settings_of_the_responses_read_no_image(finished: Path, cohort: S
     assert (finished / "assessments.csv").read_bytes() != before
     assert b"mRECIST" not in (finished / "assessments.csv").read_bytes()
     assert b"mRECIST" not in (finished / "report" / "P1.html").read_bytes()
+
+
+def test_runs_that_begin_within_a_second_have_logs_of_their_own(tmp_path: Path) -> None:
+    folder = RunFolder(path=tmp_path)
+    info = run_info(Settings(), tmp_path)
+    assert folder.begin(info) != folder.begin(info)
 
 
 def test_another_table_of_treatments_reads_no_image(finished: Path, cohort: SmallCohort) -> None:
