@@ -1,6 +1,7 @@
 """From a lesion probability, or masks that already exist, to individual lesions. Every threshold is here."""
 
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,8 @@ class LesionSettings:
 
     def certainty(self, model: str) -> "Certainty":
         """Return how sure a network must be: what is set, and for the rest what suits the network of this name."""
-        suits = _SUITS.get(model, _UNKNOWN)
+        # the shipped network may also be given by the path of its folder
+        suits = _SUITS.get(PurePath(model).name, _UNKNOWN)
         return Certainty(
             threshold=suits.threshold if self.threshold is None else self.threshold,
             least_peak=suits.least_peak if self.least_peak is None else self.least_peak,

@@ -145,6 +145,7 @@ def judged_once(model: str, out: Path, when: str) -> dict[str, list[Scored]]:
 
 def judged(folder: Path, model: str) -> list[Scored]:
     """Run the line with the true livers and a lesion network on every study of a folder."""
+    # the lesion model of these stays the shipped one, so that its thresholds count for both networks
     settings = Settings()
     segment = replace(
         settings.segment, lesion_model=model, liver_masks=folder / "masks", device="cpu", threads=1

@@ -57,7 +57,7 @@ def test_each_network_must_be_as_sure_as_suits_it(
     core: float, around: float, shipped: int, other: int
 ) -> None:
     found = sure_in_the_core(core, around)
-    for model, count in (("lesions-mr", shipped), ("models/own", other)):
+    for model, count in (("lesions-mr", shipped), ("models/lesions-mr", shipped), ("models/own", other)):
         assert len(find_lesions(STUDY, found, LesionSettings(), model=model).lesions) == count
 
 
