@@ -172,6 +172,8 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Assess every patient: masks, measurements, responses, tables and a page each; run again to go on."""
+    if dask is None:
+        _load_ahead(workers)
     from mrresponse.batch import BatchOptions, choose_workplace
     from mrresponse.run_record import run_info
     from mrresponse.shards import Shard
@@ -203,6 +205,14 @@ def run(
             part=part,
             show_paths=show_paths,
         )
+
+
+def _load_ahead(workers: int) -> None:
+    """Let the processes that a run will need load the program while this one does: it takes each of them a second."""
+    if workers > 1:
+        from mrresponse.execute import load_ahead
+
+        load_ahead("mrresponse.batch")
 
 
 def _assess(
@@ -296,6 +306,7 @@ def segment(
     verbose: Verbose = False,
 ) -> None:
     """Write the masks of liver and lesions only."""
+    _load_ahead(workers)
     from mrresponse.batch import BatchOptions, assess_cohort, choose_workplace
     from mrresponse.run_record import run_info
     from mrresponse.store import RunFolder

@@ -117,6 +117,18 @@ def here() -> Workplace:
     return Workplace(open=_Here, in_flight=lambda: 1, workers=1)
 
 
+def load_ahead(module: str) -> None:
+    """Begin to load a module for the workers of a pool that is yet to be made, while this process loads it too.
+
+    On Linux the process that workers are copies of is started; elsewhere workers load for themselves.
+    """
+    if sys.platform == "linux":
+        from multiprocessing import forkserver
+
+        _context(module)
+        forkserver.ensure_running()
+
+
 def pool(workers: int, *, prepare: Prepare | None = None, load: str = "") -> Workplace:
     """Work in `workers` processes of this machine.
 

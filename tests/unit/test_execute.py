@@ -145,6 +145,35 @@ def test_a_module_is_loaded_once_for_all_workers(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"loaded-{found.stdout.split()[0]}"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="copies of a process")
+def test_a_module_is_loaded_before_there_is_a_pool_and_not_again(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_load.py").write_text(
+        "import os, pathlib\n(pathlib.Path(__file__).parent / f'loaded-{os.getpid()}').touch()\n"
+    )
+    (tmp_path / "parent.py").write_text(
+        "import pathlib, sys, time\n"
+        "from mrresponse.execute import load_ahead, pool, run_on\n"
+        "from tests.unit.test_execute import process_id\n"
+        "if __name__ == '__main__':\n"
+        "    load_ahead('slow_to_load')\n"
+        "    deadline = time.monotonic() + 30\n"
+        "    while not list(pathlib.Path(sys.argv[1]).glob('loaded-*')) and time.monotonic() < deadline:\n"
+        "        time.sleep(0.05)\n"
+        "    print(len(list(pathlib.Path(sys.argv[1]).glob('loaded-*'))))\n"
+        "    list(run_on(pool(2, load='slow_to_load'), process_id, range(9), lost=print))\n"
+    )
+    top = Path(__file__).resolve().parents[2]
+    found = subprocess.run(
+        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": f"{top}{os.pathsep}{tmp_path}"},
+    )
+    assert found.stdout.strip() == "1"
+    assert len(list(tmp_path.glob("loaded-*"))) == 1
+
+
 def children() -> set[int]:
     """Give the processes that this one has started, without the helpers of their module."""
     return {process.pid for process in active_children() if process.pid is not None}
