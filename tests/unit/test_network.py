@@ -159,23 +159,25 @@ def test_float32_on_cuda_keeps_all_its_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "instructions", "formats"),
+    ("asked", "has", "formats"),
     [
-        ("auto", True, (torch.bfloat16, torch.float32)),
-        ("auto", False, (torch.float32, torch.float32)),
-        ("bfloat16", True, (torch.bfloat16, torch.bfloat16)),
-        ("float32", True, (torch.float32, torch.float32)),
+        ("auto", {"avx512_bf16": True}, (torch.bfloat16, torch.float32)),
+        ("auto", {"avx512_bf16": True, "cpu_name": "Intel Xeon"}, (torch.float32, torch.float32)),
+        ("auto", {"amx_bf16": True, "cpu_name": "Intel Xeon"}, (torch.bfloat16, torch.float32)),
+        ("auto", {}, (torch.float32, torch.float32)),
+        ("bfloat16", {}, (torch.bfloat16, torch.bfloat16)),
+        ("float32", {"amx_bf16": True}, (torch.float32, torch.float32)),
     ],
 )
-def test_by_itself_the_liver_network_alone_computes_in_bfloat16_where_the_processor_does(
+def test_by_itself_the_liver_network_alone_computes_in_bfloat16_where_that_is_faster(
     liver_model: Path,
     lesion_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     asked: str,
-    instructions: bool,
+    has: dict[str, Any],
     formats: tuple[Any, Any],
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": instructions})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     settings = replace(FLOAT32, precision=asked, liver_model=str(liver_model), lesion_model=str(lesion_model))
     networks = load_liver_network(settings), load_lesion_network(settings)
     for network, expected in zip(networks, formats, strict=True):
