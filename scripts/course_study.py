@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from figures import Figure, at_least, publish, reported
-from scenario_suite import Examined
+from scenario_suite import Examined, networks_are_usable
 
 from mrresponse import Settings, assess_patient, make_segmenter
 from mrresponse.domain import LabelArray, PatientResult, is_single_phase
@@ -166,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     if chosen.patients < 1:
         parser.error("--patients: expected a number from 1 on")
+    if not networks_are_usable():
+        return 2
     which, parts = chosen.part
     chosen.out.mkdir(parents=True, exist_ok=True)
     networks: Segmenter | None = None

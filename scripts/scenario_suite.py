@@ -28,8 +28,9 @@ from mrresponse.domain import (
     PatientResult,
     Study,
 )
-from mrresponse.errors import DataError
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.ingest import ingest
+from mrresponse.segment.models import check_models
 from mrresponse.synthetic.catalogue import find_scenario
 from mrresponse.synthetic.scenarios import generate
 
@@ -99,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="assess again what was generated before")
     parser.add_argument("scenarios", nargs="*", default=SCENARIOS)
     chosen = parser.parse_args(argv)
+    if chosen.networks and not networks_are_usable():
+        return 2
     rows = []
     for scenario in chosen.scenarios:
         folder = chosen.out / scenario
@@ -117,6 +120,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{median(errors) if errors else 0:.1f} mm (median of {len(errors)})."
     )
     return 1 if wrong else 0
+
+
+def networks_are_usable() -> bool:
+    """Say what is wrong with the shipped networks, before the first hour of work."""
+    try:
+        check_models(Settings().segment)
+    except (ConfigError, ModelError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return False
+    return True
 
 
 def run_scenario(name: str, folder: Path, size: str, seed: int, *, networks: bool) -> Outcome:

@@ -287,6 +287,13 @@ def test_a_part_that_is_none_is_refused(study, tmp_path, part, capsys):
     assert "expected i/N" in capsys.readouterr().err
 
 
+def test_a_missing_network_is_one_line(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("mrresponse.segment.bundle.models_folder", lambda: tmp_path / "nothing")
+    assert study.main(["--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: model 'liver-mr'")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_same_masks_give_the_same_answers(study, tmp_path):
     patient = place_course(2)
     study.write_patient(patient, tmp_path, size="tiny", seed=course_seed(2))
