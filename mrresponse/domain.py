@@ -509,6 +509,19 @@ class Lesion:
     mean_probability: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certainty:
+    """How sure a network must be before there is a lesion.
+
+    ``threshold`` is the probability from which a voxel belongs to one; ``least_peak`` and ``least_mean`` are the
+    highest and the mean probability that a lesion must reach.
+    """
+
+    threshold: float = 0.5
+    least_peak: float = 0.7
+    least_mean: float = 0.5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LesionMap:
     """The individual lesions of one study, largest first.

@@ -1,7 +1,6 @@
 """From a lesion probability, or masks that already exist, to individual lesions. Every threshold is here."""
 
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +8,7 @@ from scipy import ndimage
 
 from mrresponse.domain import (
     BoolArray,
+    Certainty,
     ContrastPhase,
     GivenLesions,
     Grid,
@@ -23,6 +23,7 @@ from mrresponse.domain import (
 from mrresponse.geometry import Box, box_slices, dilate, voxel_to_world
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
+_MILD = Certainty()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,9 @@ class LesionSettings:
     Parameters
     ----------
     threshold
-        Probability from which a voxel belongs to a lesion. Where it or one of the next two is not set, it is what is
-        best for the shipped network, of those tried on synthetic studies of seeds of their own
-        (``scripts/tune_lesions.py``): 0.75, 0.95, 0.9; with another network 0.5, 0.7, 0.5.
+        Probability from which a voxel belongs to a lesion. Where it or one of the next two is not set, it is what the
+        network's own description says (``certainty`` in ``configs/metadata.json``, chosen with
+        ``scripts/tune_lesions.py``), and 0.5, 0.7, 0.5 where that says nothing.
     least_diameter_mm, least_volume_ml
         Smaller components are noise: 5 mm is the smallest lesion that is ever measured, 0.07 mL its ball.
     least_peak, least_mean
@@ -53,10 +54,8 @@ class LesionSettings:
     liver_margin_mm: float = 5.0
     neck: float = 0.5
 
-    def certainty(self, model: str) -> "Certainty":
-        """Return how sure a network must be: what is set, and for the rest what suits the network of this name."""
-        # the shipped network may also be given by the path of its folder
-        suits = _SUITS.get(PurePath(model).name, _UNKNOWN)
+    def certainty(self, suits: Certainty) -> Certainty:
+        """Return how sure a network must be: what is set, and for the rest what suits the network."""
         return Certainty(
             threshold=suits.threshold if self.threshold is None else self.threshold,
             least_peak=suits.least_peak if self.least_peak is None else self.least_peak,
@@ -64,21 +63,12 @@ class LesionSettings:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certainty:
-    """Probabilities that make a lesion, as in `LesionSettings`."""
-
-    threshold: float
-    least_peak: float
-    least_mean: float
-
-
-_SUITS = {"lesions-mr": Certainty(threshold=0.75, least_peak=0.95, least_mean=0.9)}
-_UNKNOWN = Certainty(threshold=0.5, least_peak=0.7, least_mean=0.5)
-
-
 def find_lesions(
-    prepared: PreparedStudy, found: Image | GivenLesions, settings: LesionSettings, *, model: str = ""
+    prepared: PreparedStudy,
+    found: Image | GivenLesions,
+    settings: LesionSettings,
+    *,
+    suits: Certainty = _MILD,
 ) -> LesionMap:
     """Turn what was found in a study into individual lesions, largest first.
 
@@ -87,8 +77,8 @@ def find_lesions(
     found
         Lesion probability on ``prepared.grid``, or given masks. Instance labels of a given mask are kept; a mask
         with one label is split into its connected components.
-    model
-        Name of the network that gave the probability, as in ``segment.lesion_model``.
+    suits
+        What the network that gave the probability needs where ``settings`` do not say.
     """
     if isinstance(found, GivenLesions):
         return _given_lesions(found)
@@ -100,7 +90,7 @@ def find_lesions(
             not_assessable="no T1 contrast phase",
         )
     near = dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, settings.liver_margin_mm)
-    sure = settings.certainty(model)
+    sure = settings.certainty(suits)
     labels = _components((found.voxels >= sure.threshold) & near, found, settings, sure)
     lesions = _described(labels, prepared.grid, found)
     # the label is the rank, so that the largest lesion is label 1

@@ -230,10 +230,7 @@ def _with_corrected_masks(
         study = _examine(study.prepared.study, corrected, settings, clock)
     elif any(row.mask == "lesions" for row in mine):
         lesion_map = find_lesions(
-            study.prepared,
-            corrected.lesions(study.prepared),
-            settings.lesions,
-            model=settings.segment.lesion_model,
+            study.prepared, corrected.lesions(study.prepared), settings.lesions, suits=corrected.suits
         )
         flags = check_quality(study.prepared, lesion_map, settings.quality)
         study = replace(study, lesion_map=lesion_map, flags=flags)
@@ -331,7 +328,7 @@ def _examine_images(
     with clock.time("segment lesions"):
         found = segmenter.lesions(prepared)
     with clock.time("lesions"):
-        lesion_map = find_lesions(prepared, found, settings.lesions, model=settings.segment.lesion_model)
+        lesion_map = find_lesions(prepared, found, settings.lesions, suits=segmenter.suits)
         flags = check_quality(prepared, lesion_map, settings.quality)
     return ExaminedStudy(prepared=prepared, lesion_map=lesion_map, flags=flags)
 

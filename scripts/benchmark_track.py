@@ -52,7 +52,7 @@ def time_second_study(patient: Patient, masks: Path, settings: Settings) -> Mapp
         steps["registration"] = perf_counter() - begun
         found = segmenter.lesions(prepared)
         begun_again = perf_counter()
-        lesion_map = find_lesions(prepared, found, settings.lesions, model=settings.segment.lesion_model)
+        lesion_map = find_lesions(prepared, found, settings.lesions, suits=segmenter.suits)
         flags = check_quality(prepared, lesion_map, settings.quality)
         # the given viable mask is left out: it is to be derived
         lesion_map = type(lesion_map)(

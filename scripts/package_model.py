@@ -1,9 +1,15 @@
-"""Write a model folder: ``python scripts/package_model.py CONFIG CHECKPOINT models/NAME [--figures FILE]``."""
+"""Write a model folder: ``python scripts/package_model.py CONFIG CHECKPOINT models/NAME [--figures FILE]``.
+
+``--certainty 0.75 0.95 0.9`` says how sure a lesion network must be of a lesion: the least probability of its voxels,
+their highest and their mean. ``tune_lesions.py`` finds out; without it they are 0.5, 0.7 and 0.5.
+"""
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from mrresponse.domain import Certainty
 from mrresponse.training.package import write_bundle
 from mrresponse.training.settings import load_training_settings
 
@@ -17,6 +23,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, help="JSON written by scripts/evaluate_model.py")
     parser.add_argument("--studies", type=Path, help="JSON written by scripts/evaluate.py synthetic")
     parser.add_argument("--revision", help="version-control revision of the training code")
+    parser.add_argument("--certainty", type=float, nargs=3, metavar=("THRESHOLD", "PEAK", "MEAN"))
     arguments = parser.parse_args()
     figures = json.loads(arguments.figures.read_text(encoding="utf-8")) if arguments.figures else {}
     if arguments.studies:
@@ -24,8 +31,20 @@ def main() -> None:
         figures["whole_studies"] = {name: _rounded(value) for name, value in summary.items()}
     settings = load_training_settings(arguments.config)
     write_bundle(
-        settings, arguments.checkpoint, arguments.folder, figures=figures, revision=arguments.revision
+        settings,
+        arguments.checkpoint,
+        arguments.folder,
+        figures=figures,
+        revision=arguments.revision,
+        certainty=_certainty(arguments.certainty),
     )
+
+
+def _certainty(values: Sequence[float] | None) -> Certainty | None:
+    if values is None:
+        return None
+    threshold, peak, mean = values
+    return Certainty(threshold=threshold, least_peak=peak, least_mean=mean)
 
 
 def _rounded(value: object) -> object:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mrresponse.domain import (
+    Certainty,
     GivenLesions,
     Image,
     LabelMap,
@@ -38,7 +39,7 @@ class SegmentSettings:
     device
         ``auto`` (CUDA where there is one, else CPU), ``cpu``, ``cuda`` or ``cuda:N``.
     precision
-        ``float32``, ``bfloat16``, or ``auto``: the liver network in bfloat16 on CUDA and where the processor computes
+        ``float32``, ``bfloat16``, or ``auto``: the liver network in bfloat16 on CUDA and on processors that are faster
         with it, the rest in float32. Faster, but masks of lesions differ by more than a hundredth now and then
         (docs/measurement.md).
     overlap
@@ -83,12 +84,15 @@ class Segmenter:
     - ``lesions(prepared)`` returns the lesion probability, or labelled masks with their instances, on
       ``prepared.grid``;
     - resampling to another grid and back is their own affair; thresholds are not applied here.
+
+    ``suits`` is how sure ``lesions`` must be where the settings do not say.
     """
 
     name: str
     source: MeasurementSource
     liver: LiverOf
     lesions: LesionsOf
+    suits: Certainty = field(default_factory=Certainty)
 
 
 def make_segmenter(settings: SegmentSettings, *, masks: Path | None = None) -> Segmenter:

@@ -7,10 +7,11 @@ hold expressions, and nothing read from a file is ever evaluated.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mrresponse.domain import Certainty
 from mrresponse.errors import ModelError
 from mrresponse.resources import models_folder
 
@@ -41,6 +42,8 @@ class ModelCard:
         Name of the function that prepares its input, in ``mrresponse.segment.normalise``.
     sha256
         Digest of ``models/model.pt``.
+    certainty
+        How sure a lesion network must be of a lesion.
     """
 
     folder: Path
@@ -52,6 +55,7 @@ class ModelCard:
     window: tuple[int, int, int]
     normalisation: str
     sha256: str
+    certainty: Certainty = field(default_factory=Certainty)
 
     @property
     def title(self) -> str:
@@ -62,6 +66,19 @@ class ModelCard:
     def weights(self) -> Path:
         """File of the weights."""
         return self.folder / "models" / "model.pt"
+
+    @property
+    def description_digest(self) -> str:
+        """SHA-256 of all that decides what is made of the weights; what is only told of them is left out."""
+        decides = [
+            self.architecture,
+            dict(self.architecture_arguments),
+            self.spacing_mm,
+            self.window,
+            self.normalisation,
+            asdict(self.certainty),
+        ]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def read_model_card(model: str) -> ModelCard:
@@ -95,6 +112,7 @@ def read_model_card(model: str) -> ModelCard:
             window=_three(int(value) for value in metadata["window"]),
             normalisation=str(metadata["normalisation"]),
             sha256=str(metadata["sha256"]),
+            certainty=_certainty(metadata.get("certainty", {})),
         )
     except (TypeError, ValueError) as error:
         raise ModelError(f"model '{model}': configs/metadata.json has a malformed field ({error})") from error
@@ -137,6 +155,15 @@ def verify_weights(card: ModelCard) -> None:
             f"model '{card.name}': weights have SHA-256 {found[:16]}…, expected {card.sha256[:16]}…; "
             "install the model again or package it with scripts/package_model.py"
         )
+
+
+def _certainty(content: Mapping[str, Any]) -> Certainty:
+    """Read how sure a network must be; what is not said is as in `Certainty`."""
+    found = Certainty(**{name: float(value) for name, value in dict(content).items()})
+    for name, value in asdict(found).items():
+        if not 0 < value <= 1:
+            raise ValueError(f"certainty.{name} is {value}, expected above 0 and at most 1")
+    return found
 
 
 def _three(values: Iterable[_T]) -> tuple[_T, _T, _T]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mrresponse.domain import ContrastPhase, Image, PreparedStudy, Series, Study
+from mrresponse.domain import Certainty, ContrastPhase, Image, PreparedStudy, Series, Study
 from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.geometry import to_canonical, to_grid_order
 
@@ -84,11 +84,14 @@ class ModelIdentity:
     title
         Name and version, as they stand in tables.
     digests
-        SHA-256 of each file that decides what the model says.
+        SHA-256 of each file that decides what the model says, and of the description it is run by.
+    suits
+        How sure a lesion model must be where the settings do not say.
     """
 
     title: str
     digests: Mapping[str, str] = field(default_factory=dict)
+    suits: Certainty = field(default_factory=Certainty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

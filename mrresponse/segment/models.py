@@ -55,6 +55,7 @@ def model_segmenter(settings: SegmentSettings) -> Segmenter:
         source=MeasurementSource.NETWORK,
         liver=_liver_finder(settings),
         lesions=_lesion_finder(settings),
+        suits=lesion.suits,
     )
 
 
@@ -106,7 +107,8 @@ def _external_check(model: str) -> Check | None:
 
 
 def _identity(card: ModelCard) -> ModelIdentity:
-    return ModelIdentity(title=card.title, digests={card.title: card.sha256})
+    digests = {card.title: card.sha256, f"{card.title} description": card.description_digest}
+    return ModelIdentity(title=card.title, digests=digests, suits=card.certainty)
 
 
 def _given_livers(folder: Path) -> LiverOf:

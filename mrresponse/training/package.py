@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from mrresponse import __version__
+from mrresponse.domain import Certainty
 from mrresponse.training.bundle_config import CLASSES, INPUTS, inference_config
 from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_arguments
 from mrresponse.training.model_card import TASKS, card_text
@@ -28,10 +30,12 @@ def write_bundle(
     *,
     figures: Mapping[str, Any],
     revision: str | None = None,
+    certainty: Certainty | None = None,
 ) -> Path:
     """Write the averaged weights (fp16) and the description of a model; return the metadata file.
 
-    ``figures`` are measured results on held-out synthetic seeds, copied into the metadata. The weights are written
+    ``figures`` are measured results on held-out synthetic seeds, copied into the metadata; ``certainty`` is how sure a
+    lesion network must be where a user's settings do not say. The weights are written
     before their digest, so a folder whose digest fits is complete.
     """
     state = torch.load(checkpoint, weights_only=True)
@@ -48,6 +52,8 @@ def write_bundle(
     metadata = folder / "configs" / "metadata.json"
     metadata.parent.mkdir(parents=True, exist_ok=True)
     content = describe(settings, state, digest=digest, figures=figures, revision=revision)
+    if certainty is not None:
+        content["certainty"] = asdict(certainty)
     metadata.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     inference = folder / "configs" / "inference.json"
     inference.write_text(json.dumps(inference_config(settings), indent=2) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mrresponse.domain import Certainty
 from mrresponse.errors import ModelError
 from mrresponse.segment.bundle import read_model_card, verify_weights
 
@@ -72,6 +73,45 @@ def test_a_malformed_field_is_refused(model_folder: Path, window: object) -> Non
     write_metadata(model_folder, window=window)
     with pytest.raises(ModelError, match="malformed"):
         read_model_card(str(model_folder))
+
+
+def test_a_network_says_how_sure_it_must_be(model_folder: Path) -> None:
+    assert read_model_card(str(model_folder)).certainty == Certainty(
+        threshold=0.5, least_peak=0.7, least_mean=0.5
+    )
+    write_metadata(model_folder, certainty={"threshold": 0.75, "least_peak": 0.95})
+    assert read_model_card(str(model_folder)).certainty == Certainty(
+        threshold=0.75, least_peak=0.95, least_mean=0.5
+    )
+
+
+@pytest.mark.parametrize(
+    "certainty",
+    [{"threshold": 0}, {"threshold": 1.5}, {"peak": 0.9}, {"least_mean": "high"}, [0.75, 0.9], 0.75],
+)
+def test_a_malformed_certainty_is_refused(model_folder: Path, certainty: object) -> None:
+    write_metadata(model_folder, certainty=certainty)
+    with pytest.raises(ModelError, match="malformed"):
+        read_model_card(str(model_folder))
+
+
+def test_a_model_that_is_run_otherwise_is_another_one(model_folder: Path) -> None:
+    """Finished studies are computed again where anything that decides is another, and not where it is told of only."""
+
+    def digest(**changes: object) -> str:
+        write_metadata(model_folder, **changes)
+        return read_model_card(str(model_folder)).description_digest
+
+    before = digest()
+    assert digest(figures={"liver_dice": 0.9}, version="0.1.1") == before
+    changes: list[dict[str, object]] = [
+        {"certainty": {"threshold": 0.6}},
+        {"window": [96, 96, 48]},
+        {"spacing_mm": [2.0, 2.0, 3.0]},
+        {"normalisation": "window_lesion_input"},
+        {"architecture_arguments": {"spatial_dims": 2}},
+    ]
+    assert len({before, *(digest(**change) for change in changes)}) == 6
 
 
 def test_an_unknown_model_name_is_refused() -> None:

@@ -3,7 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrresponse.domain import ContrastPhase, GivenLesions, Image, LabelMap, MeasurementSource, PreparedStudy
+from mrresponse.domain import (
+    Certainty,
+    ContrastPhase,
+    GivenLesions,
+    Image,
+    LabelMap,
+    MeasurementSource,
+    PreparedStudy,
+)
 from mrresponse.lesions import LesionSettings, find_lesions
 from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study
 
@@ -43,7 +51,7 @@ def sure_in_the_core(core: float, around: float) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("core", "around", "shipped", "other"),
+    ("core", "around", "strict", "mild"),
     [
         (0.96, 0.92, 1, 1),
         (0.94, 0.92, 0, 1),
@@ -53,20 +61,19 @@ def sure_in_the_core(core: float, around: float) -> Image:
         (0.68, 0.52, 0, 0),
     ],
 )
-def test_each_network_must_be_as_sure_as_suits_it(
-    core: float, around: float, shipped: int, other: int
-) -> None:
+def test_each_network_must_be_as_sure_as_suits_it(core: float, around: float, strict: int, mild: int) -> None:
     found = sure_in_the_core(core, around)
-    for model, count in (("lesions-mr", shipped), ("models/lesions-mr", shipped), ("models/own", other)):
-        assert len(find_lesions(STUDY, found, LesionSettings(), model=model).lesions) == count
+    sure = Certainty(threshold=0.75, least_peak=0.95, least_mean=0.9)
+    for suits, count in ((sure, strict), (Certainty(), mild)):
+        assert len(find_lesions(STUDY, found, LesionSettings(), suits=suits).lesions) == count
 
 
 def test_what_is_set_counts_for_every_network() -> None:
     settings = LesionSettings(threshold=0.6, least_peak=0.65, least_mean=0.61)
-    for model in ("lesions-mr", "models/own"):
+    for suits in (Certainty(threshold=0.75, least_peak=0.95, least_mean=0.9), Certainty()):
         for core, count in ((0.66, 1), (0.64, 0)):
             found = sure_in_the_core(core, 0.62)
-            assert len(find_lesions(STUDY, found, settings, model=model).lesions) == count
+            assert len(find_lesions(STUDY, found, settings, suits=suits).lesions) == count
 
 
 def test_two_balls_with_a_thin_neck_are_two_and_with_a_thick_neck_one() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mrresponse.domain import Certainty
 from mrresponse.errors import ConfigError
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import read_model_card, verify_weights
@@ -146,7 +147,8 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     assert second["step"] > first["step"] > 0
     assert not list((tmp_path / "run").glob("*.partial"))
     figures = {"liver_dice_mean": 0.5, "whole_studies": {"cases": 7, "liver_dice_worst": 0.25}}
-    write_bundle(settings, checkpoint, tmp_path / "model", figures=figures)
+    certainty = Certainty(threshold=0.6, least_peak=0.9, least_mean=0.8)
+    write_bundle(settings, checkpoint, tmp_path / "model", figures=figures, certainty=certainty)
     page = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
     assert "- liver dice mean: 0.5\n" in page
     assert "- liver dice worst: 0.25\n" in page
@@ -154,6 +156,7 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     assert "evaluate.py synthetic --set unseen --cases 7" in page
     card = read_model_card(str(tmp_path / "model"))
     verify_weights(card)
+    assert card.certainty == certainty
     network = ARCHITECTURES[card.architecture](**card.architecture_arguments)
     state = torch.load(card.weights, weights_only=True)
     network.load_state_dict({name: value.float() for name, value in state.items()})
@@ -203,13 +206,13 @@ def test_a_step_without_finite_gradients_leaves_the_weights_alone(
 
 
 def test_emulated_bfloat16_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dtype(has_instructions: bool) -> torch.dtype:
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_instructions})
+    def dtype(**has: bool) -> torch.dtype:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
         with autocast("cpu", "auto")():
             return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
 
-    assert dtype(False) is torch.float32
-    assert dtype(True) is torch.bfloat16
+    assert dtype() is torch.float32
+    assert dtype(avx512_bf16=True) is torch.bfloat16
 
 
 def test_liver_examples_repeat_with_their_seed() -> None:
