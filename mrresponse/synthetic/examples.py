@@ -34,6 +34,8 @@ Shape = tuple[int, int, int]
 MapSource = Callable[[np.random.Generator, Shape, float], torch.Tensor]
 """Draws a tissue map of a whole torso: random stream, shape in voxels, isotropic spacing in mm."""
 
+MEDIAN_DIAMETER_MM = 22.0
+"""Of tumours; section "Pathology" of the generator's specification."""
 TORSO_EXTENT_MM = (416.0, 320.0, 300.0)
 TORSO_CENTRE_MM = (0.0, 0.0, -20.0)
 
@@ -92,9 +94,17 @@ def procedural_map(rng: np.random.Generator, shape: Shape, spacing_mm: float) ->
 
 
 def draw_lesions(
-    tissue: torch.Tensor, points: torch.Tensor, rng: np.random.Generator, *, count: int
+    tissue: torch.Tensor,
+    points: torch.Tensor,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    median_mm: float = MEDIAN_DIAMETER_MM,
 ) -> list[LesionShape]:
-    """Draw lesions anywhere in the liver: tumours, or cysts and haemangiomas in a fifth of the people."""
+    """Draw lesions anywhere in the liver: tumours, or cysts and haemangiomas in a fifth of the people.
+
+    ``median_mm`` is the median diameter of tumours.
+    """
     inside = points[:, liver_mask(tissue)]
     if inside.shape[1] == 0:
         return []
@@ -107,7 +117,7 @@ def draw_lesions(
             kind = LesionSubtype.CYST if rng.random() < 0.67 else LesionSubtype.HAEMANGIOMA
             lesions.append(draw_benign(site, rng, subtype=kind))
         else:
-            diameter = float(np.clip(np.exp(rng.normal(np.log(22.0), 0.65)), 5, 140))
+            diameter = float(np.clip(np.exp(rng.normal(np.log(median_mm), 0.65)), 5, 140))
             lesions.append(draw_lesion(site, rng, diameter_mm=diameter))
     return lesions
 

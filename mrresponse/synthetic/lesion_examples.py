@@ -27,7 +27,7 @@ from mrresponse.synthetic.contrast import (
     state_means,
 )
 from mrresponse.synthetic.distractors import draw_distractors
-from mrresponse.synthetic.examples import draw_fluctuation, draw_lesions, texture
+from mrresponse.synthetic.examples import MEDIAN_DIAMETER_MM, draw_fluctuation, draw_lesions, texture
 from mrresponse.synthetic.noise import centred_affine, grid_points, smooth_noise
 from mrresponse.synthetic.pathology import paint_lesions
 from mrresponse.synthetic.shapes import Vector
@@ -57,6 +57,8 @@ class LesionExampleSettings:
     share_random: float = 0.05
     share_curved: float = 0.15
     share_unregistered: float = 0.08
+    median_mm: float = MEDIAN_DIAMETER_MM
+    """Median diameter of the tumours drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +128,7 @@ def _example(
     instances = torch.zeros(tissue.shape, dtype=torch.int16)
     if rng.random() >= settings.share_without_lesion:
         count = int(rng.choice([1, 2, 3, 5, 7], p=[0.5, 0.2, 0.15, 0.1, 0.05]))
-        lesions = draw_lesions(tissue, block.points, rng, count=count)
+        lesions = draw_lesions(tissue, block.points, rng, count=count, median_mm=settings.median_mm)
         tissue, instances, _ = paint_lesions(tissue, block.points, lesions)
     liver = liver_mask(tissue)
     images = _render_phases(tissue, instances, settings=settings, rng=rng, generator=generator)

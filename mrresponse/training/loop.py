@@ -205,6 +205,7 @@ def _synthetic_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Bat
         patch_shapes=settings.patch_shapes,
         pool_size=settings.pool_size,
         reuse=settings.reuse,
+        median_mm=settings.median_mm,
     )
     return lesion_examples(lesion_settings, seed=seed, batch=settings.batch)
 

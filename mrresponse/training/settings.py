@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mrresponse.errors import ConfigError
+from mrresponse.synthetic.examples import MEDIAN_DIAMETER_MM
 from mrresponse.training.cases import DataSettings
 
 
@@ -45,6 +46,8 @@ class TrainingSettings(BaseModel):
     """Weight of the Tversky loss on lesions: finds more of them at the price of more false alarms."""
     pool_size: int = Field(default=16, ge=1)
     reuse: int = Field(default=10, ge=1)
+    median_mm: float = Field(default=MEDIAN_DIAMETER_MM, gt=0)
+    """Median diameter of the tumours drawn (lesion stage)."""
     label_maps: Path | None = None
     """Folder of users' own organ label maps, drawn half of the time in place of the procedural torso (liver stage)."""
     data: DataSettings | None = None
