@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mrresponse.config import Settings
 from mrresponse.domain import ExaminedStudy, Failure, Flag, LabelMap, Outcome, Patient, PatientResult, Study
 from mrresponse.errors import ConfigError, DataError, MrresponseError
-from mrresponse.execute import Workplace, dask, here, pool, run_on
+from mrresponse.execute import Prepare, Workplace, dask, here, pool, run_on
 from mrresponse.journal import Entry, collected, log_fault
 from mrresponse.memory import available_bytes, check_memory
 from mrresponse.numbers import respond_again
@@ -203,8 +203,13 @@ def choose_workplace(
     if workers == 1:
         return here()
     devices = () if masks is not None else _cuda_devices(settings.segment.device)
+    return pool(workers, prepare=partial(_sharing, devices), load=__name__)
+
+
+def _sharing(devices: tuple[str, ...]) -> Prepare:
+    """Return what gives the workers of one pool their devices, and their turns at them."""
     turns = tuple(get_context("spawn").Lock() for _ in devices)
-    return pool(workers, prepare=partial(use_device, devices=devices, turns=turns), load=__name__)
+    return partial(use_device, devices=devices, turns=turns)
 
 
 def _series(patient: Patient) -> int:
@@ -268,6 +273,8 @@ def _finished_before(patient: Patient, keys: Keys, job: _Job, folder: RunFolder)
 
 
 def _assessed_and_kept(patient: Patient, keys: Keys, job: _Job, folder: RunFolder) -> Outcome:
+    # its masks and pictures are about to be those of other settings: what was finished before no longer fits them
+    folder.resume.forget_patient(patient.patient_id)
     measured = _measured(patient, job)
     if job.options.masks_only:
         return measured

@@ -129,7 +129,7 @@ def load_ahead(module: str) -> None:
         forkserver.ensure_running()
 
 
-def pool(workers: int, *, prepare: Prepare | None = None, load: str = "") -> Workplace:
+def pool(workers: int, *, prepare: Callable[[], Prepare] | None = None, load: str = "") -> Workplace:
     """Work in `workers` processes of this machine.
 
     Each loads its own networks once and shares nothing that this one has made. A process ends when this one is gone,
@@ -138,7 +138,8 @@ def pool(workers: int, *, prepare: Prepare | None = None, load: str = "") -> Wor
     Parameters
     ----------
     prepare
-        Called once in each process with its number; must be picklable.
+        Gives, anew for each set of processes, what is called once in each of them with its number; that must be
+        picklable. Anew, because a process that was killed may hold a lock that the next ones would wait for.
     load
         Module that the processes have loaded when they start. On Linux it is loaded once for all of them.
     """
@@ -153,7 +154,7 @@ def pool(workers: int, *, prepare: Prepare | None = None, load: str = "") -> Wor
 class _Pool:
     """Opens pools of worker processes, the first of them ahead of time where that is asked for."""
 
-    def __init__(self, workers: int, prepare: Prepare | None, load: str) -> None:
+    def __init__(self, workers: int, prepare: Callable[[], Prepare] | None, load: str) -> None:
         self._workers = workers
         self._prepare = prepare
         self._load = load
@@ -187,7 +188,8 @@ class _Pool:
             processes.close()
 
     def _started(self) -> "_Processes":
-        return _Processes.start(self._workers, self._prepare, self._load)
+        prepare = None if self._prepare is None else self._prepare()
+        return _Processes.start(self._workers, prepare, self._load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -238,6 +238,10 @@ class ResumeFolder:
         )
         self._failure_file(patient_id).unlink(missing_ok=True)
 
+    def forget_patient(self, patient_id: str) -> None:
+        """Let a patient count as not finished."""
+        self._patient_file(patient_id).unlink(missing_ok=True)
+
     def recall_failure(self, patient_id: str, keys: Keys | None = None) -> Failure | None:
         """Return how a patient failed before; with `keys`, only if what it failed on has not changed since."""
         try:
@@ -256,7 +260,7 @@ class ResumeFolder:
         content = _adapter(Failure).dump_json(failure)
         write_atomically(self._failure_file(failure.patient_id), head + b"\n" + content + b"\n", mode=0o600)
         if failure.step == "images":
-            self._patient_file(failure.patient_id).unlink(missing_ok=True)
+            self.forget_patient(failure.patient_id)
 
     def _study_file(self, study: Study) -> Path:
         return self.path / "studies" / study.patient_id / f"{study.study_date.isoformat()}.npz"

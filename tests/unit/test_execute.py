@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from multiprocessing import active_children
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,7 +189,7 @@ def notes_itself(number: int, folder: Path) -> None:
 
 
 def test_workers_start_while_the_caller_finds_out_what_there_is_to_do(tmp_path: Path) -> None:
-    place = pool(2, prepare=partial(notes_itself, folder=tmp_path))
+    place = pool(2, prepare=lambda: partial(notes_itself, folder=tmp_path))
     with place.begun():
         deadline = time.monotonic() + 30
         while started(tmp_path) < 2 and time.monotonic() < deadline:
@@ -199,8 +200,27 @@ def test_workers_start_while_the_caller_finds_out_what_there_is_to_do(tmp_path: 
     assert not children()
 
 
+def takes_its_turn(_number: int, turn: Any) -> None:
+    global _turn
+    _turn = turn
+
+
+def dies_in_its_turn(folder: Path) -> str:
+    """Die the first time while holding what the other workers wait for."""
+    with _turn:
+        if not (folder / "died").exists():
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return folder.name
+
+
+def test_a_turn_that_died_with_its_worker_holds_up_nobody(tmp_path: Path) -> None:
+    place = pool(2, prepare=lambda: partial(takes_its_turn, turn=get_context("spawn").Lock()))
+    assert list(run_on(place, dies_in_its_turn, [tmp_path] * 3, lost=never_lost)) == [tmp_path.name] * 3
+
+
 def test_workers_end_when_there_is_nothing_to_do_after_all(tmp_path: Path) -> None:
-    place = pool(2, prepare=partial(notes_itself, folder=tmp_path))
+    place = pool(2, prepare=lambda: partial(notes_itself, folder=tmp_path))
     with pytest.raises(ValueError, match="unreadable"), place.begun():
         raise ValueError("unreadable")
     assert not children()
