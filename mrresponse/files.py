@@ -90,6 +90,19 @@ def locked(path: Path, *, owner: str, shared: bool = False) -> Iterator[bool]:
         yield True
 
 
+@contextmanager
+def waited_for(path: Path) -> Iterator[None]:
+    """Hold a lock until the block ends or the process dies; wait for it while somebody else holds it.
+
+    Where the file system cannot lock files there is nothing to wait for.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _owner(file: TextIO) -> str:
     file.seek(0)
     return file.read().strip() or "unknown"

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 from mrresponse.errors import DataError
+from mrresponse.files import waited_for
 
 SUFFIX = ".zip"
 # A whole archive of one patient's years of MRI is below 20 GB; more members than that is no export of images.
@@ -34,24 +35,39 @@ def unpacked(archive: Path, folder: Path) -> Path:
     target = folder / hashlib.blake2b(mark.encode(), digest_size=12).hexdigest()
     if (target / _DONE).exists():
         return target / "files"
+    # beside its final place, and moved there when it is whole
+    own = target.with_name(f"{target.name}.part")
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if not member.is_dir()]
             _check(members, folder, archive)
-            (target / "files").mkdir(mode=0o700, parents=True, exist_ok=True)
-            for number, member in enumerate(members):
-                _copy(opened, member, target / "files" / f"{number:06d}")
+            # other commands, as the parts of a divided run, may want the same archive at the same time
+            with waited_for(folder / f"{target.name}.lock"):
+                if not (target / _DONE).exists():
+                    _unpack(opened, members, own, target)
     # zlib.error and its relatives of other methods have no common base but Exception's children below.
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        shutil.rmtree(target, ignore_errors=True)
         raise _bad(f"cannot be unpacked ({type(error).__name__})", archive) from None
-    except BaseException as error:
-        shutil.rmtree(target, ignore_errors=True)
+    except Exception as error:
         if type(error).__name__ in ("error", "LZMAError"):
             raise _bad("is damaged", archive) from None
         raise
-    (target / _DONE).touch()
     return target / "files"
+
+
+def _unpack(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], own: Path, target: Path) -> None:
+    # what a killed command left
+    for leftover in (own, target):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        (own / "files").mkdir(mode=0o700, parents=True)
+        for number, member in enumerate(members):
+            _copy(opened, member, own / "files" / f"{number:06d}")
+        (own / _DONE).touch()
+        own.replace(target)
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
 
 
 def _check(members: list[zipfile.ZipInfo], folder: Path, archive: Path) -> None:

@@ -3,7 +3,9 @@
 import os
 import shutil
 import stat
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from pydicom import dcmread
 
 from mrresponse.domain import Grid, Image
 from mrresponse.errors import DataError
-from mrresponse.ingest import IngestSettings, headers, index, ingest
+from mrresponse.ingest import IngestSettings, archives, headers, index, ingest
 from mrresponse.ingest.archives import unpacked
 from mrresponse.ingest.headers import read_headers
 from mrresponse.ingest.quick import quick_header
@@ -163,7 +165,30 @@ def test_a_member_longer_than_it_says_is_refused(tmp_path):
     archive.write_bytes(content)
     with pytest.raises(DataError, match="zip archive"):
         unpacked(archive, tmp_path / "cache")
-    assert list((tmp_path / "cache").rglob("*")) == []
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*")] == [".lock"]
+
+
+def test_commands_at_the_same_time_unpack_an_archive_once(tmp_path, monkeypatch):
+    archive = zipped(tmp_path / "x.zip", [(str(number), bytes([number])) for number in range(20)])
+    copied = []
+
+    def slowly(opened, member, target):
+        copied.append(target)
+        time.sleep(0.005)
+        target.write_bytes(opened.read(member))
+
+    monkeypatch.setattr(archives, "_copy", slowly)
+    # what a killed command left of the same archive
+    unpacked(archive, tmp_path / "cache").parent.rename(tmp_path / "whole")
+    left = tmp_path / "cache" / next((tmp_path / "cache").glob("*.lock")).stem
+    (left / "files").mkdir(parents=True)
+    (left / "files" / "000003").write_bytes(b"")
+    copied.clear()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: unpacked(archive, tmp_path / "cache"), range(4)))
+    assert len(copied) == 20
+    assert set(found) == {left / "files"}
+    assert [file.read_bytes() for file in sorted(found[0].iterdir())] == [bytes([n]) for n in range(20)]
 
 
 @pytest.mark.parametrize("spoil", ["cut", "no zip", "flipped"])
