@@ -165,7 +165,8 @@ def _from_segmentation(dataset: "Dataset", grid: Grid) -> Iterator[_Segment]:
         volume = segmentation.get_volume(
             segment_numbers=[number], combine_segments=False, allow_missing_positions=True
         )
-        mask = _on_grid(volume.array[..., 0] > 0, np.asarray(volume.affine), grid)
+        # of a fractional segmentation, whose values are 0 to 1, what is there more likely than not
+        mask = _on_grid(volume.array[..., 0] >= 0.5, np.asarray(volume.affine), grid)
         yield _Segment(role=role, tracking=str(described.tracking_uid or ""), mask=mask)
 
 

@@ -6,6 +6,7 @@ from datetime import date
 import numpy as np
 import pytest
 import SimpleITK
+from highdicom.seg import Segmentation, SegmentationTypeValues
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -180,6 +181,19 @@ def test_a_segmentation_among_the_given_masks_is_used_where_there_is_no_nifti(tm
     nothing = LabelMap(voxels=np.zeros(image.grid.shape, dtype=np.uint16), grid=image.grid)
     write_label_map(masks / study.patient_id / "2024-01-05" / "liver.nii.gz", nothing)
     assert given_liver(masks, study, series, image).voxels.sum() == 0
+
+
+def test_of_a_fractional_segmentation_counts_what_is_likely(tmp_path, monkeypatch):
+    def fractional(*, pixel_array, segmentation_type, **others):
+        likely = np.where(pixel_array > 0, np.float32(0.9), np.float32(0.3))
+        return Segmentation(pixel_array=likely, segmentation_type=SegmentationTypeValues.FRACTIONAL, **others)
+
+    monkeypatch.setattr("mrresponse.report.dicom.segmentation.Segmentation", fractional)
+    study, series, masks, stored = given(tmp_path)
+    image = read_series(series, patient_id=study.patient_id, study_date=DAY)
+    liver = given_liver(masks, study, series, image)
+    assert 0 < liver.voxels.sum() < liver.voxels.size
+    np.testing.assert_array_equal(liver.voxels, given_liver(stored, study, series, image).voxels)
 
 
 def test_a_series_of_another_grid_has_no_liver_among_them(tmp_path):
