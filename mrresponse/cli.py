@@ -231,17 +231,20 @@ def _assess(
     from mrresponse.domain import Failure
     from mrresponse.edits import read_edits, with_edits
     from mrresponse.respond.cohort import load_curves
-    from mrresponse.shards import keep_shard, part_of
+    from mrresponse.shards import all_names, keep_shard, part_of
 
     edits = read_edits(folder.path)
     _print_notes([*ingested.notes, *edits.notes])
     patients, unedited = with_edits(ingested.patients, edits, folder.earlier_tracks())
     failures = [*ingested.failures, *unedited]
     log = folder.begin(info)
+    names: tuple[str, ...] = ()
     if part is not None:
-        ids = part.ids(patients, failures)
+        names = all_names(patients, failures)
+        ids = part.ids(names)
         patients, failures = part_of(patients, ids), list(part_of(failures, ids))
-        keep_shard(folder, part, ids, failures, info)
+        keep_shard(folder, part, names, failures, info, is_done=False)
+    unread = tuple(failures)
     if part is None and workplace.workers != 1:
         # while others work, this process loads what the tables need: it takes two seconds
         Thread(target=load_curves).start()
@@ -262,6 +265,7 @@ def _assess(
     if part is None:
         _write(folder, finished, failures, info)
     else:
+        keep_shard(folder, part, names, unread, info, is_done=True)
         _print(
             f"{len(finished)} patients of {part.name} finished; after all parts: mrresponse merge {folder.path}"
         )
@@ -352,8 +356,8 @@ def respond(
     numbers, unread = run_folder.read()
     outcomes = [*unread, *respond_again(numbers, settings)]
     results = [outcome for outcome in outcomes if isinstance(outcome, PatientResult)]
-    failures = _failures(outcomes)
-    run_folder.write_response_failures(failures)
+    assessed = [result.patient.patient_id for result in results]
+    failures = run_folder.write_response_failures(_failures(outcomes), assessed)
     run_folder.write_responses(results, info)
     _print_responses(results)
     _finish(failures, show_paths=False)

@@ -5,6 +5,7 @@ finishes them one by one in files of their own, and writes down under ``private/
 neither the images nor the settings: it puts the tables together from what is finished.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,10 +49,14 @@ class Shard:
         """How files call it."""
         return f"shard-{self.number}-of-{self.count}"
 
-    def ids(self, patients: Sequence[Patient], failures: Sequence[Failure]) -> frozenset[str]:
-        """Return the names of this job's patients; those that failed on reading are dealt out with the others."""
-        names = sorted({one.patient_id for one in patients} | {one.patient_id for one in failures})
+    def ids(self, names: Sequence[str]) -> frozenset[str]:
+        """Return the names of this job's patients among those of all."""
         return frozenset(names[self.number - 1 :: self.count])
+
+
+def all_names(patients: Sequence[Patient], failures: Sequence[Failure]) -> tuple[str, ...]:
+    """Return whom the jobs share out: those that failed on reading are dealt out with the others."""
+    return tuple(sorted({one.patient_id for one in patients} | {one.patient_id for one in failures}))
 
 
 def part_of(items: Sequence[_OfPatient], ids: frozenset[str]) -> tuple[_OfPatient, ...]:
@@ -60,20 +65,34 @@ def part_of(items: Sequence[_OfPatient], ids: frozenset[str]) -> tuple[_OfPatien
 
 
 def keep_shard(
-    folder: RunFolder, shard: Shard, ids: frozenset[str], failures: Sequence[Failure], info: RunInfo
+    folder: RunFolder,
+    shard: Shard,
+    names: Sequence[str],
+    failures: Sequence[Failure],
+    info: RunInfo,
+    *,
+    is_done: bool,
 ) -> None:
     """Write down what this job takes on, so that nothing is missed when the parts are put together.
 
     Parameters
     ----------
+    names
+        Everybody, as `all_names` gives them.
     failures
-        Failures on reading the data folder; those of the work itself are kept by the work.
+        Failures of this job's patients on reading the data folder; those of the work itself are kept by the work.
+    is_done
+        False before the work: what an earlier run finished under these names may be of other images or settings.
     """
+    ids = shard.ids(names)
     content = {
         "number": shard.number,
         "count": shard.count,
         "settings_id": settings_digest(info.settings),
         "segmenter": info.segmenter,
+        "models": dict(info.model_digests or {}),
+        "everybody": hashlib.sha256(json.dumps(list(names)).encode()).hexdigest(),
+        "is_done": is_done,
         "patients": sorted(ids - {one.patient_id for one in failures if one.code not in NOT_FATAL}),
         "failures": [failure_to_json(one) for one in failures],
     }
@@ -87,7 +106,8 @@ def merge(folder: RunFolder) -> tuple[tuple[str, ...], tuple[Failure, ...]]:
     Raises
     ------
     ConfigError
-        A job is missing, had other settings, or has patients that are not finished.
+        A job is missing or not done, had other settings or other patients to share out, or has patients that are not
+        finished.
     """
     parts = [
         json.loads(file.read_text(encoding="utf-8"))
@@ -125,7 +145,19 @@ def _check_complete(parts: Sequence[dict[str, object]]) -> None:
             "merge: the shards were divided differently or had different settings or models, expected equal ones; "
             "run them again, or remove private/shards of the older run"
         )
+    if len({json.dumps(part.get("models"), sort_keys=True) for part in parts}) > 1:
+        raise ConfigError("merge: the shards had different models, expected equal ones; run them again")
+    if len({part.get("everybody") for part in parts}) > 1:
+        raise ConfigError(
+            "merge: the shards found different patients in the data folder, expected the same in all of them; run them "
+            "again (what is finished is not done again)"
+        )
     count = int(str(parts[0]["count"]))
     missing = sorted(set(range(1, count + 1)) - {int(str(part["number"])) for part in parts})
     if missing:
         raise ConfigError(f"merge: shard {missing[0]}/{count} has not been run, expected all {count}")
+    for part in parts:
+        if not part.get("is_done"):
+            raise ConfigError(
+                f"merge: shard {part['number']}/{count} is not done; run it again to go on, or wait for it"
+            )

@@ -9,11 +9,12 @@ import logging
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +65,7 @@ from mrresponse.run_rows import (
     tracks_of,
     without_edits,
 )
-from mrresponse.tables import Table, format_rows, read_rows, write_rows
+from mrresponse.tables import Table, format_rows, lines_of, read_rows, write_rows
 
 if TYPE_CHECKING:
     from mrresponse.cohort import CohortFigure
@@ -73,7 +74,8 @@ if TYPE_CHECKING:
 
 # Each is a choice on the cohort's page and adds to its size.
 _MOST_GROUPS = 12
-
+_LEFT_OUT_TRACKS = "private/tracks_of_failed.csv"
+_RUN_AGAIN = " (when this is mended, `mrresponse run` takes the patient up again)"
 
 _log = logging.getLogger(__name__)
 
@@ -156,9 +158,12 @@ class RunFolder:
         return self.path / "logs" / f"run-{begun}-{os.getpid()}.jsonl"
 
     def earlier_tracks(self) -> tuple[LesionTrack, ...]:
-        """Read the lesions through time of the run before, by which edits name lesions; none in a new folder."""
-        rows = by_patient(self._read_rows("tracks.csv", TrackRow))
-        return tuple(track for mine in rows.values() for track in tracks_of(mine))
+        """Read the lesions through time by which edits name lesions: of the last run that assessed each patient."""
+        return tuple(track for mine in self._earlier_track_rows().values() for track in tracks_of(mine))
+
+    def _earlier_track_rows(self) -> dict[str, list[TrackRow]]:
+        left_out = by_patient(self._read_rows(_LEFT_OUT_TRACKS, TrackRow))
+        return left_out | by_patient(self._read_rows("tracks.csv", TrackRow))
 
     def edited_masks(self, patient_id: str) -> tuple[Path, ...]:
         """Return the masks that readers corrected of a patient."""
@@ -247,6 +252,7 @@ class RunFolder:
         The results are read from disk one by one, each time they are asked for.
         """
         results = StoredResults(self.resume, sorted(finished))
+        self._keep_tracks_of_others(frozenset(finished))
         self.write_failures(failures)
         summaries, seconds = self._write_tables(
             results, (*TABLES_OF_IMAGES, *TABLES_OF_RESPONSES), info.settings.respond
@@ -255,10 +261,33 @@ class RunFolder:
         self._write_json("run.json", run_record(replace(info, seconds=seconds)))
         return results
 
-    def write_response_failures(self, failures: Sequence[Failure]) -> None:
-        """Put what failed in the numbers half in place of what failed there before; failed images stay."""
-        before = (failure_of_row(row) for row in self._read_rows("failures.csv", FailureRow))
-        self.write_failures([*(one for one in before if one.step == "images"), *failures])
+    def _keep_tracks_of_others(self, finished: frozenset[str]) -> None:
+        """Keep the lesions of patients that fail this time: edits name them when the patients are assessed again."""
+        others = [
+            row for name, rows in self._earlier_track_rows().items() if name not in finished for row in rows
+        ]
+        if others or (self.path / _LEFT_OUT_TRACKS).is_file():
+            self._write_rows(_LEFT_OUT_TRACKS, others, TrackRow)
+
+    def write_response_failures(
+        self, failures: Sequence[Failure], assessed: Collection[str]
+    ) -> Sequence[Failure]:
+        """Put what failed in the numbers half in place of what failed there before; return what stands there now.
+
+        Failed images stay too. Patients that have no rows in the tables since they failed in a run go on failing: only
+        a run takes them up again.
+        """
+        now = {*assessed, *(one.patient_id for one in failures)}
+        before = [failure_of_row(row) for row in self._read_rows("failures.csv", FailureRow)]
+        waiting = [
+            replace(one, message=one.message.removesuffix(_RUN_AGAIN) + _RUN_AGAIN)
+            for one in before
+            if one.step != "images"
+            and one.patient_id not in now
+            and self.resume.keys(one.patient_id) is not None
+        ]
+        self.write_failures([*(one for one in before if one.step == "images"), *waiting, *failures])
+        return (*waiting, *failures)
 
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Write the table of failed patients, and where their files lie under ``private/``."""
@@ -278,11 +307,27 @@ class RunFolder:
         """
         is_run = (self.path / "tracks.csv").is_file()
         tables = (*(TABLES_OF_EDITED if is_run else ()), *TABLES_OF_RESPONSES)
-        summaries, _ = self._write_tables(results, tables, info.settings.respond)
+        kept = self._lines_of_others({result.patient.patient_id for result in results}) if is_run else {}
+        summaries, _ = self._write_tables(results, tables, info.settings.respond, kept=kept)
         for result in results:
             self.keep_page(result)
         self._write_lists(results, summaries, info)
         self._write_json("run.json", run_record(info))
+
+    def _lines_of_others(self, assessed: Collection[str]) -> Mapping[str, str]:
+        """Return what was seen in the images of patients that cannot be assessed now, by table: it is still true."""
+        lines = {
+            table.name: lines_of(self.path / table.name, table.row_type, lambda name: name not in assessed)
+            for table in TABLES_OF_EDITED
+            if (self.path / table.name).is_file()
+        }
+        flags = self._read_rows("flags.csv", Flag)
+        audit = self._read_rows("audit.csv", AuditRow)
+        others = [row for row in flags if row.patient_id not in assessed and row.step == "images"]
+        lines["flags.csv"] = format_rows(others, Flag, header=False)
+        changed = [row for row in audit if row.patient_id not in assessed and is_of_images(row)]
+        lines["audit.csv"] = format_rows(changed, AuditRow, header=False)
+        return lines
 
     def write_pages(self, results: Sequence[PatientResult], info: RunInfo) -> None:
         """Write the lesion table and the pages; the index also names the patients that failed."""
@@ -418,9 +463,17 @@ class RunFolder:
             raise ConfigError("run.json: damaged, expected the record of a run") from error
 
     def _write_tables(
-        self, results: Iterable[PatientResult], tables: Sequence[PatientTable], settings: "RespondSettings"
+        self,
+        results: Iterable[PatientResult],
+        tables: Sequence[PatientTable],
+        settings: "RespondSettings",
+        *,
+        kept: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[list["PatientSummary"], dict[str, float]]:
-        """Write tables side by side, and the cohort; return the lines of the list, and the seconds per step."""
+        """Write tables side by side, and the cohort; return the lines of the list, and the seconds per step.
+
+        ``kept`` are the lines that end a table, by its name: of patients that are not among the results.
+        """
         from mrresponse.report import summarise
         from mrresponse.respond import (
             AgreementRow,
@@ -448,6 +501,8 @@ class RunFolder:
                 pairs.extend(agreement_visits(result.response.assessments))
                 for step, passed in result.seconds.items():
                     seconds[step] += passed
+            for table, file in zip(tables, files, strict=True):
+                file.write(kept.get(table.name, "").encode("utf-8"))
         self._write_rows("agreement.csv", agreement_rows(pairs, phases), AgreementRow)
         endpoints = cohort_rows(with_settled(phases), level=settings.interval_level)
         self._write_rows("cohort.csv", endpoints, CohortRow)

@@ -153,6 +153,27 @@ def read_rows(path: Path, row_type: type[T]) -> tuple[T, ...]:
     return tuple(rows)
 
 
+def lines_of(path: Path, row_type: type, wanted: Callable[[str], bool]) -> str:
+    """Return the lines of the patients that are wanted, without a header, in the columns of a type of row.
+
+    Cells stand as they do in the file, also those that cannot be read. ``wanted`` is asked by ``patient_id``.
+
+    Raises
+    ------
+    DataError
+        ``bad_table``: not UTF-8 or not separated by commas.
+    """
+    cells = _cells(path)
+    _, header = next(cells, (1, []))
+    names = column_names(row_type)
+    lines = []
+    for _, row in cells:
+        named = dict(zip(header, row, strict=False))
+        if any(cell.strip() for cell in row) and wanted(_unguarded(named.get("patient_id", "").strip())):
+            lines.append(_line([named.get(name, "") for name in names]))
+    return "".join(lines)
+
+
 def parse_rows(
     path: Path,
     row_type: type[T],

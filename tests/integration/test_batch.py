@@ -79,6 +79,10 @@ def events(out: Path) -> list[tuple[str, str]]:
     return [(line["patient_id"], line["event"]) for line in lines if line["step"] in {"pipeline", "batch"}]
 
 
+def interrupted(*_arguments: Any, **_options: Any) -> Any:
+    raise KeyboardInterrupt
+
+
 def examined(out: Path) -> list[str]:
     return [patient for patient, event in events(out) if event.endswith(" examined")]
 
@@ -148,6 +152,36 @@ def test_a_patient_that_left_the_data_folder_leaves_the_tables(finished: Path, c
     manifest.write_text("\n".join(lines) + "\n")
     assert main(cohort.arguments(finished)) == 0
     assert patients_in(finished) == {"P1", "P2"}
+
+
+def test_lesions_of_a_patient_that_fails_keep_their_names(finished: Path, cohort: SmallCohort) -> None:
+    folder = RunFolder(path=finished)
+    before = {track.lesion_id for track in folder.earlier_tracks() if track.patient_id == "P2"}
+    image = cohort.image("P2", DATES[1])
+    content, times = image.read_bytes(), image.stat()
+    spoil(image)
+    for _ in range(2):
+        assert main(cohort.arguments(finished)) == 1
+        assert "P2" not in (finished / "tracks.csv").read_text()
+        assert {one.lesion_id for one in folder.earlier_tracks() if one.patient_id == "P2"} == before
+    image.write_bytes(content)
+    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert main(cohort.arguments(finished)) == 0
+    assert sorted({track.patient_id for track in folder.earlier_tracks()}) == list(PATIENTS)
+    assert "P2" not in (finished / "private" / "tracks_of_failed.csv").read_text()
+
+
+def test_a_patient_whose_masks_another_run_began_to_replace_is_not_finished(
+    finished: Path, cohort: SmallCohort, reference: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(cohort, {"measure": {"viable_k_sd": 3.0}})
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_responded_and_kept", interrupted)
+        assert main(cohort.arguments(finished)) not in (0, 1)
+    write_settings(cohort, {})
+    assert main(cohort.arguments(finished)) == 0
+    assert {patient for patient, event in events(finished) if event == "finished before"} == {"P2", "P3"}
+    assert tables(finished) == tables(reference)
 
 
 # --- what depends on what -----------------------------------------------------------------------------------------
@@ -548,6 +582,42 @@ def test_a_part_that_is_not_finished_is_named(
     (out / "resume" / "patients" / "P2.json").unlink()
     assert main(["merge", str(out)]) == 2
     assert "shard 2/2 has 1 patients that are not finished" in capsys.readouterr().err
+
+
+def test_a_part_that_was_begun_again_is_waited_for(
+    cohort: SmallCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its patients are finished, but with settings of before."""
+    out = tmp_path / "out"
+    for number in (1, 2):
+        assert main(cohort.arguments(out, "--shard", f"{number}/2")) == 0
+    assert main(["merge", str(out)]) == 0
+    write_settings(cohort, {"respond": {"criteria": ["RECIST 1.1"]}})
+    assert main(cohort.arguments(out, "--shard", "2/2")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "assess_cohort", interrupted)
+        assert main(cohort.arguments(out, "--shard", "1/2")) not in (0, 1)
+    assert main(["merge", str(out)]) == 2
+    assert "shard 1/2 is not done; run it again" in capsys.readouterr().err
+    assert main(cohort.arguments(out, "--shard", "1/2")) == 0
+    assert main(["merge", str(out)]) == 0
+    assert b"mRECIST" not in (out / "assessments.csv").read_bytes()
+
+
+def test_parts_that_shared_out_other_patients_are_refused(
+    cohort: SmallCohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(cohort.arguments(out, "--shard", "1/2")) == 0
+    manifest = cohort.data / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("P1,", "P9,"))
+    shutil.copytree(cohort.masks / "P1", cohort.masks / "P9")
+    assert main(cohort.arguments(out, "--shard", "2/2")) == 0
+    assert main(["merge", str(out)]) == 2
+    assert "found different patients" in capsys.readouterr().err
+    assert main(cohort.arguments(out, "--shard", "1/2")) == 0
+    assert main(["merge", str(out)]) == 0
+    assert patients_in(out) == {"P2", "P3", "P9"}
 
 
 def test_failures_of_the_parts_are_merged_too(cohort: SmallCohort, tmp_path: Path) -> None:

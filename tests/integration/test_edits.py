@@ -148,6 +148,36 @@ def test_a_corrected_lesion_mask_is_measured_and_keeps_the_lesions_id(phantom: P
     assert {row["lesion_id"] for row in after.values()} == {"L01"}
 
 
+WRONG = "patient_id,treatment_phase,criterion,study_date,overall,reader,reason\nR8,course,mRECIST,soon,SD,Dr C,x\n"
+
+
+def test_numbers_outlive_an_edit_that_cannot_be_used(run: Path, finished: Path) -> None:
+    (run / "edits" / "overrides.csv").write_text(WRONG)
+    for _ in range(2):
+        assert main(["respond", str(run)]) == 1
+        assert rows_of(run / "assessments.csv") == []
+    (run / "edits" / "overrides.csv").unlink()
+    assert main(["respond", str(run)]) == 0
+    for name in ("measurements.csv", "assessments.csv", "flags.csv", "audit.csv", "failures.csv"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_a_patient_that_failed_in_a_run_is_not_forgotten_by_respond(
+    phantom: Path, run: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "edits" / "overrides.csv").write_text(WRONG)
+    assert again(phantom, run) == 1
+    assert rows_of(run / "studies.csv") == []
+    (run / "edits" / "overrides.csv").unlink()
+    for _ in range(2):
+        assert main(["respond", str(run)]) == 1
+        (failure,) = rows_of(run / "failures.csv")
+        assert failure["message"].count("`mrresponse run` takes the patient up again") == 1
+    assert again(phantom, run) == 0
+    for name in ("measurements.csv", "assessments.csv", "flags.csv", "audit.csv", "failures.csv"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+
+
 @pytest.mark.slow
 def test_an_edit_of_a_lesion_that_is_not_there_fails_the_patient_with_one_message(
     phantom: Path, run: Path, capsys: pytest.CaptureFixture[str]
