@@ -201,7 +201,7 @@ def _body(study: ExaminedStudy, lesion: Lesion, settings: TrackSettings) -> Body
     cut = box_slices(lesion.bounding_box)
     index = np.argwhere(study.lesion_map.labels.voxels[cut] == lesion.label)
     corner = np.array([low for low, _ in lesion.bounding_box])
-    points = voxel_to_world(study.prepared.grid, index[:: 1 + len(index) // 3000] + corner)
+    points = voxel_to_world(study.prepared.grid, index + corner)
     return Body(points=points, volume_ml=lesion.volume_ml)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mrresponse.domain import (
     ExaminedStudy,
+    Grid,
     LabelMap,
     LesionTrack,
     MeasurementSource,
@@ -16,9 +17,22 @@ from mrresponse.domain import (
 from mrresponse.registration import RegistrationSettings
 from mrresponse.track import TrackSettings
 from mrresponse.track import track as follow
-from tests.phantoms import LIVER, Body, Ellipsoid, ball, examined_study, grid_around, lesion_map
+from mrresponse.track.assign import Body as VoxelBody
+from mrresponse.track.assign import middle_of
+from tests.phantoms import (
+    LIVER,
+    Body,
+    Ellipsoid,
+    ball,
+    examined_study,
+    grid_around,
+    lesion_map,
+    mask_of,
+    world_points,
+)
 
 GRID = grid_around(spacing_mm=(4.0, 4.0, 4.0), margin_mm=24.0)
+FINE = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=24.0)
 SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
 A, B, C = ball((-40.0, 0.0, 0.0), 24.0), ball((30.0, 0.0, 10.0), 20.0), ball((0.0, 25.0, -20.0), 16.0)
 
@@ -31,10 +45,10 @@ def day(number: int) -> date:
     return date(2024, 1, 10) + timedelta(days=60 * number)
 
 
-def history(*visits: Sequence[Ellipsoid]) -> list[ExaminedStudy]:
+def history(*visits: Sequence[Ellipsoid], grid: Grid = GRID) -> list[ExaminedStudy]:
     """Give studies of one liver at rest, without images, so that only masks are registered."""
     body = Body()
-    found = [examined_study(lesions, day(n), body=body, grid=GRID) for n, lesions in enumerate(visits)]
+    found = [examined_study(lesions, day(n), body=body, grid=grid) for n, lesions in enumerate(visits)]
     return [replace(study, prepared=replace(study.prepared, images={})) for study in found]
 
 
@@ -215,3 +229,38 @@ def test_a_merger_is_found_where_registration_is_off() -> None:
 def test_a_new_lesion_beside_one_that_stayed_is_no_fragment() -> None:
     stays, new = ball((0.0, 0.0, 0.0), 20.0), ball((22.0, 0.0, 0.0), 16.0)
     assert events(track(history([stays], [stays, new]), SETTINGS))["L02"] == ["new"]
+
+
+def test_pieces_inside_the_outline_of_a_giant_lesion_are_its_fragments() -> None:
+    """They lie wholly inside it, wherever they are: nothing may depend on how densely a large body is sampled."""
+    giant, rest = ball((0.0, 0.0, 0.0), 140.0), ball((-32.0, 0.0, 0.0), 60.0)
+    middles = [(25.0, 7.0, 3.0), (48.0, -9.0, 5.0), (11.0, 41.0, -7.0), (9.0, -45.0, 10.0), (14.0, 5.0, 47.0)]
+    middles += [(7.0, 12.0, -52.0), (33.0, 31.0, 19.0), (36.0, -27.0, -23.0)]
+    pieces = [ball(middle, 12.0) for middle in middles]
+    found = track(history([giant], [rest, *pieces], grid=FINE), SETTINGS)
+    assert events(found) == {"L01": ["first", "split"]}
+    assert len(found[0].observations[1].labels) == 9
+
+
+def test_the_middle_of_fragments_is_weighted_by_their_volumes() -> None:
+    large, small = ball((-30.0, 0.0, 0.0), 70.0), ball((44.0, 0.0, 0.0), 28.0)
+    one, two, three = history([large, small], [large, small], [], grid=FINE)
+    whole = replace(one.lesion_map.labels, voxels=np.minimum(one.lesion_map.labels.voxels, 1))
+    found = track([replace(one, lesion_map=lesion_map(whole)), two, three], SETTINGS)
+    assert events(found) == {"L01": ["first", "split", "absent"]}
+    assert found[0].observations[1].evidence.startswith("2 fragments, together 0.0 mm from its place")
+    # balls of 70 and 28 mm: 343 parts of the volume to 21.952
+    x = (-30.0 * 343.0 + 44.0 * 21.952) / (343.0 + 21.952)
+    np.testing.assert_allclose(found[0].observations[2].place_mm, (x, 0.0, 0.0), atol=0.3)
+
+
+def test_bodies_are_weighted_by_volume_where_their_voxels_differ() -> None:
+    """One was last seen on a coarse grid: its few voxels count for as much as they fill."""
+    near, far = ball((-14.0, 0.0, 0.0), 26.0), ball((14.0, 0.0, 0.0), 22.0)
+    volumes = near.volume_ml, far.volume_ml
+    bodies = [
+        VoxelBody(points=world_points(grid)[mask_of(one, grid)], volume_ml=volume)
+        for one, grid, volume in ((near, GRID, volumes[0]), (far, FINE, volumes[1]))
+    ]
+    x = (-14.0 * volumes[0] + 14.0 * volumes[1]) / sum(volumes)
+    np.testing.assert_allclose(middle_of(bodies), (x, 0.0, 0.0), atol=0.3)
