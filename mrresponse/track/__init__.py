@@ -31,6 +31,7 @@ from mrresponse.track.assign import (
     find_mergers,
     joined,
     largest_parents,
+    of_one_extent,
 )
 from mrresponse.track.identity import keep_ids
 from mrresponse.track.look_again import Look, look_at_ball, look_at_lesion, reach_of, show_absence
@@ -90,7 +91,7 @@ def track(
 class _Thread:
     """A track while it grows: where its lesion lies, or would lie, in the study looked at last.
 
-    ``seen`` is the last study with labels, and ``look`` how the lesion looked there.
+    ``seen`` is the last study with labels, ``middle`` where the lesion lay there, and ``look`` how it looked.
     """
 
     lesion_id: str
@@ -98,6 +99,7 @@ class _Thread:
     seen: int
     at: int
     body: Body
+    middle: npt.NDArray[np.float64]
     look: Look | None = None
     observations: list[Observation] = field(default_factory=list)
     merged_into: str | None = None
@@ -171,7 +173,8 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
     expected = [_expected(thread, number, worlds) for thread in open_threads]
 
     pairs = assign(expected, bodies, settings)
-    shifted = [corrected(one, row, expected, bodies, pairs, settings) for row, one in enumerate(expected)]
+    telling = of_one_extent(expected, bodies, pairs, settings)
+    shifted = [corrected(one, row, expected, bodies, telling, settings) for row, one in enumerate(expected)]
     pairs = assign(shifted, bodies, settings)
     mergers = find_mergers(shifted, bodies, pairs, settings)
     pairs, mergers = largest_parents(shifted, pairs, mergers)
@@ -233,6 +236,7 @@ def _begin(rank: int, number: int, lesion: Lesion, body: Body, worlds: _Worlds) 
         seen=number,
         at=number,
         body=body,
+        middle=body.middle,
         look=look_at_lesion(worlds.studies[number], (lesion.label,), body.points),
         observations=[observation],
     )
@@ -298,7 +302,7 @@ def _note_found(
             evidence=evidence if len(found) == 1 else f"{len(found)} fragments, together {evidence}",
         )
     )
-    thread.seen, thread.at, thread.body = number, number, body
+    thread.seen, thread.at, thread.body, thread.middle = number, number, body, body.middle
     thread.look = look_at_lesion(worlds.studies[number], thread.observations[-1].labels, body.points)
 
 
@@ -320,14 +324,15 @@ def _note_missing(thread: _Thread, number: int, expected: Body, worlds: _Worlds)
 
 
 def _looked_again(thread: _Thread, number: int, expected: Body, worlds: _Worlds) -> tuple[TrackEvent, str]:
-    """Look at the registered place of a lesion that the network did not find."""
+    """Look for a lesion that the network did not find: at its registered place, and where neighbours moved it to."""
     refused = [n for n in range(thread.seen, number) if not worlds.map_onward(n).accepted]
     if refused:
         is_shown, why = False, f"its place is not known: {worlds.map_onward(refused[0]).reason}"
     else:
+        registered = worlds.map_forth(thread.middle[None], thread.seen, number)[0]
         is_shown, why = show_absence(
             worlds.studies[number],
-            expected.middle,
+            (registered, expected.middle),
             thread.body.radius_mm,
             thread.look,
             search_mm=worlds.settings.search_mm,

@@ -97,6 +97,25 @@ def corrected(
     return Body(points=one.points + np.average(shifts, axis=0, weights=weights), volume_ml=one.volume_ml)
 
 
+def of_one_extent(
+    expected: Sequence[Body], bodies: Sequence[Body], pairs: dict[int, int], settings: TrackSettings
+) -> dict[int, int]:
+    """Give the pairs whose distance says how far registration is off.
+
+    A part has its middle elsewhere than the whole by as much as the radii differ, so pairs whose radii differ by more
+    than an outline may be off are left out, and so is what fell apart or took up another lesion.
+    """
+    split = find_fragments(expected, bodies, pairs, settings)
+    taken_up = set(find_mergers(expected, bodies, pairs, settings).values())
+    return {
+        row: column
+        for row, column in pairs.items()
+        if row not in split
+        and column not in taken_up
+        and abs(expected[row].radius_mm - bodies[column].radius_mm) <= settings.tolerance_mm
+    }
+
+
 def find_mergers(
     expected: Sequence[Body], bodies: Sequence[Body], pairs: dict[int, int], settings: TrackSettings
 ) -> dict[int, int]:

@@ -6,8 +6,9 @@ seen, and nothing is wrong with the images. The same look, taken backwards, says
 before and missed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,7 @@ def look_at_lesion(study: ExaminedStudy, labels: tuple[int, ...], points: Points
 
 def show_absence(
     study: ExaminedStudy,
-    place: npt.NDArray[np.float64],
+    places: Sequence[npt.NDArray[np.float64]],
     radius_mm: float,
     then: Look | None,
     *,
@@ -86,10 +87,12 @@ def show_absence(
 
     Parameters
     ----------
+    places
+        Where it may lie: all of them have to show that it is gone.
     then
         How the lesion looked when it was last seen.
     search_mm
-        How far from its registered place it may lie.
+        How far from these places it may lie.
     tolerance
         Farthest ratio to the liver that is still like liver, as a fraction.
     """
@@ -107,7 +110,7 @@ def show_absence(
         return False, "it did not stand out from the liver in a contrast phase that was taken again"
     reach = reach_of(study, radius_mm)
     worst: tuple[float, str] = (0.0, "")
-    for offset in _offsets(search_mm):
+    for place, offset in product(places, _offsets(search_mm)):
         look = look_at_ball(study, place + offset, reach)
         if look is None:
             if not offset.any():

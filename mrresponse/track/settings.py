@@ -19,7 +19,8 @@ class TrackSettings:
     overlap_weight, size_weight
         Cost of no overlap, and of an eightfold difference in volume, beside 1 for a distance of ``gate_mm``.
     tolerance_mm
-        How far from a lesion's registered outline a fragment of it, or a lesion that has taken it up, may lie.
+        How far from a lesion's registered outline a fragment of it, or a lesion that has taken it up, may lie; and by
+        how much the radii of a matched pair may differ whose middles say how far registration is off.
     share
         Part of the smaller body that must lie there.
     least_union

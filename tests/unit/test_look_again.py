@@ -13,7 +13,6 @@ from mrresponse.track.look_again import look_at_ball
 from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
 
 LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(70.0, 55.0, 48.0))
-GRID = grid_around(LIVER, (3.0, 3.0, 4.0))
 SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
 LESION = ball((30.0, 5.0, 5.0), 26.0)
 STAYS = ball((-35.0, 0.0, 0.0), 20.0)
@@ -33,17 +32,20 @@ def study(
     there: tuple[Ellipsoid, ...],
     drawn: tuple[Ellipsoid, ...],
     phases: tuple[ContrastPhase, ...] = PHASES,
+    liver: Ellipsoid = LIVER,
 ) -> ExaminedStudy:
     """Give a study whose images show some lesions and whose network found others."""
+    grid = grid_around(liver, (3.0, 3.0, 4.0))
     prepared = prepared_study(
-        study_date=day, body=Plain(liver=LIVER, lesions=there), grid=GRID, phases=phases, noise_sd=0.03
+        study_date=day, body=Plain(liver=liver, lesions=there), grid=grid, phases=phases, noise_sd=0.03
     )
-    found = lesion_map(label_map(drawn, GRID), MeasurementSource.NETWORK)
+    found = lesion_map(label_map(drawn, grid), MeasurementSource.NETWORK)
     return ExaminedStudy(prepared=prepared, lesion_map=found)
 
 
-def last_event(after: ExaminedStudy) -> tuple[str, str]:
-    before = study(FIRST, (LESION, STAYS), (LESION, STAYS))
+def last_event(after: ExaminedStudy, before: ExaminedStudy | None = None) -> tuple[str, str]:
+    """Give the event, and its evidence, of the one lesion that was not found."""
+    before = before or study(FIRST, (LESION, STAYS), (LESION, STAYS))
     (lost,) = (one for one in track([before, after], SETTINGS).tracks if not one.observations[-1].labels)
     return lost.observations[-1].event.value, lost.observations[-1].evidence
 
@@ -66,6 +68,27 @@ def test_a_lesion_that_lies_a_little_beside_its_registered_place_is_not_absent()
     small = replace(beside, semi_axes_mm=(8.0, 8.0, 8.0))
     event, _ = last_event(study(SECOND, (small, STAYS), (STAYS,)))
     assert event == "not_found"
+
+
+def test_a_lesion_missed_beside_one_that_fell_apart_is_not_absent() -> None:
+    """The larger fragment lies 28 mm off the middle of the whole, though nothing moved."""
+    liver = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(95.0, 90.0, 60.0))
+    giant, missed = ball((0.0, -25.0, 0.0), 92.0), ball((0.0, 40.0, 0.0), 12.0)
+    pieces = ball((-28.0, -25.0, 0.0), 58.0), ball((28.0, -25.0, 0.0), 32.0)
+    before = study(FIRST, (giant, missed), (giant, missed), liver=liver)
+    event, evidence = last_event(study(SECOND, (*pieces, missed), pieces, liver=liver), before)
+    assert event == "not_found", evidence
+    assert "not like liver" in evidence
+
+
+def test_a_lesion_still_at_its_registered_place_is_not_absent_whatever_its_neighbours_did() -> None:
+    """Two lesions came up 19 mm beside two that went, are taken for them, and draw its place along by 15 mm."""
+    went = ball((-4.0, -10.0, 22.0), 16.0), ball((-4.0, -10.0, -22.0), 16.0)
+    came = tuple(one.moved((-19.0, 0.0, 0.0)) for one in went)
+    missed = ball((20.0, -20.0, 0.0), 10.0)
+    before = study(FIRST, (*went, missed), (*went, missed))
+    event, evidence = last_event(study(SECOND, (*came, missed), came), before)
+    assert event == "not_found", evidence
 
 
 @pytest.mark.parametrize("code", ["low_snr", "registration_rejected", "mistimed_arterial"])

@@ -34,6 +34,8 @@ from tests.phantoms import (
 GRID = grid_around(spacing_mm=(4.0, 4.0, 4.0), margin_mm=24.0)
 FINE = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=24.0)
 SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
+# the middle and the semi-axis along x of a long lesion, and of the same without its end
+LONG = ((0.0, 60.0), (-10.0, 50.0))
 A, B, C = ball((-40.0, 0.0, 0.0), 24.0), ball((30.0, 0.0, 10.0), 20.0), ball((0.0, 25.0, -20.0), 16.0)
 
 
@@ -264,3 +266,23 @@ def test_bodies_are_weighted_by_volume_where_their_voxels_differ() -> None:
     ]
     x = (-14.0 * volumes[0] + 14.0 * volumes[1]) / sum(volumes)
     np.testing.assert_allclose(middle_of(bodies), (x, 0.0, 0.0), atol=0.3)
+
+
+@pytest.mark.parametrize("change", ["shrank at one side", "fell apart", "grew together"])
+def test_a_lesion_that_changed_its_extent_says_nothing_of_where_its_neighbour_lies(change: str) -> None:
+    beside = ball((0.0, 42.0, 0.0), 12.0)
+    whole, part = [Ellipsoid(centre_mm=(x, 0.0, 0.0), semi_axes_mm=(a, 25.0, 25.0)) for x, a in LONG]
+    end, half = ball((51.0, 0.0, 0.0), 16.0), ball((-30.0, 0.0, 0.0), 44.0)
+    first, second = {
+        "shrank at one side": ([whole, beside], [half, beside]),
+        "fell apart": ([whole, beside], [part, end, beside]),
+        "grew together": ([part, end, beside], [whole, beside]),
+    }[change]
+    found = track(history(first, second), SETTINGS)
+    (place,) = (one.observations[1].place_mm for one in found if _is_beside(one, beside))
+    np.testing.assert_allclose(place, beside.centre_mm, atol=2.0)  # outlines alone register that well
+
+
+def _is_beside(one: LesionTrack, beside: Ellipsoid) -> bool:
+    place = one.observations[0].place_mm
+    return place is not None and float(np.linalg.norm(np.subtract(place, beside.centre_mm))) < 3.0
