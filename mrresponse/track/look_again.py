@@ -51,6 +51,14 @@ class Look:
         """Tell whether the place is like liver in every contrast phase."""
         return abs(self.farthest()[1] - 1.0) <= tolerance * (1.0 + 1e-9)
 
+    def stands_out(self, tolerance: float) -> list[ContrastPhase]:
+        """Return the contrast phases in which the place is not like liver."""
+        return [phase for phase, ratio in self.ratios.items() if abs(ratio - 1.0) > tolerance]
+
+    def words(self, phases: Sequence[ContrastPhase]) -> str:
+        """Say how the place looks in some contrast phases."""
+        return ", ".join(f"{self.ratios[phase]:.2f} in {phase.value}" for phase in phases)
+
 
 def look_at_ball(study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float) -> Look | None:
     """Look at the liver in a ball; ``None`` where there is too little liver in it or beside it."""
@@ -96,18 +104,10 @@ def show_absence(
     tolerance
         Farthest ratio to the liver that is still like liver, as a fraction.
     """
-    doubts = sorted({flag.code for flag in study.flags} & _DISQUALIFYING)
-    if doubts:
-        return False, f"the images cannot show it: {', '.join(doubts)}"
-    if then is None:
-        return False, "how it looked before is not known"
-    telling = [
-        phase
-        for phase, ratio in then.ratios.items()
-        if abs(ratio - 1.0) > tolerance and phase in study.prepared.images
-    ]
-    if not telling:
-        return False, "it did not stand out from the liver in a contrast phase that was taken again"
+    why_not = doubts_about(study) or missing_phases(study, then, tolerance)
+    if then is None or why_not:
+        return False, why_not
+    telling = then.stands_out(tolerance)
     reach = reach_of(study, radius_mm)
     worst: tuple[float, str] = (0.0, "")
     for place, offset in product(places, _offsets(search_mm)):
@@ -119,10 +119,31 @@ def show_absence(
         for phase in telling:
             ratio = look.ratios[phase]
             worst = max(worst, (abs(ratio - 1.0), f"{ratio:.2f} in {phase.value}"))
-    stood_out = ", ".join(f"{then.ratios[phase]:.2f} in {phase.value}" for phase in telling)
+    stood_out = then.words(telling)
     if worst[0] <= tolerance * (1.0 + 1e-9):
         return True, f"within {search_mm:g} mm of its place like liver ({worst[1]}), where it was {stood_out}"
     return False, f"its surroundings are not like liver ({worst[1]}; it was {stood_out})"
+
+
+def doubts_about(study: ExaminedStudy) -> str:
+    """Say why the images of a study cannot show whether a lesion is there; empty where they can."""
+    doubts = sorted({flag.code for flag in study.flags} & _DISQUALIFYING)
+    return f"the images cannot show it: {', '.join(doubts)}" if doubts else ""
+
+
+def missing_phases(study: ExaminedStudy, seen: Look | None, tolerance: float) -> str:
+    """Say what a study lacks to show whether a lesion that looked as ``seen`` elsewhere is there; empty for nothing.
+
+    It needs every contrast phase in which the lesion stood out: in the others it may be there and look like liver.
+    """
+    if seen is None:
+        return "how it looked where it was seen is not known"
+    needed = seen.stands_out(tolerance)
+    missing = [phase for phase in needed if phase not in study.prepared.images]
+    if missing:
+        names = ", ".join(phase.value for phase in missing)
+        return f"no image of {names}, where it stood out from the liver ({seen.words(missing)})"
+    return "" if needed else "it did not stand out from the liver in any contrast phase"
 
 
 def reach_of(study: ExaminedStudy, radius_mm: float) -> float:

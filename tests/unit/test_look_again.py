@@ -102,7 +102,22 @@ def test_doubtful_images_do_not_show_that_a_lesion_is_gone(code: str) -> None:
 def test_a_contrast_phase_in_which_the_lesion_did_not_stand_out_shows_nothing() -> None:
     event, evidence = last_event(study(SECOND, (STAYS,), (STAYS,), phases=(ContrastPhase.DELAYED,)))
     assert event == "not_found"
+    assert "no image of PRE, ART, PVP" in evidence
+
+
+def test_what_never_looked_unlike_liver_cannot_be_shown_to_be_gone() -> None:
+    """A network found it where the images show liver."""
+    before = study(FIRST, (STAYS,), (LESION, STAYS))
+    event, evidence = last_event(study(SECOND, (STAYS,), (STAYS,)), before)
+    assert event == "not_found"
     assert "did not stand out" in evidence
+
+
+def test_without_the_phase_that_showed_it_a_lesion_is_not_absent() -> None:
+    """It was at 1.54 of the liver in the arterial phase, and the portal venous one alone was taken again."""
+    event, evidence = last_event(study(SECOND, (STAYS,), (STAYS,), phases=(ContrastPhase.PORTAL_VENOUS,)))
+    assert event == "not_found"
+    assert "no image of PRE, ART" in evidence
 
 
 def test_a_ball_is_compared_with_the_liver_beside_it() -> None:
