@@ -34,7 +34,15 @@ from mrresponse.track.assign import (
     of_one_extent,
 )
 from mrresponse.track.identity import keep_ids
-from mrresponse.track.look_again import Look, look_at_ball, look_at_lesion, reach_of, show_absence
+from mrresponse.track.look_again import (
+    Look,
+    doubts_about,
+    look_at_ball,
+    look_at_lesion,
+    missing_phases,
+    reach_of,
+    show_absence,
+)
 from mrresponse.track.settings import TrackSettings
 
 __all__ = ["Followed", "TrackSettings", "track"]
@@ -152,6 +160,11 @@ class _Worlds:
             points = self.map_onward(number).map_points_back(points)
         return points
 
+    def refusal(self, earlier: int, later: int) -> str:
+        """Say why places of one study are not known in another; empty where every map between was accepted."""
+        between = [self.map_onward(number) for number in range(earlier, later)]
+        return next((one.reason for one in between if not one.accepted), "")
+
     def has_in_view(self, number: int, place: npt.NDArray[np.float64]) -> bool:
         """Tell whether a place lies inside the acquired volume of a study."""
         grid = canonical_grid(self.studies[number].prepared.native_grid)
@@ -217,7 +230,8 @@ def _expected(thread: _Thread, number: int, worlds: _Worlds) -> Body:
 def _begin(rank: int, number: int, lesion: Lesion, body: Body, worlds: _Worlds) -> _Thread:
     earlier = [n for n in range(number) if worlds.studies[n].lesion_map.not_assessable is None]
     event = TrackEvent.NEW if earlier else TrackEvent.FIRST
-    views = [_earlier_view(body, n, number, worlds) for n in earlier]
+    look = look_at_lesion(worlds.studies[number], (lesion.label,), body.points)
+    views = [_earlier_view(body, look, n, number, worlds) for n in earlier]
     evidence = "; ".join(view.words for view in views)
     if number and not earlier:
         evidence = "no earlier study in which lesions could be assessed"
@@ -237,7 +251,7 @@ def _begin(rank: int, number: int, lesion: Lesion, body: Body, worlds: _Worlds) 
         at=number,
         body=body,
         middle=body.middle,
-        look=look_at_lesion(worlds.studies[number], (lesion.label,), body.points),
+        look=look,
         observations=[observation],
     )
 
@@ -250,23 +264,29 @@ class _EarlierView:
     words: str
 
 
-def _earlier_view(body: Body, earlier: int, number: int, worlds: _Worlds) -> _EarlierView:
+def _earlier_view(body: Body, look: Look | None, earlier: int, number: int, worlds: _Worlds) -> _EarlierView:
+    """Look at the place of a new lesion in an earlier study; ``look`` is how it looks where it was found."""
+    study, where = worlds.studies[earlier], worlds.date_of(earlier)
+    refusal = worlds.refusal(earlier, number)
+    if refusal:
+        return _EarlierView(None, f"{where}: its place is not known: {refusal}")
     place = worlds.map_back(body.middle[None], number, earlier)[0]
-    where = worlds.date_of(earlier)
     if not worlds.has_in_view(earlier, place):
         return _EarlierView(None, f"{where}: place was outside the field of view")
+    doubts = doubts_about(study)
+    if doubts:
+        return _EarlierView(None, f"{where}: no lesion there; {doubts}")
     # the middle of the lesion only: the map between two studies is a few millimetres off
-    study = worlds.studies[earlier]
-    look = look_at_ball(study, place, reach_of(study, body.radius_mm))
-    if look is None:
+    before = look_at_ball(study, place, reach_of(study, body.radius_mm))
+    if before is None:
         return _EarlierView(None, f"{where}: no lesion there; too little liver there to look again")
-    was_liver = look.is_like_liver(worlds.settings.liver_like)
-    phase, ratio = look.farthest()
-    seen = "like liver" if was_liver else "not like liver"
-    return _EarlierView(
-        was_liver,
-        f"{where}: no lesion there; looked again: {seen} (signal ratio {ratio:.2f} in {phase.value})",
-    )
+    phase, ratio = before.farthest()
+    signal = f"signal ratio {ratio:.2f} in {phase.value}"
+    if not before.is_like_liver(worlds.settings.liver_like):
+        return _EarlierView(False, f"{where}: no lesion there; looked again: not like liver ({signal})")
+    missing = missing_phases(study, look, worlds.settings.liver_like)
+    words = f"{where}: no lesion there; looked again: like liver ({signal})"
+    return _EarlierView(None, f"{words}, but {missing}") if missing else _EarlierView(True, words)
 
 
 def _all_or_unknown(answers: Sequence[bool | None]) -> bool | None:
@@ -325,9 +345,9 @@ def _note_missing(thread: _Thread, number: int, expected: Body, worlds: _Worlds)
 
 def _looked_again(thread: _Thread, number: int, expected: Body, worlds: _Worlds) -> tuple[TrackEvent, str]:
     """Look for a lesion that the network did not find: at its registered place, and where neighbours moved it to."""
-    refused = [n for n in range(thread.seen, number) if not worlds.map_onward(n).accepted]
-    if refused:
-        is_shown, why = False, f"its place is not known: {worlds.map_onward(refused[0]).reason}"
+    refusal = worlds.refusal(thread.seen, number)
+    if refusal:
+        is_shown, why = False, f"its place is not known: {refusal}"
     else:
         registered = worlds.map_forth(thread.middle[None], thread.seen, number)[0]
         is_shown, why = show_absence(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mrresponse.domain import ContrastPhase, ExaminedStudy, Flag, MeasurementSource
-from mrresponse.registration import RegistrationSettings
+from mrresponse.geometry import identity
+from mrresponse.registration import Registration, RegistrationSettings
 from mrresponse.track import TrackSettings, track
 from mrresponse.track.look_again import look_at_ball
 from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
@@ -131,3 +132,57 @@ def test_a_ball_is_compared_with_the_liver_beside_it() -> None:
 
 def test_outside_the_liver_nothing_is_seen() -> None:
     assert look_at_ball(study(FIRST, (), ()), np.array([0.0, 80.0, 0.0]), 6.0) is None
+
+
+def seen_before(
+    earlier: ExaminedStudy, phases: tuple[ContrastPhase, ...] = PHASES
+) -> tuple[bool | None, str]:
+    """Say whether the place of a lesion that is new at the second study was liver, and what it rests on."""
+    later = study(SECOND, (LESION, STAYS), (LESION, STAYS), phases=phases)
+    (new,) = (one for one in track([earlier, later], SETTINGS).tracks if len(one.observations) == 1)
+    return new.observations[0].was_liver_before, new.observations[0].evidence
+
+
+def test_the_place_of_a_new_lesion_was_liver_where_every_phase_that_shows_it_says_so() -> None:
+    was_liver, evidence = seen_before(study(FIRST, (STAYS,), (STAYS,)))
+    assert was_liver is True, evidence
+    was_liver, evidence = seen_before(study(FIRST, (LESION, STAYS), (STAYS,)))
+    assert was_liver is False, evidence
+
+
+def test_without_the_phase_that_shows_it_a_new_lesion_may_have_been_missed() -> None:
+    """The lesion is at 1.54 of the liver in the arterial phase, which was not taken before."""
+    portal_venous = (ContrastPhase.PORTAL_VENOUS,)
+    was_liver, evidence = seen_before(study(FIRST, (STAYS,), (STAYS,), phases=portal_venous))
+    assert was_liver is None
+    assert "no image of PRE, ART" in evidence
+    # what a phase does show counts: a cyst-like place, at 0.40 of the liver
+    core = replace(LESION, core=1.0)
+    was_liver, evidence = seen_before(study(FIRST, (core, STAYS), (STAYS,), phases=portal_venous))
+    assert was_liver is False, evidence
+
+
+@pytest.mark.parametrize("code", ["low_snr", "registration_rejected", "mistimed_arterial"])
+def test_doubtful_images_do_not_show_that_a_lesion_was_not_there(code: str) -> None:
+    doubt = Flag(patient_id="P001", study_date=FIRST, code=code, message="doubt")
+    was_liver, evidence = seen_before(replace(study(FIRST, (STAYS,), (STAYS,)), flags=(doubt,)))
+    assert was_liver is None
+    assert code in evidence
+
+
+def test_where_registration_was_refused_the_place_before_is_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**_: object) -> Registration:
+        return Registration(
+            transform=identity(),
+            accepted=False,
+            similarity_before=0.5,
+            similarity_after=0.5,
+            reason="Dice of the livers 0.50 -> 0.50: left in place",
+        )
+
+    monkeypatch.setattr("mrresponse.track.register_studies", refuse)
+    was_liver, evidence = seen_before(study(FIRST, (STAYS,), (STAYS,)))
+    assert was_liver is None
+    assert "its place is not known: Dice of the livers 0.50" in evidence
