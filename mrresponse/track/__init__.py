@@ -5,7 +5,7 @@ Lesions are compared by places mapped between the worlds of two studies; masks a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -92,7 +92,8 @@ def track(
         )
         for thread in threads
     ]
-    return Followed(tracks=keep_ids(tracks, earlier), registrations=worlds.records())
+    named = tuple(_with_merger_named(one) for one in keep_ids(tracks, earlier))
+    return Followed(tracks=named, registrations=worlds.records())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -368,8 +369,17 @@ def _looked_again(thread: _Thread, number: int, expected: Body, worlds: _Worlds)
 
 def _note_merged(thread: _Thread, target: _Thread, number: int, expected: Body, worlds: _Worlds) -> None:
     thread.merged_into = target.lesion_id
-    evidence = f"became one lesion with {target.lesion_id}"
-    _note_empty(thread, number, expected, TrackEvent.MERGED, evidence, worlds)
+    _note_empty(thread, number, expected, TrackEvent.MERGED, "", worlds)
+
+
+def _with_merger_named(track: LesionTrack) -> LesionTrack:
+    """Say with which lesion one became one, by the id that this has at last."""
+    words = f"became one lesion with {track.merged_into}"
+    observations = tuple(
+        replace(seen, evidence=words) if seen.event is TrackEvent.MERGED else seen
+        for seen in track.observations
+    )
+    return replace(track, observations=observations)
 
 
 def _note_not_assessed(thread: _Thread, number: int, worlds: _Worlds) -> None:

@@ -127,6 +127,17 @@ def test_lesions_that_become_one_go_on_as_the_largest() -> None:
     assert found[0].merged_into is None
 
 
+def test_what_a_merger_says_agrees_with_the_ids_of_an_earlier_run() -> None:
+    small, big = ball((-11.0, 0.0, 0.0), 14.0), ball((9.0, 0.0, 0.0), 20.0)
+    union = Ellipsoid(centre_mm=(1.0, 0.0, 0.0), semi_axes_mm=(21.0, 12.0, 12.0))
+    studies = history([small, big], [union], [union])
+    (one, two) = track(studies, SETTINGS)
+    before = [replace(one, lesion_id="L02"), replace(two, lesion_id="L01", merged_into="L02")]
+    merged = next(one for one in follow(studies, SETTINGS, earlier=before).tracks if one.merged_into)
+    assert (merged.lesion_id, merged.merged_into) == ("L01", "L02")
+    assert [seen.evidence for seen in merged.observations[1:]] == ["became one lesion with L02"] * 2
+
+
 def test_where_lesions_were_not_looked_for_nothing_is_concluded() -> None:
     one, two, three = history([A], [], [A])
     empty = replace(two.lesion_map, not_assessable="no T1 contrast phase")
