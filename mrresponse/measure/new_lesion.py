@@ -1,5 +1,6 @@
 """How sure it is that a lesion that was not there at first is a new malignant one, and what speaks for it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from mrresponse.domain import (
     Observation,
     TrackEvent,
 )
+from mrresponse.measure.lesion import round_length
 from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE
 from mrresponse.measure.settings import MeasureSettings
 
@@ -26,7 +28,8 @@ def with_new_lesion_status(
     Definite from the study on at which it has 10 mm or more with arterial hyperenhancement and washout, or
     has grown by 10 mm to 10 mm or more; equivocal until then [Lencioni 2010]. A benign pattern stays
     equivocal, and so does what a network found where the earlier studies did not show liver: it may have
-    been missed there.
+    been missed there. Of a lesion that was too small to measure at first, growth counts from the most that it can
+    have had, and is a lower bound.
 
     Parameters
     ----------
@@ -41,11 +44,12 @@ def with_new_lesion_status(
     result = []
     for row in rows:
         if row.study_date >= news[0].study_date and row.caliper is not None:
-            if row.longest_diameter_mm is not None:
-                first = first or row
-                if _is_believed(row, news) and _is_definite(row, first, settings):
-                    status = NewLesionStatus.DEFINITE
-            row = replace(row, new_lesion_status=status, new_lesion_reason=_reason(row, first, news))
+            first = first or row
+            growth = None if first is row else _growth_mm(row, first, settings)
+            if _is_believed(row, news) and _is_definite(row, growth, settings):
+                status = NewLesionStatus.DEFINITE
+            reason = _reason(row, (first, growth), news)
+            row = replace(row, new_lesion_status=status, new_lesion_reason=reason)
         result.append(row)
     return result
 
@@ -54,24 +58,38 @@ def _is_believed(row: Measurement, news: Sequence[Observation]) -> bool:
     return row.source is not MeasurementSource.NETWORK or all(seen.was_liver_before is True for seen in news)
 
 
-def _is_definite(row: Measurement, first: Measurement, settings: MeasureSettings) -> bool:
-    assert row.longest_diameter_mm is not None
+def _is_definite(row: Measurement, growth_mm: float | None, settings: MeasureSettings) -> bool:
     if (
-        row.pattern in (CYST_LIKE, HAEMANGIOMA_LIKE)
+        row.longest_diameter_mm is None
+        or row.pattern in (CYST_LIKE, HAEMANGIOMA_LIKE)
         or row.longest_diameter_mm < settings.definite_new_mm * _TOLERANCE
     ):
         return False
-    return bool(row.aphe and row.washout) or _growth(row, first) >= settings.new_growth_mm * _TOLERANCE
+    has_grown = growth_mm is not None and growth_mm >= settings.new_growth_mm * _TOLERANCE
+    return bool(row.aphe and row.washout) or has_grown
 
 
-def _growth(row: Measurement, first: Measurement) -> float:
-    assert row.longest_diameter_mm is not None
-    assert first.longest_diameter_mm is not None
-    return row.longest_diameter_mm - first.longest_diameter_mm
+def _growth_mm(row: Measurement, first: Measurement, settings: MeasureSettings) -> float | None:
+    if row.longest_diameter_mm is None:
+        return None
+    return row.longest_diameter_mm - _most_mm(first, settings)
 
 
-def _reason(row: Measurement, first: Measurement | None, news: Sequence[Observation]) -> str:
+def _most_mm(first: Measurement, settings: MeasureSettings) -> float:
+    """Return the size of a lesion, or the most that one has that is too small to measure.
+
+    One of too few voxels can be longer than `too_small_mm`: its caliper says so.
+    """
+    if first.longest_diameter_mm is not None:
+        return first.longest_diameter_mm
+    assert first.caliper is not None
+    drawn = math.dist(first.caliper.start_mm, first.caliper.end_mm)
+    return max(settings.too_small_mm, round_length(drawn))
+
+
+def _reason(row: Measurement, since: tuple[Measurement, float | None], news: Sequence[Observation]) -> str:
     """Say what the status rests on: size, enhancement, growth, and the place in earlier studies."""
+    first, growth_mm = since
     size = "too small to measure" if row.longest_diameter_mm is None else f"{row.longest_diameter_mm:.1f} mm"
     parts = [
         size,
@@ -80,8 +98,9 @@ def _reason(row: Measurement, first: Measurement | None, news: Sequence[Observat
     ]
     if row.pattern:
         parts.append(f"pattern {row.pattern}")
-    if first is not None and first is not row and row.longest_diameter_mm is not None:
-        parts.append(f"{_growth(row, first):+.1f} mm since {first.study_date}")
+    if growth_mm is not None:
+        or_more = " or more" if first.longest_diameter_mm is None else ""
+        parts.append(f"{growth_mm:+.1f} mm{or_more} since {first.study_date}")
     parts.append(_place(news))
     return "; ".join(parts)
 

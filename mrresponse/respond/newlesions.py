@@ -10,7 +10,15 @@ from mrresponse.respond.roles import is_malignant_node
 from mrresponse.respond.rules import is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LIVER, is_benign, is_liver, is_seen, lesion_is_gone, short_axis_mm
+from mrresponse.respond.values import (
+    LIVER,
+    TOO_SMALL,
+    is_benign,
+    is_liver,
+    is_seen,
+    lesion_is_gone,
+    short_axis_mm,
+)
 
 NEW_ORDER = ("none", "candidate", "equivocal", "definite")
 
@@ -35,7 +43,9 @@ class NewLesion:
 @dataclass(slots=True)
 class _Followed:
     first: Measurement
+    # where it was too small to measure, the most that it can have had: growth is then a lower bound
     first_mm: float | None = None
+    is_bound: bool = False
     status: str = "none"
     why: str = ""
 
@@ -55,7 +65,9 @@ def new_lesions_through(
             if lesion_id not in known and is_seen(seen):
                 one = followed.setdefault(lesion_id, _Followed(first=seen))
                 if one.first_mm is None:
-                    one.first_mm = seen.longest_diameter_mm
+                    one.is_bound = seen.state is TOO_SMALL and seen.longest_diameter_mm is None
+                    too_small_mm = criterion.by_diameter.too_small
+                    one.first_mm = too_small_mm if one.is_bound else seen.longest_diameter_mm
         if visit.unread:
             result.append(())
             continue
@@ -88,9 +100,13 @@ def hcc_nodule_status(
     *,
     has_hcc_pattern: bool,
     growth_mm: float,
+    is_bound: bool,
     settings: RespondSettings,
 ) -> tuple[str, str]:
-    """Return the status of a new hepatic nodule and why (Lencioni & Llovet 2010; response-criteria section 4.4)."""
+    """Return the status of a new hepatic nodule and why (Lencioni & Llovet 2010; response-criteria section 4.4).
+
+    ``is_bound`` where it was too small to measure at first: it has grown by ``growth_mm`` at least.
+    """
     least = settings.new_lesion_min_mm
     if is_below(diameter_mm, least):
         return "equivocal", f"{number(diameter_mm)} mm < {number(least)} mm"
@@ -100,7 +116,8 @@ def hcc_nodule_status(
             f"{number(diameter_mm)} mm >= {number(least)} mm, arterial enhancement with washout",
         )
     if reaches(growth_mm, settings.new_lesion_growth_mm):
-        return "definite", f"{number(diameter_mm)} mm, grown by {number(growth_mm)} mm since first seen"
+        by = f"by at least {number(growth_mm)}" if is_bound else f"by {number(growth_mm)}"
+        return "definite", f"{number(diameter_mm)} mm, grown {by} mm since first seen"
     return "equivocal", f"{number(diameter_mm)} mm without arterial enhancement and washout"
 
 
@@ -139,7 +156,9 @@ def _judged(
         if size is None or growth is None:
             return "equivocal", "no longest diameter given"
         pattern = stated is None and m.aphe is True and m.washout is True
-        return hcc_nodule_status(size, has_hcc_pattern=pattern, growth_mm=growth, settings=settings)
+        return hcc_nodule_status(
+            size, has_hcc_pattern=pattern, growth_mm=growth, is_bound=lesion.is_bound, settings=settings
+        )
     if stated is None or (growth is not None and reaches(growth, settings.new_lesion_growth_mm)):
         return "definite", f"{_size(m)}not there at baseline"
     return stated.value, f"{_size(m)}stated {stated.value}"

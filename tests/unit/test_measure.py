@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mrresponse.domain import (
+    Caliper,
     ContrastPhase,
     ExaminedStudy,
     Grid,
@@ -25,6 +26,7 @@ from mrresponse.domain import (
 from mrresponse.geometry import world_to_voxel
 from mrresponse.measure import MeasureSettings, measure
 from mrresponse.measure.lesion import round_length, round_volume
+from mrresponse.measure.new_lesion import with_new_lesion_status
 from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
 
 LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(58.0, 45.0, 38.0))
@@ -257,6 +259,45 @@ def test_a_new_nodule_without_the_pattern_is_definite_once_it_has_grown_ten_mill
     growth = second.longest_diameter_mm - first.longest_diameter_mm
     assert f"; {growth:+.1f} mm since 2024-01-10; " in second.new_lesion_reason
     assert "since" not in first.new_lesion_reason
+
+
+def sized(day: date, length_mm: float | None, caliper_mm: float = 0.0) -> Measurement:
+    """Give a new lesion without the pattern: measured, or too small with a caliper of that length."""
+    end = (caliper_mm if length_mm is None else length_mm, 0.0, 0.0)
+    return Measurement(
+        patient_id="P001",
+        lesion_id="L01",
+        study_date=day,
+        reader="mask",
+        source=MeasurementSource.MASK,
+        state=MeasurementState.TOO_SMALL if length_mm is None else MeasurementState.MEASURED,
+        longest_diameter_mm=length_mm,
+        caliper=Caliper(slice_index=0, start_mm=(0.0, 0.0, 0.0), end_mm=end),
+    )
+
+
+@pytest.mark.parametrize(
+    ("caliper_mm", "later_mm", "status", "growth"),
+    [
+        # at most 5 mm at first: 15 mm has grown by 10 mm at least
+        (4.2, 15.0, NewLesionStatus.DEFINITE, "+10.0 mm or more since 2024-01-10"),
+        (4.2, 14.9, NewLesionStatus.EQUIVOCAL, "+9.9 mm or more since 2024-01-10"),
+        # too few voxels, in a row of 6 mm: then it had at most 6 mm
+        (6.0, 16.0, NewLesionStatus.DEFINITE, "+10.0 mm or more since 2024-01-10"),
+        (6.0, 15.9, NewLesionStatus.EQUIVOCAL, "+9.9 mm or more since 2024-01-10"),
+    ],
+)
+def test_growth_of_a_new_nodule_first_seen_too_small_counts_from_the_most_it_can_have_had(
+    caliper_mm: float, later_mm: float, status: NewLesionStatus, growth: str
+) -> None:
+    track = tracked(seen(TrackEvent.NEW, 1), seen(TrackEvent.MATCHED, 1, day=LATER))
+    rows = [sized(DAY, None, caliper_mm), sized(LATER, later_mm)]
+    first, second = with_new_lesion_status(track, rows, SETTINGS)
+    assert first.new_lesion_status is NewLesionStatus.EQUIVOCAL
+    assert first.new_lesion_reason.startswith("too small to measure; ")
+    assert "since" not in first.new_lesion_reason
+    assert second.new_lesion_status is status
+    assert f"; {growth}; " in second.new_lesion_reason
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ LUNG = {"organ": "lung"}
 NODE = {"is_node": True, "organ": "axilla"}
 PORTA = {"is_node": True, "organ": "porta hepatis"}
 LOST = {"state": MeasurementState.NOT_ASSESSED}
+SMALL = {"state": MeasurementState.TOO_SMALL}
 Seen = tuple[float | None, dict[str, Any]]
 
 
@@ -174,6 +175,26 @@ COURSES: list[tuple[str, tuple[Seen | None, ...], list[tuple[str, str]]]] = [
             ("equivocal", "19.9 mm without arterial enhancement and washout"),
             ("definite", "20.0 mm, grown by 10.0 mm since first seen"),
         ],
+    ),
+    # seen but too small to measure: it had at most 5 mm
+    (
+        "mRECIST",
+        ((None, SMALL), (14.9, {}), (15.0, {})),
+        [
+            ("equivocal", "no longest diameter given"),
+            ("equivocal", "14.9 mm without arterial enhancement and washout"),
+            ("definite", "15.0 mm, grown by at least 10.0 mm since first seen"),
+        ],
+    ),
+    # in a criterion of areas or volumes the size that it had at most is a length even so
+    ("EASL", ((None, SMALL), (15.0, {})), [("equivocal", "no longest diameter given"),
+                                           ("definite", "15.0 mm, grown by at least 10.0 mm since first seen")]),
+    (
+        "RECIST 1.1",
+        ((None, {**SMALL, "new_lesion_status": EQUIVOCAL}), (14.9, {"new_lesion_status": EQUIVOCAL}),
+         (15.0, {"new_lesion_status": EQUIVOCAL})),
+        [("equivocal", "stated equivocal"), ("equivocal", "14.9 mm, stated equivocal"),
+         ("definite", "15.0 mm, not there at baseline")],
     ),
     (
         "RECIST 1.1",
