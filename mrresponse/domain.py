@@ -483,6 +483,9 @@ class PreparedStudy:
         Contrast agent, where known.
     registrations
         How each of the other contrast phases was brought onto the reference.
+    fields
+        The voxels in the field of view of a phase; a phase that is not named shows all of them. Elsewhere its image
+        is 0, or fades to it.
     """
 
     study: Study
@@ -496,6 +499,7 @@ class PreparedStudy:
     agent: Agent | None = None
     flags: tuple[Flag, ...] = ()
     registrations: tuple[RegistrationRecord, ...] = ()
+    fields: Mapping[ContrastPhase, BoolArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ Triple = tuple[int, int, int]
 
 # Affines of one acquisition written by different software differ in the last digits of float32.
 SAME_PLACE_MM = 0.01
+# So far beyond the edge of an image a resampled voxel has lost a twentieth of its signal, which is no more than noise.
+_EDGE_VOXELS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -201,6 +203,25 @@ def resample_image(
     return Image(voxels=voxels.astype(np.float32, copy=False), grid=grid)
 
 
+def field_of_view(image: Image, grid: Grid, *, transform: WorldTransform | None = None) -> BoolArray:
+    """Tell which voxels of ``grid`` an image shows: between the centres of its outermost planes that hold signal.
+
+    Farther out `resample_image` fades to 0, and planes of zeros at the ends of a volume were not acquired.
+
+    Parameters
+    ----------
+    transform
+        As in `resample_image`.
+    """
+    box = bounding_box(image.voxels != 0)
+    shown = np.full(grid.shape, box is not None)
+    transform = transform or identity()
+    index = _indices_moved(_inverse(image.grid.affine) @ transform.matrix, grid, transform.displacement)
+    for place, (low, high) in zip(index, box or (), strict=False):
+        shown &= (place >= low - _EDGE_VOXELS) & (place <= high - 1 + _EDGE_VOXELS)
+    return shown
+
+
 def resample_labels(labels: LabelMap, grid: Grid, *, transform: WorldTransform | None = None) -> LabelMap:
     """Sample labels on ``grid`` by nearest neighbour; places outside become 0."""
     voxels = _sample(labels.voxels, labels.grid, grid, transform, 0)
@@ -346,11 +367,16 @@ def _sample(
     return cast(npt.NDArray[np.generic], sampled)
 
 
-def _indices_moved(to_source: Matrix, target: Grid, displacement: Displacement) -> npt.NDArray[np.float32]:
+def _indices_moved(
+    to_source: Matrix, target: Grid, displacement: Displacement | None
+) -> npt.NDArray[np.float32]:
     """Give ``to_source (x + displacement(x))`` at every voxel of ``target``, ``(3, i, j, k)``."""
     index_map = to_source @ target.affine
     i, j, k = np.ogrid[tuple(slice(count) for count in target.shape)]
-    moved = np.einsum("ab,bijk->aijk", to_source[:3, :3].astype(np.float32), displacement.on(target))
+    if displacement is None:
+        moved = np.zeros((3, *target.shape), dtype=np.float32)
+    else:
+        moved = np.einsum("ab,bijk->aijk", to_source[:3, :3].astype(np.float32), displacement.on(target))
     for axis in range(3):
         moved[axis] += (index_map[axis, 0] * i + index_map[axis, 3]).astype(np.float32)
         moved[axis] += (index_map[axis, 1] * j).astype(np.float32)

@@ -26,6 +26,7 @@ from mrresponse.geometry import (
     crop,
     dilate,
     erode,
+    field_of_view,
     grow_box,
     margin_voxels,
     resample_image,
@@ -114,6 +115,7 @@ def prepare(
     box = grow_box(box, fixed.grid.shape, margin_voxels(fixed.grid.spacing_mm, settings.margin_mm))
     (i, j, k) = box
     start, shape = (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
+    whole = fixed
     fixed, probability = crop(fixed, start, shape), crop(probability, start, shape)
     liver = _liver(probability, settings)
 
@@ -124,8 +126,10 @@ def prepare(
     # two threads, each phase by itself: the result does not depend on which of them is first
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = list(pool.map(lambda image: _onto(fixed, target, image), moving.values()))
-    registrations = {phase: registration for phase, (registration, _) in zip(others, found, strict=True)}
-    aligned = {phase: image for phase, (_, image) in zip(others, found, strict=True)}
+    registrations = {phase: one for phase, (one, _, _) in zip(others, found, strict=True)}
+    aligned = {phase: image for phase, (_, image, _) in zip(others, found, strict=True)}
+    fields = {reference: field_of_view(whole, fixed.grid)}
+    fields |= {phase: seen for phase, (_, _, seen) in zip(others, found, strict=True)}
     flags += [_rejected(study, phase, one) for phase, one in registrations.items() if not one.accepted]
     if settings.liver_phases is LiverPhases.ALL:
         seen = _other_livers(study, images, liver_of, registrations, fixed)
@@ -145,12 +149,15 @@ def prepare(
         agent=next((series.agent for series in study.series if series.agent is not None), None),
         flags=tuple(flags),
         registrations=tuple(_record(study, reference, phase, one) for phase, one in registrations.items()),
+        fields={phase: seen for phase, seen in fields.items() if not seen.all()},
     )
 
 
-def _onto(fixed: Image, target: FixedLiver | None, image: Image) -> tuple[Registration, Image]:
+def _onto(fixed: Image, target: FixedLiver | None, image: Image) -> tuple[Registration, Image, BoolArray]:
+    """Return how a phase is moved, the phase on the fixed grid, and what it shows of that grid."""
     registration = register_phases(image, target)
-    return registration, resample_image(image, fixed.grid, transform=registration.transform)
+    moved = resample_image(image, fixed.grid, transform=registration.transform)
+    return registration, moved, field_of_view(image, fixed.grid, transform=registration.transform)
 
 
 def _record(

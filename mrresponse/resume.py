@@ -60,6 +60,8 @@ _log = logging.getLogger(__name__)
 
 # what makes no difference to the numbers, or only one within the tolerance that is stated for devices
 _WITHOUT_EFFECT = frozenset({"device", "threads", "cpu_when_out_of_memory"})
+# before the phase, in the name of the array with the voxels that it shows
+_FIELD = "field_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,7 +381,8 @@ def _arrays(examined: ExaminedStudy) -> dict[str, Any]:
     present = {name: volume for name, volume in volumes.items() if volume is not None}
     if any(volume.grid != prepared.grid for volume in present.values()):
         raise ValueError("an examined study lies on one grid")
-    return {name: volume.voxels for name, volume in present.items()}
+    fields = {f"{_FIELD}{phase.value}": seen for phase, seen in prepared.fields.items()}
+    return fields | {name: volume.voxels for name, volume in present.items()}
 
 
 def _examined(study: Study, stored: _StoredStudy, arrays: Any) -> ExaminedStudy:
@@ -396,6 +399,11 @@ def _examined(study: Study, stored: _StoredStudy, arrays: Any) -> ExaminedStudy:
         agent=stored.agent,
         flags=stored.prepared_flags,
         registrations=stored.registrations,
+        fields={
+            phase: arrays[f"{_FIELD}{phase.value}"]
+            for phase in stored.phases
+            if f"{_FIELD}{phase.value}" in arrays
+        },
     )
     found = LesionMap(
         labels=LabelMap(voxels=arrays["lesions"], grid=grid),

@@ -30,7 +30,7 @@ from mrresponse.measure.rim import local_treatment_starts, treated_labels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
 from mrresponse.measure.snapshot import take_snapshots
-from mrresponse.measure.viability import Box, ViableMap, find_viable
+from mrresponse.measure.viability import Box, ViableMap, find_viable, phases_short_of
 
 __all__ = [
     "MeasureSettings",
@@ -189,7 +189,8 @@ def _measured(
         **({} if state is MeasurementState.TOO_SMALL else _numbers(whole, "")),
     )
     if state is not MeasurementState.TOO_SMALL:
-        images = {phase.value: image.voxels for phase, image in prepared.images.items()}
+        short = {phase for box, lesion in fragments for phase in phases_short_of(prepared, lesion, box)}
+        images = {phase.value: one.voxels for phase, one in prepared.images.items() if phase not in short}
         row = replace(row, weighted_volume_ml=_weighted_volume(study, fragments, images))
     viable: list[tuple[Box, BoolArray]] | None = None
     if viable_map.labels is not None:
@@ -224,8 +225,10 @@ def _with_viable(
         *(viable_map.evidence[label] for label in labels if label in viable_map.evidence),
     ]
     reason = "; ".join(reasons)
-    if viable is None:
-        return replace(row, viable_state=MeasurementState.NOT_ASSESSED, viable_reason=reason), False
+    unseen = [viable_map.not_assessed[label] for label in labels if label in viable_map.not_assessed]
+    if viable is None or unseen:
+        why = unseen[0] if unseen else reason
+        return replace(row, viable_state=MeasurementState.NOT_ASSESSED, viable_reason=why), False
     gap = GapRule(length_mm=settings.gap_mm, fraction=settings.gap_fraction)
     size = size_of(study.prepared, viable, partial(viable_extent, gap=gap), settings)
     if size is None:

@@ -1,13 +1,13 @@
 """How a lesion looks beside the liver: suggestions from signal ratios, never a diagnosis."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from mrresponse.domain import Agent, BoolArray, ContrastPhase, PreparedStudy
 from mrresponse.measure.settings import MeasureSettings
-from mrresponse.measure.viability import Box, Reference, ViableMap
+from mrresponse.measure.viability import Box, Reference, ViableMap, phases_short_of
 
 HCC_LIKE = "hcc-like"
 CYST_LIKE = "cyst-like"
@@ -46,7 +46,11 @@ class Judged:
 def describe(
     prepared: PreparedStudy, viable_map: ViableMap, judged: Judged, settings: MeasureSettings
 ) -> Phenotype:
-    """Describe one lesion by its signal relative to reference liver."""
+    """Describe one lesion by its signal relative to reference liver, from the phases that show it whole."""
+    short = phases_short_of(prepared, judged.lesion, judged.box)
+    if short:
+        whole = {phase: image for phase, image in prepared.images.items() if phase not in short}
+        prepared = replace(prepared, images=whole)
     reference = viable_map.reference
     if reference is None:
         return Phenotype(well_delineated=None if judged.solidity >= settings.least_solidity else False)
@@ -77,7 +81,7 @@ def _has_aphe(
     ratios: dict[ContrastPhase, float], viable_map: ViableMap, judged: Judged, settings: MeasureSettings
 ) -> bool | None:
     enhancement = viable_map.enhancement
-    if enhancement is None:
+    if enhancement is None or ART not in ratios or (enhancement.is_subtracted and PRE not in ratios):
         return None
     excess = float(np.median(enhancement.voxels[judged.box][judged.part])) - enhancement.reference_mean
     return excess >= settings.aphe_sd * enhancement.reference_sd and ratios[ART] > settings.aphe_ratio
@@ -153,7 +157,7 @@ def _border_contrast_sd(prepared: PreparedStudy, reference: Reference, judged: J
         signal = image.voxels[judged.box]
         difference = abs(float(np.median(signal[border])) - float(np.median(signal[outer])))
         contrasts.append(difference / max(reference.sds[phase], 1e-6 * abs(reference.medians[phase]), 1e-12))
-    return max(contrasts)
+    return max(contrasts, default=0.0)
 
 
 def _inner(lesion: BoolArray) -> BoolArray:

@@ -4,8 +4,8 @@
 reference region of liver (qEASL-like, Chapiro 2014, k = 2). The subtraction keeps haemorrhage, bright
 before contrast, out. Nothing is said without an arterial or a pre-contrast image (a setting lets the arterial signal
 alone decide, with less confidence), where the two could not be brought into register, where the arterial phase is
-mistimed, and where motion or noise make the liver vary so much that enhancing tumour would not stand out. A given
-viable mask is believed as it is.
+mistimed, and where motion or noise make the liver vary so much that enhancing tumour would not stand out. Nothing is
+said of a lesion that one of the two images does not show whole. A given viable mask is believed as it is.
 
 **Clean-up.** Detail thinner than `thin_mm` is not believed, in the slice plane only: parts of the viable
 mask whose mean thickness (harmonic mean of the shorter of the runs along both axes) is less are removed,
@@ -96,11 +96,13 @@ class ViableMap:
     """The viable voxels of one study with their lesion's label.
 
     ``labels`` is ``None`` where viability could not be judged; ``reason`` says why, or how it was found, and
-    ``evidence`` adds what is particular to a lesion.
+    ``evidence`` adds what is particular to a lesion. ``not_assessed`` says why a lesion could not be judged where
+    others could; nothing of it is marked in ``labels``.
     """
 
     labels: LabelMap | None
     reason: str
+    not_assessed: Mapping[int, str] = field(default_factory=dict)
     evidence: Mapping[int, str] = field(default_factory=dict)
     reference: Reference | None = None
     enhancement: Enhancement | None = None
@@ -160,6 +162,11 @@ def _why_not(study: ExaminedStudy, enhancement: Enhancement, settings: MeasureSe
             f"{settings.largest_reference_sd:g}, so that enhancing tumour would not stand out"
         )
     return ""
+
+
+def phases_short_of(prepared: PreparedStudy, lesion: BoolArray, box: Box) -> frozenset[ContrastPhase]:
+    """Name the phases whose field of view does not hold the whole lesion, a mask in its box of the grid."""
+    return frozenset(phase for phase, seen in prepared.fields.items() if (lesion & ~seen[box]).any())
 
 
 def clean_viable(
@@ -296,11 +303,17 @@ def _derive_viable(
     labels = study.lesion_map.labels
     grid = labels.grid
     viable = np.zeros(grid.shape, dtype=np.uint16)
-    evidence = {}
+    evidence, not_assessed = {}, {}
+    needed = [ContrastPhase.ARTERIAL] + [ContrastPhase.PRECONTRAST] * enhancement.is_subtracted
     for label, box in enumerate(ndimage.find_objects(labels.voxels.astype(np.int32)), start=1):
         if box is None:
             continue
         lesion = labels.voxels[box] == label
+        short = phases_short_of(study.prepared, lesion, box)
+        missing = " and ".join(phase.value for phase in needed if phase in short)
+        if missing:
+            not_assessed[label] = f"the lesion is not wholly in the field of view of {missing}"
+            continue
         volumes = []
         for k_sd in settings.sensitivity_k_sd:
             found = _above(enhancement, lesion, box, k_sd, (grid.spacing_mm, settings.thin_mm))
@@ -321,6 +334,7 @@ def _derive_viable(
     return ViableMap(
         labels=LabelMap(voxels=viable, grid=grid),
         reason=_derivation(reference, enhancement, settings),
+        not_assessed=not_assessed,
         evidence=evidence,
         reference=reference,
         enhancement=enhancement,

@@ -98,6 +98,34 @@ def test_labels_are_never_mixed_and_outside_is_background() -> None:
     assert found.voxels.ravel().tolist() == [2, 9, 9, 0, 0]
 
 
+def test_the_field_of_view_ends_at_the_outermost_planes_that_hold_signal() -> None:
+    # slices of 2 mm at 0, 2, … 10 mm, of which the first and the last two are empty: signal from 2 to 6 mm
+    grid = geometry.grid_of((3, 3, 6), np.diag([1.0, 1.0, 2.0, 1.0]))
+    voxels = np.ones(grid.shape, dtype=np.float32)
+    voxels[:, :, [0, 4, 5]] = 0.0
+    image = Image(voxels=voxels, grid=grid)
+    # slices of 1 mm at -1, 0, … 8 mm, and the columns of the image with one more on the right
+    target = geometry.crop_grid(geometry.grid_of((4, 3, 10), np.eye(4)), (0, 0, -1), (4, 3, 10))
+    seen = geometry.field_of_view(image, target)
+    expected = np.zeros(target.shape, dtype=bool)
+    expected[:3, :, 3:8] = True
+    np.testing.assert_array_equal(seen, expected)
+    # the image lies 1.5 mm higher than the place that it shows: 0.5 to 4.5 mm
+    shift = np.eye(4)
+    shift[2, 3] = 1.5
+    moved = geometry.field_of_view(image, target, transform=geometry.WorldTransform(matrix=shift))
+    np.testing.assert_array_equal(np.flatnonzero(moved.any(axis=(0, 1))), [2, 3, 4, 5])
+    bent = geometry.WorldTransform(
+        matrix=np.eye(4),
+        displacement=geometry.Displacement(
+            vectors_mm=np.full((2, 2, 2, 3), (0.0, 0.0, 1.5), dtype=np.float32), grid=target
+        ),
+    )
+    np.testing.assert_array_equal(geometry.field_of_view(image, target, transform=bent), moved)
+    empty = Image(voxels=np.zeros(grid.shape, dtype=np.float32), grid=grid)
+    assert not geometry.field_of_view(empty, target).any()
+
+
 def test_a_displacement_moves_points_and_is_inverted() -> None:
     grid = Grid(shape=(2, 2, 2), affine_rows=((20, 0, 0, 0), (0, 20, 0, 0), (0, 0, 20, 0)))
     vectors = np.zeros((2, 2, 2, 3), dtype=np.float32)

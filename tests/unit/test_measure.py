@@ -27,12 +27,23 @@ from mrresponse.geometry import world_to_voxel
 from mrresponse.measure import MeasureSettings, measure
 from mrresponse.measure.lesion import round_length, round_volume
 from mrresponse.measure.new_lesion import with_new_lesion_status
-from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
+from tests.phantoms import (
+    Body,
+    Ellipsoid,
+    ball,
+    grid_around,
+    label_map,
+    lesion_map,
+    prepared_study,
+    world_points,
+)
 
 LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(58.0, 45.0, 38.0))
 GRID = grid_around(LIVER, (2.0, 2.0, 4.0))
 DAY, LATER = date(2024, 1, 10), date(2024, 4, 10)
 BIG, SMALL = ball((-20.0, 5.0, 0.0), 24.0, core=0.4), ball((25.0, 0.0, 4.0), 14.0)
+LOW = ball((25.0, 0.0, -16.0), 14.0)
+BELOW = world_points(GRID)[..., 2] < 2.0
 ALL = (
     ContrastPhase.PRECONTRAST,
     ContrastPhase.ARTERIAL,
@@ -68,6 +79,14 @@ def seen(event: TrackEvent, *labels: int, day: date = DAY, evidence: str = "") -
 
 def tracked(*observations: Observation, merged_into: str | None = None) -> LesionTrack:
     return LesionTrack(patient_id="P001", lesion_id="L01", observations=observations, merged_into=merged_into)
+
+
+def cut(study: ExaminedStudy, phase: ContrastPhase) -> ExaminedStudy:
+    """Let the field of view of a phase end 2 mm above the middle of the liver."""
+    image = study.prepared.images[phase]
+    ended = replace(image, voxels=np.where(BELOW, image.voxels, np.float32(0.0)))
+    prepared = replace(study.prepared, images={**study.prepared.images, phase: ended}, fields={phase: BELOW})
+    return replace(study, prepared=prepared)
 
 
 def only(studies: Sequence[ExaminedStudy], track: LesionTrack) -> Measurement:
@@ -222,6 +241,43 @@ def test_a_given_viable_mask_that_is_empty_means_no_viable_part() -> None:
     row = only([given], tracked(seen(TrackEvent.FIRST, 1)))
     assert row.viable_state is MeasurementState.ABSENT
     assert row.viable_longest_diameter_mm == 0.0
+
+
+@pytest.mark.parametrize("phase", [ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL])
+def test_a_lesion_that_a_phase_does_not_show_whole_has_no_viability(phase: ContrastPhase) -> None:
+    dead = ball((-20.0, 5.0, 0.0), 24.0, core=1.0)
+    study = cut(examined((dead, LOW)), phase)
+    row = only([study], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.state is MeasurementState.MEASURED
+    assert row.viable_state is MeasurementState.NOT_ASSESSED
+    assert row.viable_reason == f"the lesion is not wholly in the field of view of {phase.value}"
+    assert (row.viable_longest_diameter_mm, row.viable_volume_ml, row.viable_caliper) == (None, None, None)
+    assert (row.aphe, row.pattern) == (None, None)
+    # nor has it together with a part of it that is shown
+    both = only([study], tracked(seen(TrackEvent.SPLIT, 1, 2)))
+    assert both.viable_state is MeasurementState.NOT_ASSESSED
+
+
+@pytest.mark.parametrize("phase", ALL)
+def test_a_lesion_that_every_phase_shows_whole_is_measured_as_if_nothing_were_cut(
+    phase: ContrastPhase,
+) -> None:
+    study = examined((BIG, LOW))
+    # the phase is cut for the lesion above alone: its image is left as it is
+    noted = replace(study, prepared=replace(study.prepared, fields={phase: BELOW}))
+    track = tracked(seen(TrackEvent.FIRST, 2))
+    assert only([noted], track) == only([study], track)
+
+
+def test_washout_is_judged_on_phases_that_show_the_lesion_whole() -> None:
+    study = examined((BIG, LOW))
+    track = tracked(seen(TrackEvent.FIRST, 1))
+    # without portal venous phase the delayed one decides: 1.57 of 1.80
+    assert only([cut(study, ContrastPhase.PORTAL_VENOUS)], track).washout is True
+    portal_alone = examined((BIG, LOW), ALL[:3])
+    row = only([cut(portal_alone, ContrastPhase.PORTAL_VENOUS)], track)
+    assert (row.aphe, row.washout, row.pattern) == (True, None, None)
+    assert row.viable_state is MeasurementState.MEASURED
 
 
 def test_the_reader_can_be_named() -> None:

@@ -92,6 +92,23 @@ def test_without_a_precontrast_phase_nothing_is_said() -> None:
     assert found.reason == "no precontrast phase: haemorrhage cannot be told from enhancement"
 
 
+def test_a_necrotic_lesion_is_not_viable_where_the_precontrast_image_ends_below_it() -> None:
+    dead, other = ball((-10.0, 0.0, 20.0), 20.0, core=1.0), ball((20.0, 0.0, -12.0), 20.0, core=0.5)
+    prepared = prepared_study((dead, other), noise_sd=0.03)
+    assert viable_volume_ml(find_viable(examined((dead, other), prepared), SETTINGS)) == 0.0
+    shown = phantoms.world_points(GRID)[..., 2] < 18.0
+    before = np.where(shown, prepared.images[PRE].voxels, np.float32(0.0))
+    ended = replace(changed(prepared, PRE, before), fields={PRE: shown})
+    found = find_viable(examined((dead, other), ended), SETTINGS)
+    assert found.not_assessed == {1: "the lesion is not wholly in the field of view of PRE"}
+    assert viable_volume_ml(found) == 0.0
+    assert viable_volume_ml(found, 2) == pytest.approx(other.viable_volume_ml, rel=0.1)
+    # the arterial signal alone needs no precontrast phase
+    late = replace(prepared, images={ART: ended.images[ART], PVP: ended.images[PVP]}, fields={PVP: shown})
+    alone = replace(SETTINGS, without_precontrast=WithoutPrecontrast.ARTERIAL)
+    assert not find_viable(examined((dead, other), late), alone).not_assessed
+
+
 def test_on_request_the_arterial_signal_alone_decides_with_lower_confidence() -> None:
     lesions = (ball((-20.0, 5.0, 0.0), 30.0, core=0.5),)
     prepared = prepared_study(lesions, phases=(ART, PVP), noise_sd=0.05)

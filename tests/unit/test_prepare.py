@@ -90,6 +90,25 @@ def test_other_sequences_are_used_only_alone() -> None:
     assert alone.reference is OTHER
 
 
+def test_what_a_phase_does_not_show_is_known() -> None:
+    # slices of 5 mm from -100 to 100 mm; the precontrast phase ends at 30 mm, where the liver reaches 55 mm, and its
+    # lowest six are empty, where the liver begins at -55 mm
+    before = BODY.image(WIDE, PRE)
+    top = int(np.rint(geometry.world_to_voxel(WIDE, [(0.0, 0.0, 30.0)])[0, 2]))
+    before.voxels[:, :, : int(np.rint(geometry.world_to_voxel(WIDE, [(0.0, 0.0, -35.0)])[0, 2])) + 1] = 0.0
+    low = geometry.crop(before, (0, 0, 0), (WIDE.shape[0], WIDE.shape[1], top + 1))
+    settings = PrepareSettings()
+    found = prepare(study_of(ART, PRE), {ART: BODY.image(WIDE, ART), PRE: low}, true_liver, settings)
+    assert set(found.fields) == {PRE}
+    shown = found.fields[PRE].any(axis=(0, 1))
+    height = geometry.voxel_to_world(found.grid, [(0, 0, k) for k in range(found.grid.shape[2])])[:, 2]
+    # where the two are moved onto each other by less than a slice
+    assert shown[(height > -26.0) & (height < 26.0)].all()
+    assert not shown[(height < -36.0) | (height > 34.0)].any()
+    whole = prepare(study_of(ART), {ART: BODY.image(WIDE, ART)}, true_liver, settings)
+    assert not whole.fields
+
+
 def test_no_liver_is_an_error_that_names_the_series() -> None:
     def nothing(series: Series, image: Image) -> Image:
         return Image(voxels=np.zeros(image.grid.shape, dtype=np.float32), grid=image.grid)

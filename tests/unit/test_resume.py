@@ -1,0 +1,27 @@
+"""An examined study that is kept comes back with everything that measuring reads."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from mrresponse.domain import ContrastPhase
+from mrresponse.resume import ResumeFolder
+from tests.phantoms import ball, examined_study
+
+PVP = ContrastPhase.PORTAL_VENOUS
+
+
+def test_what_a_phase_shows_is_kept_with_a_study(tmp_path: Path) -> None:
+    study = examined_study([ball((20.0, 0.0, 0.0), 20.0)], date(2024, 1, 10))
+    seen = np.zeros(study.prepared.grid.shape, dtype=bool)
+    seen[:, :, 2:] = True
+    cut = replace(study, prepared=replace(study.prepared, fields={PVP: seen}))
+    folder = ResumeFolder(path=tmp_path, failures=tmp_path / "failures")
+    for given in (study, cut):
+        folder.keep_study(given, "key")
+        found = folder.recall_study(given.prepared.study, "key")
+        assert found is not None
+        assert set(found.prepared.fields) == set(given.prepared.fields)
+        assert all(np.array_equal(found.prepared.fields[phase], seen) for phase in found.prepared.fields)
