@@ -6,6 +6,14 @@ at most 5 mm and most often 1 to 2 mm thick (benign periablational enhancement; 
 treatment response v2018; Lencioni 2010 for mRECIST). So, in a lesion that was seen before a locoregional treatment
 or radiotherapy, and only there, enhancement along the edge that is nowhere thicker than `treated_rim_mm` around a core
 that does not enhance is left out; where a part is thicker, that part is viable and the thin rest is left out.
+
+Thickness is seen in the slice plane, but a slice that grazes a rounded lesion shows its thin rim as a solid disc. So
+in a lesion that is enclosed by a rim a thick part also has to reach deeper below the surface than a rim does, in three
+dimensions and as far as the slices can tell: the surface may lie anywhere between the outermost voxels of the lesion
+and the next ones. What lies free inside the core in its slice is no grazed rim, however deep it is. Where the lesion
+is too few slices tall to have such a depth, the slice plane alone decides, as it does in a lesion that no rim encloses.
+A nodule at the very top or bottom of a lesion can take up a single slice, which grazes the rim as well; then the two
+are not told apart, and it is left out. That was seen with 6 mm in slices of 3 mm and with 8 mm in slices of 5 mm.
 """
 
 from collections.abc import Sequence
@@ -16,12 +24,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mrresponse.domain import BoolArray, LesionTrack, Treatment, TreatmentKind
+from mrresponse.measure.size import IN_PLANE_NEIGHBOURS
 
 _LOCAL = (TreatmentKind.LOCOREGIONAL, TreatmentKind.RADIOTHERAPY)
 # A rim encloses a core: at least this share of the lesion does not enhance,
 _LEAST_CORE = 0.4
 # and at least this share of what enhances lies along the edge.
 _LEAST_ALONG_EDGE = 0.8
+# What enhances along less than this share of the surface encloses nothing: a disc there is no grazed rim.
+_LEAST_ENCLOSED = 0.5
 
 
 def treated_labels(
@@ -58,16 +69,56 @@ def without_thin_rim(
     if rim_mm <= 0.0 or not viable.any():
         return viable
     is_cored = float((lesion & ~viable).sum()) >= _LEAST_CORE * float(lesion.sum())
-    depth = _depth_mm(lesion, spacing_mm)
-    pixel = max(spacing_mm[:2])
-    along_edge = float((depth[viable] <= rim_mm + pixel).mean())
-    thick = ndimage.binary_opening(_padded(viable, 4), structure=_disc(rim_mm, spacing_mm))[4:-4, 4:-4]
+    inside = _depth_mm(lesion, spacing_mm) > rim_mm + max(spacing_mm[:2])
+    deep = _is_deep(viable, lesion, spacing_mm, rim_mm) | _islands(viable, inside)
+    inner = inside & deep
+    along_edge = float((~inner[viable]).mean())
+    thick = _thick_parts(viable, deep, _disc(rim_mm, spacing_mm))
     if not is_cored or (along_edge < _LEAST_ALONG_EDGE and not thick.any()):
         return viable
     reach = tuple(2 * int(np.ceil(rim_mm / 2.0 / step)) + 1 for step in spacing_mm[:2])
     near = ndimage.binary_dilation(thick, structure=np.ones((*reach, 1), dtype=bool))
-    inner = viable & (depth > rim_mm + pixel)
-    return np.asarray(viable & (near | inner))
+    kept = viable & (near | inner)
+    # the shallow part of a nodule lies above or below its deep one
+    over = ndimage.binary_dilation(kept, structure=_column(_rim_slices(rim_mm, spacing_mm)))
+    return np.asarray(kept | (viable & ~deep & over))
+
+
+def _is_deep(
+    viable: BoolArray, lesion: BoolArray, spacing_mm: tuple[float, float, float], rim_mm: float
+) -> BoolArray:
+    """Tell which voxels lie surely deeper below the surface than a rim, or where that cannot be asked."""
+    surface = lesion & ~ndimage.binary_erosion(lesion)
+    # its outermost voxels hold little of a rim that is thinner than they are
+    if float(ndimage.binary_dilation(viable)[surface].mean()) < _LEAST_ENCLOSED:
+        return np.ones_like(lesion)
+    # the surface is at or beyond the centres of the outermost voxels, so this is the least depth
+    depth = ndimage.distance_transform_edt(~surface, sampling=spacing_mm)
+    tall = ndimage.binary_opening(lesion, structure=_column(_rim_slices(rim_mm, spacing_mm)))
+    return np.asarray((depth >= rim_mm * (1.0 - 1e-9)) | ~tall)
+
+
+def _islands(viable: BoolArray, inside: BoolArray) -> BoolArray:
+    """Return what lies free inside the core in its slice: a grazed rim reaches the edge of the lesion there."""
+    labels, _ = ndimage.label(viable, structure=IN_PLANE_NEIGHBOURS)
+    return np.asarray(viable & ~np.isin(labels, np.unique(labels[viable & ~inside])))
+
+
+def _thick_parts(viable: BoolArray, deep: BoolArray, disc: BoolArray) -> BoolArray:
+    """Return the union of the discs that fit into the viable part and hold a voxel that is deep."""
+    padded = _padded(viable, 4)
+    fits = ndimage.binary_erosion(padded, structure=disc)
+    is_shallow = ndimage.binary_erosion(padded & ~_padded(deep, 4), structure=disc)
+    return np.asarray(ndimage.binary_dilation(fits & ~is_shallow, structure=disc)[4:-4, 4:-4])
+
+
+def _rim_slices(rim_mm: float, spacing_mm: tuple[float, float, float]) -> int:
+    """Return how many slices a rim can take up between the surface and what is surely deeper."""
+    return int(np.ceil(rim_mm / spacing_mm[2] - 1e-9))
+
+
+def _column(slices: int) -> BoolArray:
+    return np.ones((1, 1, 2 * slices + 1), dtype=bool)
 
 
 def _depth_mm(lesion: BoolArray, spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.float64]:
