@@ -33,13 +33,16 @@ class LesionSettings:
     Parameters
     ----------
     threshold
-        Probability from which a voxel belongs to a lesion. Where it or one of the next two is not set, it is what the
-        network's own description says (``certainty`` in ``configs/metadata.json``, chosen with
-        ``scripts/tune_lesions.py``), and 0.5, 0.7, 0.5 where that says nothing.
+        Probability from which a voxel may belong to a lesion. Where it, one of the next two or ``outline`` is not set,
+        it is what the network's own description says (``certainty`` in ``configs/metadata.json``, chosen with
+        ``scripts/tune_lesions.py``), and 0.5, 0.7, 0.5, 0.5 where that says nothing.
     least_diameter_mm, least_volume_ml
         Smaller components are noise: 5 mm is the smallest lesion that is ever measured, 0.07 mL its ball.
     least_peak, least_mean
         Highest and mean probability that a component must reach.
+    outline
+        Probability from which a voxel of a component lies within the outline. A faint lesion is found at a low
+        threshold, at which a clear one is outlined too large.
     liver_margin_mm
         How far outside the liver a lesion may reach; exophytic lesions belong to the liver.
     neck
@@ -51,6 +54,7 @@ class LesionSettings:
     least_volume_ml: float = 0.07
     least_peak: float | None = None
     least_mean: float | None = None
+    outline: float | None = None
     liver_margin_mm: float = 5.0
     neck: float = 0.5
 
@@ -60,6 +64,7 @@ class LesionSettings:
             threshold=suits.threshold if self.threshold is None else self.threshold,
             least_peak=suits.least_peak if self.least_peak is None else self.least_peak,
             least_mean=suits.least_mean if self.least_mean is None else self.least_mean,
+            outline=suits.outline if self.outline is None else self.outline,
         )
 
 
@@ -92,6 +97,8 @@ def find_lesions(
     near = dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, settings.liver_margin_mm)
     sure = settings.certainty(suits)
     labels = _components((found.voxels >= sure.threshold) & near, found, settings, sure)
+    if sure.outline > sure.threshold:
+        labels = _outlined(labels, found.voxels >= sure.outline)
     lesions = _described(labels, prepared.grid, found)
     # the label is the rank, so that the largest lesion is label 1
     rank = np.zeros(int(labels.max()) + 1, dtype=np.uint16)
@@ -148,6 +155,19 @@ def _components(mask: BoolArray, probability: Image, settings: LesionSettings, s
                 count += 1
                 labels[cut][body] = count
     return labels
+
+
+def _outlined(labels: LabelArray, within: BoolArray) -> LabelArray:
+    """Draw lesions closer: of each the largest piece of what lies within; one without such voxels stays as it is."""
+    closer = labels.copy()
+    for label, cut in enumerate(ndimage.find_objects(labels), start=1):
+        body = labels[cut] == label
+        pieces, count = ndimage.label(body & within[cut], structure=_TOUCHING)
+        if count:
+            sizes = np.bincount(pieces.ravel())
+            sizes[0] = 0
+            closer[cut][body & (pieces != sizes.argmax())] = 0
+    return closer
 
 
 def _is_large_enough(body: BoolArray, grid: Grid, settings: LesionSettings) -> bool:

@@ -1,7 +1,8 @@
 """Write a model folder: ``python scripts/package_model.py CONFIG CHECKPOINT models/NAME [--figures FILE]``.
 
-``--certainty 0.75 0.95 0.9`` says how sure a lesion network must be of a lesion: the least probability of its voxels,
-their highest and their mean. ``tune_lesions.py`` finds out; without it they are 0.5, 0.7 and 0.5.
+``--certainty 0.6 0.9 0.8 0.75`` says how sure a lesion network must be of a lesion: the least probability of its
+voxels, their highest and their mean, and the least within its outline. ``tune_lesions.py`` finds out; without it they
+are 0.5, 0.7, 0.5 and 0.5.
 """
 
 import argparse
@@ -23,7 +24,7 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, help="JSON written by scripts/evaluate_model.py")
     parser.add_argument("--studies", type=Path, help="JSON written by scripts/evaluate.py synthetic")
     parser.add_argument("--revision", help="version-control revision of the training code")
-    parser.add_argument("--certainty", type=float, nargs=3, metavar=("THRESHOLD", "PEAK", "MEAN"))
+    parser.add_argument("--certainty", type=float, nargs=4, metavar=("THRESHOLD", "PEAK", "MEAN", "OUTLINE"))
     arguments = parser.parse_args()
     figures = json.loads(arguments.figures.read_text(encoding="utf-8")) if arguments.figures else {}
     if arguments.studies:
@@ -43,8 +44,8 @@ def main() -> None:
 def _certainty(values: Sequence[float] | None) -> Certainty | None:
     if values is None:
         return None
-    threshold, peak, mean = values
-    return Certainty(threshold=threshold, least_peak=peak, least_mean=mean)
+    threshold, peak, mean, outline = values
+    return Certainty(threshold=threshold, least_peak=peak, least_mean=mean, outline=outline)
 
 
 def _rounded(value: object) -> object:

@@ -1,10 +1,10 @@
 """Choose what counts as a lesion in the probabilities of the lesion network, on synthetic studies of their own seeds.
 
 ``tune_lesions.py --cases 30 --json FILE`` runs the line on the set ``tuning`` (drawn as the set ``unseen`` of
-``evaluate.py``, from other seeds), tries every combination of a threshold, a least peak and a least mean, and prints
-the best ones. The first is the best by panoptic quality with Dice as the overlap (Kirillov et al., CVPR 2019): the sum
-of the Dice of all found lesions over their number, half of the missed and half of the false ones added. Lesions below
-10 mm are neither missed nor false.
+``evaluate.py``, from other seeds), tries every combination of a threshold, a least peak, a least mean and an outline,
+and prints the best ones. The first is the best by panoptic quality with Dice as the overlap (Kirillov et al., CVPR
+2019): the sum of the Dice of all found lesions over their number, half of the missed and half of the false ones
+added. Lesions below 10 mm are neither missed nor false.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from mrresponse.training.judge import LEAST_MM, examined_case, true_instances
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8)
 PEAKS = (0.7, 0.9, 0.95, 0.98)
 MEANS = (0.5, 0.8, 0.85, 0.9)
+CLOSER = (0.0, 0.15, 0.25)
+"""How much above the threshold the outline is drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,9 +86,10 @@ def figures(comparisons: Sequence[LesionComparison]) -> dict[str, float | int | 
 
 def tried(answers: Sequence[Answered], base: LesionSettings) -> Iterator[dict[str, Any]]:
     """Yield every combination of thresholds with its figures."""
-    for threshold, peak, mean in product(THRESHOLDS, PEAKS, MEANS):
-        if threshold <= peak:
-            settings = replace(base, threshold=threshold, least_peak=peak, least_mean=mean)
+    for threshold, peak, mean, closer in product(THRESHOLDS, PEAKS, MEANS, CLOSER):
+        outline = round(threshold + closer, 2)
+        if outline <= peak:
+            settings = replace(base, threshold=threshold, least_peak=peak, least_mean=mean, outline=outline)
             yield {**asdict(settings), **figures([compared(one, settings) for one in answers])}
 
 

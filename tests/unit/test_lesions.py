@@ -76,6 +76,28 @@ def test_what_is_set_counts_for_every_network() -> None:
             assert len(find_lesions(STUDY, found, settings, suits=suits).lesions) == count
 
 
+def test_a_lesion_is_found_at_one_probability_and_outlined_at_another() -> None:
+    found = sure_in_the_core(0.96, 0.65)
+    whole, core = (mask_of(ball((0.0, 0.0, 0.0), width), GRID) for width in (20.0, 8.0))
+    suits = Certainty(threshold=0.6, least_peak=0.9, least_mean=0.6)
+    for outline, expected in ((0.5, whole), (0.65, whole), (0.75, core), (0.99, whole)):
+        lesions = find_lesions(STUDY, found, LesionSettings(outline=outline), suits=suits)
+        np.testing.assert_array_equal(lesions.labels.voxels > 0, expected)
+        assert [one.label for one in lesions.lesions] == [1]
+
+
+def test_of_an_outline_in_pieces_the_largest_stays() -> None:
+    found = probability(ball((-8.0, 0.0, 0.0), 12.0), ball((8.0, 0.0, 0.0), 9.0))
+    between = mask_of(ball((0.0, 0.0, 0.0), 13.0), GRID) & (found.voxels < 0.5)
+    found = replace(found, voxels=np.where(between, np.float32(0.62), found.voxels))
+    settings = LesionSettings(threshold=0.6, least_peak=0.8, least_mean=0.6, neck=0.0)
+    (one,) = find_lesions(STUDY, found, replace(settings, outline=0.6)).lesions
+    (closer,) = find_lesions(STUDY, found, replace(settings, outline=0.8)).lesions
+    larger = mask_of(ball((-8.0, 0.0, 0.0), 12.0), GRID)
+    assert closer.volume_ml == pytest.approx(larger.sum() * GRID.voxel_volume_ml)
+    assert one.volume_ml > closer.volume_ml
+
+
 def test_two_balls_with_a_thin_neck_are_two_and_with_a_thick_neck_one() -> None:
     thin = probability(ball((-12.0, 0.0, 0.0), 25.0), ball((12.0, 0.0, 0.0), 25.0))
     thick = probability(ball((-6.0, 0.0, 0.0), 24.0), ball((6.0, 0.0, 0.0), 24.0))
