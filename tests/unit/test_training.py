@@ -11,6 +11,7 @@ from torch import nn
 
 from mrresponse.domain import Certainty
 from mrresponse.errors import ConfigError
+from mrresponse.resources import configs_folder
 from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.bundle import read_model_card, verify_weights
 from mrresponse.segment.normalise import (
@@ -203,6 +204,15 @@ def test_a_step_without_finite_gradients_leaves_the_weights_alone(
     assert state["step"] > 0
     for name, value in before.items():
         torch.testing.assert_close(state["raw"][name], value, msg=name)
+
+
+@pytest.mark.parametrize("name", ["own", "atlas", "chaos"])
+def test_training_that_starts_from_a_shipped_network_keeps_its_grid(name: str) -> None:
+    settings = load_training_settings(configs_folder() / f"train-{name}.yaml")
+    assert settings.initial is not None
+    card = read_model_card(settings.initial.name)
+    assert (settings.spacing_mm, settings.window) == (card.spacing_mm, card.window)
+    assert settings.filters == card.architecture_arguments["init_filters"]
 
 
 def test_emulated_bfloat16_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
