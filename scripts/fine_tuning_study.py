@@ -145,12 +145,13 @@ def judged_once(model: str, out: Path, when: str) -> dict[str, list[Scored]]:
 
 def judged(folder: Path, model: str) -> list[Scored]:
     """Run the line with the true livers and a lesion network on every study of a folder."""
-    # the lesion model of these stays the shipped one, so that its thresholds count for both networks
     settings = Settings()
     segment = replace(
         settings.segment, lesion_model=model, liver_masks=folder / "masks", device="cpu", threads=1
     )
-    segmenter = make_segmenter(segment)
+    # one that was just trained says nothing of its own: the thresholds of the shipped one count for both
+    shipped = read_model_card(settings.segment.lesion_model)
+    segmenter = replace(make_segmenter(segment), suits=shipped.certainty)
     scores = []
     for patient in ingest(folder / "data", settings.ingest).patients:
         for visit in patient.studies:

@@ -1,6 +1,7 @@
 """The steps of the study of fine-tuning fit together, are carried out once, and its figures are those of the claim."""
 
 import json
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from mrresponse.domain import ContrastPhase, Grid, Image, MeasurementSource
+from mrresponse.domain import Certainty, ContrastPhase, Grid, Image, MeasurementSource
+from mrresponse.resources import models_folder
 from mrresponse.segment import Segmenter
 from mrresponse.segment.precomputed import given_liver
 from mrresponse.synthetic.judging import JudgingCase, JudgingSet
@@ -156,6 +158,22 @@ def test_a_folder_of_another_study_is_left_alone(
     (tmp_path / "asked.json").write_text('{"model": "lesions-mr", "cases": 20}')
     assert study.main([str(tmp_path), *ARGUMENTS]) == 2
     assert "holds a study with other settings" in capsys.readouterr().err
+
+
+def test_both_networks_must_be_as_sure_as_the_shipped_one(
+    study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patients = [SimpleNamespace(studies=["visit"])]
+    monkeypatch.setattr(study, "make_segmenter", box_segmenter)
+    monkeypatch.setattr(study, "ingest", lambda *_: SimpleNamespace(patients=patients))
+    monkeypatch.setattr(study, "_scored", lambda _visit, _masks, segmenter, _settings: segmenter.suits)
+    certainty = json.loads((models_folder() / "lesions-mr" / "configs" / "metadata.json").read_text())[
+        "certainty"
+    ]
+    assert certainty != asdict(Certainty())
+    for model in ("lesions-mr", str(tmp_path / "tuned")):
+        (suits,) = study.judged(tmp_path, model)
+        assert asdict(suits) == certainty
 
 
 def test_the_claim_is_refuted_by_a_small_gain_or_by_what_is_lost(study: ModuleType) -> None:
