@@ -52,7 +52,7 @@ def describe(
         whole = {phase: image for phase, image in prepared.images.items() if phase not in short}
         prepared = replace(prepared, images=whole)
     reference = viable_map.reference
-    if reference is None:
+    if reference is None or not prepared.images:
         return Phenotype(well_delineated=None if judged.solidity >= settings.least_solidity else False)
     ratios: dict[ContrastPhase, float] = {
         phase: float(np.median(image.voxels[judged.box][judged.part])) / reference.medians[phase]
@@ -157,7 +157,7 @@ def _border_contrast_sd(prepared: PreparedStudy, reference: Reference, judged: J
         signal = image.voxels[judged.box]
         difference = abs(float(np.median(signal[border])) - float(np.median(signal[outer])))
         contrasts.append(difference / max(reference.sds[phase], 1e-6 * abs(reference.medians[phase]), 1e-12))
-    return max(contrasts, default=0.0)
+    return max(contrasts)
 
 
 def _inner(lesion: BoolArray) -> BoolArray:
