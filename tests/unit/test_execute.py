@@ -122,56 +122,51 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="copies of a process")
-def test_a_module_is_loaded_once_for_all_workers(tmp_path: Path) -> None:
-    (tmp_path / "slow_to_load.py").write_text(
+def run_with_slow_module(folder: Path, *lines: str) -> list[str]:
+    """Run the lines in a fresh process; each load of ``slow_to_load`` leaves a file. Give the words they print."""
+    (folder / "slow_to_load.py").write_text(
         "import os, pathlib\n(pathlib.Path(__file__).parent / f'loaded-{os.getpid()}').touch()\n"
     )
-    (tmp_path / "parent.py").write_text(
-        "from mrresponse.execute import pool, run_on\n"
+    (folder / "parent.py").write_text(
+        "import pathlib, sys, time\n"
+        "from mrresponse.execute import load_ahead, pool, run_on\n"
         "from tests.unit.test_execute import process_id\n"
-        "if __name__ == '__main__':\n"
-        "    place = pool(3, load='slow_to_load')\n"
-        "    print(*set(run_on(place, process_id, range(30), lost=print)))\n"
+        "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in lines)
     )
     top = Path(__file__).resolve().parents[2]
     found = subprocess.run(
-        [sys.executable, str(tmp_path / "parent.py")],
+        [sys.executable, str(folder / "parent.py"), str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": f"{top}{os.pathsep}{tmp_path}"},
+        env=os.environ | {"PYTHONPATH": f"{top}{os.pathsep}{folder}"},
+    )
+    return found.stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="copies of a process")
+def test_a_module_is_loaded_once_for_all_workers(tmp_path: Path) -> None:
+    workers = run_with_slow_module(
+        tmp_path,
+        "place = pool(3, load='slow_to_load')",
+        "print(*set(run_on(place, process_id, range(30), lost=print)))",
     )
     assert len(list(tmp_path.glob("loaded-*"))) == 1
-    assert not list(tmp_path.glob(f"loaded-{found.stdout.split()[0]}"))
+    assert not list(tmp_path.glob(f"loaded-{workers[0]}"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="copies of a process")
 def test_a_module_is_loaded_before_there_is_a_pool_and_not_again(tmp_path: Path) -> None:
-    (tmp_path / "slow_to_load.py").write_text(
-        "import os, pathlib\n(pathlib.Path(__file__).parent / f'loaded-{os.getpid()}').touch()\n"
+    loaded = "len(list(pathlib.Path(sys.argv[1]).glob('loaded-*')))"
+    before = run_with_slow_module(
+        tmp_path,
+        "load_ahead('slow_to_load')",
+        "deadline = time.monotonic() + 30",
+        f"while not {loaded} and time.monotonic() < deadline: time.sleep(0.05)",
+        f"print({loaded})",
+        "list(run_on(pool(2, load='slow_to_load'), process_id, range(9), lost=print))",
     )
-    (tmp_path / "parent.py").write_text(
-        "import pathlib, sys, time\n"
-        "from mrresponse.execute import load_ahead, pool, run_on\n"
-        "from tests.unit.test_execute import process_id\n"
-        "if __name__ == '__main__':\n"
-        "    load_ahead('slow_to_load')\n"
-        "    deadline = time.monotonic() + 30\n"
-        "    while not list(pathlib.Path(sys.argv[1]).glob('loaded-*')) and time.monotonic() < deadline:\n"
-        "        time.sleep(0.05)\n"
-        "    print(len(list(pathlib.Path(sys.argv[1]).glob('loaded-*'))))\n"
-        "    list(run_on(pool(2, load='slow_to_load'), process_id, range(9), lost=print))\n"
-    )
-    top = Path(__file__).resolve().parents[2]
-    found = subprocess.run(
-        [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": f"{top}{os.pathsep}{tmp_path}"},
-    )
-    assert found.stdout.strip() == "1"
+    assert before == ["1"]
     assert len(list(tmp_path.glob("loaded-*"))) == 1
 
 
