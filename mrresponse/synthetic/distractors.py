@@ -45,7 +45,8 @@ def draw_distractors(tissue: torch.Tensor, points: torch.Tensor, rng: np.random.
             threshold=float(rng.uniform(0.7, 1.8)),
             seed=int(rng.integers(1 << 30)),
         )
-    if rng.random() < 0.3:
+    # more often than in patients: half of the time a network learns to tell them from tumours by the other phases
+    if rng.random() < 0.5:
         for _ in range(int(rng.integers(1, 4))):
             tissue = _draw_wedge(tissue, points, place(), rng)
     if rng.random() < 0.12:

@@ -30,8 +30,8 @@ from mrresponse.synthetic.distractors import draw_distractors
 from mrresponse.synthetic.examples import MEDIAN_DIAMETER_MM, draw_fluctuation, draw_lesions, texture
 from mrresponse.synthetic.noise import centred_affine, grid_points, smooth_noise
 from mrresponse.synthetic.pathology import paint_lesions
-from mrresponse.synthetic.shapes import Vector
-from mrresponse.synthetic.tissues import liver_mask
+from mrresponse.synthetic.shapes import Vector, ellipsoid
+from mrresponse.synthetic.tissues import Tissue, liver_mask
 
 Shape = tuple[int, int, int]
 
@@ -53,10 +53,12 @@ class LesionExampleSettings:
     patch_shapes: tuple[Shape, ...] = ((64, 64, 32),)
     pool_size: int = 12
     reuse: int = 12
-    share_without_lesion: float = 0.25
+    share_without_lesion: float = 0.3
     share_random: float = 0.05
     share_curved: float = 0.15
     share_unregistered: float = 0.08
+    share_mistaken: float = 0.4
+    """Of the livers, with pieces of neighbouring organs taken for liver and pieces of liver left out."""
     median_mm: float = MEDIAN_DIAMETER_MM
     """Median diameter of the tumours drawn."""
 
@@ -132,7 +134,10 @@ def _example(
         tissue, instances, _ = paint_lesions(tissue, block.points, lesions)
     liver = liver_mask(tissue)
     images = _render_phases(tissue, instances, settings=settings, rng=rng, generator=generator)
-    probability = imperfect_liver(liver, instances > 0, settings.spacing_mm, rng=rng, generator=generator)
+    seen = liver
+    if rng.random() < settings.share_mistaken:
+        seen = mistaken_liver(liver, tissue, block.points, rng)
+    probability = imperfect_liver(seen, instances > 0, settings.spacing_mm, rng=rng, generator=generator)
     channels = torch.zeros((len(CHANNELS) + 1, *tissue.shape))
     near = torch.from_numpy(near_liver(probability.numpy(), settings.spacing_mm))
     for phase, image in images.items():
@@ -232,6 +237,34 @@ def _move(
     sizes = torch.tensor(shape).view(3, 1, 1, 1)
     grid = (places * (2.0 / (sizes - 1)) - 1.0).flip(0).permute(1, 2, 3, 0)[None]
     return functional.grid_sample(signal[None, None], grid, padding_mode="border", align_corners=True)[0, 0]
+
+
+def mistaken_liver(
+    liver: torch.Tensor, tissue: torch.Tensor, points: torch.Tensor, rng: np.random.Generator
+) -> torch.Tensor:
+    """Return the liver as a network may mistake it: with pieces of its neighbours, without pieces of its edge.
+
+    Without such examples a gallbladder or a loop of bowel that the liver network takes for liver looks like a lesion:
+    it is dark inside a liver. Neighbours are drawn by kind, so that a small one is not met seldom.
+    """
+    around = functional.max_pool3d(liver.float()[None, None], 3, stride=1, padding=1)[0, 0] > 0
+    beside = around & ~liver & (tissue != int(Tissue.AIR))
+    kinds = tissue[beside].unique()
+    mistaken = liver.clone()
+    for _ in range(int(rng.integers(1, 4)) if len(kinds) else 0):
+        kind = kinds[int(rng.integers(len(kinds)))]
+        places = (beside & (tissue == kind)).nonzero()
+        i, j, k = places[int(rng.integers(len(places)))].tolist()
+        centre = (float(points[0, i, j, k]), float(points[1, i, j, k]), float(points[2, i, j, k]))
+        axes = rng.uniform(6, 28) * rng.uniform(0.7, 1.3, 3)
+        near = ellipsoid(points, centre, (float(axes[0]), float(axes[1]), float(axes[2]))) < 0
+        if rng.random() < 0.25:
+            mistaken = mistaken & ~near
+        elif rng.random() < 0.6:
+            mistaken = mistaken | (near & (tissue == kind))
+        else:
+            mistaken = mistaken | (near & (tissue != int(Tissue.AIR)))
+    return mistaken
 
 
 def imperfect_liver(

@@ -27,7 +27,10 @@ from mrresponse.synthetic.lesion_examples import (
     draw_phases,
     imperfect_liver,
     lesion_examples,
+    mistaken_liver,
 )
+from mrresponse.synthetic.noise import centred_affine, grid_points
+from mrresponse.synthetic.tissues import Tissue
 from mrresponse.training import loop
 from mrresponse.training.evaluate import dice, tally_lesions
 from mrresponse.training.fused_norm import NormRelu, fuse_norm_and_relu
@@ -266,6 +269,31 @@ def test_the_imperfect_liver_resembles_the_true_one() -> None:
         assert float(found.min()) >= 0.0
         assert float(found.max()) <= 1.0
         assert dice((found > 0.5).numpy(), liver.numpy()) > 0.6
+
+
+def test_a_mistaken_liver_takes_from_its_neighbours_and_loses_at_its_edge() -> None:
+    tissue = torch.full((32, 32, 16), int(Tissue.AIR), dtype=torch.uint8)
+    tissue[4:28, 4:28] = int(Tissue.FAT)
+    tissue[12:28, 4:28, 2:14] = int(Tissue.LIVER)
+    tissue[18:22, 2:4, 6:10] = int(Tissue.GALLBLADDER)
+    liver = tissue == int(Tissue.LIVER)
+    points = grid_points((32, 32, 16), centred_affine((32, 32, 16), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0)))
+    taken, lost = torch.zeros_like(liver), torch.zeros_like(liver)
+    for seed in range(40):
+        mistaken = mistaken_liver(liver, tissue, points, np.random.default_rng(seed))
+        assert not bool((mistaken & (tissue == int(Tissue.AIR))).any())
+        taken |= mistaken & ~liver
+        lost |= liver & ~mistaken
+    assert {int(kind) for kind in tissue[taken].unique()} == {int(Tissue.FAT), int(Tissue.GALLBLADDER)}
+    assert bool(lost.any())
+
+
+def test_a_liver_in_air_cannot_be_mistaken() -> None:
+    tissue = torch.full((8, 8, 8), int(Tissue.AIR), dtype=torch.uint8)
+    tissue[2:6, 2:6, 2:6] = int(Tissue.LIVER)
+    liver = tissue == int(Tissue.LIVER)
+    points = grid_points((8, 8, 8), centred_affine((8, 8, 8), (3.0, 3.0, 3.0), (0.0, 0.0, 0.0)))
+    assert torch.equal(mistaken_liver(liver, tissue, points, np.random.default_rng(1)), liver)
 
 
 def test_liver_input_is_standardised_over_the_body() -> None:
