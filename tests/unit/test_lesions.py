@@ -9,6 +9,7 @@ from mrresponse.domain import (
     GivenLesions,
     Image,
     LabelMap,
+    Lesion,
     MeasurementSource,
     PreparedStudy,
 )
@@ -81,7 +82,7 @@ def test_a_lesion_is_found_at_one_probability_and_outlined_at_another() -> None:
     whole, core = (mask_of(ball((0.0, 0.0, 0.0), width), GRID) for width in (20.0, 8.0))
     suits = Certainty(threshold=0.6, least_peak=0.9, least_mean=0.6)
     for outline, expected in ((0.5, whole), (0.65, whole), (0.75, core), (0.99, whole)):
-        lesions = find_lesions(STUDY, found, LesionSettings(outline=outline), suits=suits)
+        lesions = find_lesions(STUDY, found, LesionSettings(outline=outline, opening=0.0), suits=suits)
         np.testing.assert_array_equal(lesions.labels.voxels > 0, expected)
         assert [one.label for one in lesions.lesions] == [1]
 
@@ -90,12 +91,53 @@ def test_of_an_outline_in_pieces_the_largest_stays() -> None:
     found = probability(ball((-8.0, 0.0, 0.0), 12.0), ball((8.0, 0.0, 0.0), 9.0))
     between = mask_of(ball((0.0, 0.0, 0.0), 13.0), GRID) & (found.voxels < 0.5)
     found = replace(found, voxels=np.where(between, np.float32(0.62), found.voxels))
-    settings = LesionSettings(threshold=0.6, least_peak=0.8, least_mean=0.6, neck=0.0)
+    settings = LesionSettings(threshold=0.6, least_peak=0.8, least_mean=0.6, neck=0.0, opening=0.0)
     (one,) = find_lesions(STUDY, found, replace(settings, outline=0.6)).lesions
     (closer,) = find_lesions(STUDY, found, replace(settings, outline=0.8)).lesions
     larger = mask_of(ball((-8.0, 0.0, 0.0), 12.0), GRID)
     assert closer.volume_ml == pytest.approx(larger.sum() * GRID.voxel_volume_ml)
     assert one.volume_ml > closer.volume_ml
+
+
+@pytest.mark.parametrize("diameter_mm", [10.0, 24.0, 40.0])
+def test_a_tail_does_not_lengthen_a_lesion(diameter_mm: float) -> None:
+    body = mask_of(ball((0.0, 0.0, 0.0), diameter_mm), GRID)
+    tail = mask_of(ball((0.0, 0.0, 0.0), diameter_mm + 24.0), GRID)
+    middle = [size // 2 for size in GRID.shape]
+    along = np.zeros(GRID.shape, dtype=bool)
+    along[:, middle[1], middle[2]] = True
+    found = probability(ball((0.0, 0.0, 0.0), diameter_mm))
+    found = replace(found, voxels=np.where(tail & along, np.float32(0.95), found.voxels))
+    (kept,), (opened,) = (
+        find_lesions(STUDY, found, LesionSettings(opening=share)).lesions for share in (0.0, 0.5)
+    )
+    assert _length_mm(kept) == pytest.approx(diameter_mm + 24.0, abs=4.0)
+    assert _length_mm(opened) == pytest.approx(diameter_mm, abs=4.0)
+    assert opened.volume_ml == pytest.approx(body.sum() * GRID.voxel_volume_ml, rel=0.06)
+
+
+def test_an_ellipsoid_is_as_long_opened_as_before() -> None:
+    long = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(21.0, 14.0, 14.0))
+    kept, opened = (
+        find_lesions(STUDY, probability(long), LesionSettings(opening=share)).lesions[0]
+        for share in (0.0, 0.5)
+    )
+    assert _length_mm(opened) == _length_mm(kept)
+
+
+def test_given_masks_are_not_opened() -> None:
+    thin = np.zeros(GRID.shape, dtype=np.uint16)
+    thin[10:30, 20:24, 20:24] = 1
+    thin[30:40, 22, 22] = 1
+    found = find_lesions(
+        STUDY, GivenLesions(labels=LabelMap(voxels=thin, grid=GRID)), LesionSettings(opening=0.9)
+    )
+    np.testing.assert_array_equal(found.labels.voxels, thin)
+
+
+def _length_mm(lesion: Lesion) -> float:
+    low, high = lesion.bounding_box[0]
+    return (high - low) * GRID.spacing_mm[0]
 
 
 def test_two_balls_with_a_thin_neck_are_two_and_with_a_thick_neck_one() -> None:
