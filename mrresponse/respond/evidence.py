@@ -24,7 +24,7 @@ from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.targets import TargetSum, TargetVisit, begin, judge_through, sum_targets
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import Estimate, estimates_of, sum_of
-from mrresponse.respond.values import is_liver
+from mrresponse.respond.values import is_liver, is_rejected
 
 Ids = tuple[str, ...]
 
@@ -69,6 +69,7 @@ class PhaseEvidence:
     lesions: tuple[KnownLesion, ...] = field(init=False)
     liver_lesions: frozenset[str] = field(init=False)
     later_lesions: frozenset[str] = field(init=False)
+    rejected: frozenset[str] = field(init=False)
     has_findings: bool = field(init=False)
     _roles: dict[TargetRule, Roles] = field(default_factory=dict, init=False)
     _targets: dict[tuple[Ids, TargetRule], TargetSeries] = field(default_factory=dict, init=False)
@@ -85,6 +86,7 @@ class PhaseEvidence:
                 histories.setdefault(lesion_id, []).append(measurement)
         self.lesions = known_lesions(histories, self.baseline.study_date, self.settings)
         self.liver_lesions = frozenset([name for name, found in histories.items() if is_liver(found[-1])])
+        self.rejected = frozenset([name for name, found in histories.items() if is_rejected(found)])
         self.later_lesions = frozenset[str]().union(*[visit.measurements for visit in self.follow_ups])
         self.has_findings = any(visit.findings for visit in (*self.up_to_baseline, *self.follow_ups))
 
@@ -116,7 +118,7 @@ class PhaseEvidence:
         known = self.roles(criterion).known
         if self.later_lesions <= known:
             return ((),) * len(self.follow_ups)
-        return new_lesions_through(known, self.follow_ups, criterion, self.settings)
+        return new_lesions_through(known, self.follow_ups, criterion, self.settings, rejected=self.rejected)
 
     def findings(self, criterion: Criterion) -> tuple[dict[Key, Finding], tuple[FindingsAtVisit, ...]]:
         """Return the findings that are disease at the baseline, and what they say at every follow-up visit."""

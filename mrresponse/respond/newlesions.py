@@ -21,6 +21,7 @@ from mrresponse.respond.values import (
 )
 
 NEW_ORDER = ("none", "candidate", "equivocal", "definite")
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +52,27 @@ class _Followed:
 
 
 def new_lesions_through(
-    known: Collection[str], visits: Sequence[Visit], criterion: Criterion, settings: RespondSettings
+    known: Collection[str],
+    visits: Sequence[Visit],
+    criterion: Criterion,
+    settings: RespondSettings,
+    *,
+    rejected: Collection[str] = (),
 ) -> tuple[tuple[NewLesion, ...], ...]:
     """Return the new lesions of each follow-up visit, as they were known at that visit.
 
     ``known`` are the lesions of the baseline. A lesion once definite stays so while it is seen or cannot be judged;
-    one that is shown to be gone is new no longer.
+    one that is shown to be gone is new no longer. What was rejected, before these visits (``rejected``) or at one of
+    them, stays rejected until another word is said of it.
     """
     followed: dict[str, _Followed] = {}
     result: list[tuple[NewLesion, ...]] = []
     for visit in visits:
         for lesion_id, seen in visit.measurements.items():
             if lesion_id not in known and is_seen(seen):
-                one = followed.setdefault(lesion_id, _Followed(first=seen))
+                one = followed.setdefault(
+                    lesion_id, _Followed(first=seen, why=REJECTED if lesion_id in rejected else "")
+                )
                 if one.first_mm is None:
                     one.is_bound = seen.state is TOO_SMALL and seen.longest_diameter_mm is None
                     too_small_mm = criterion.by_diameter.too_small
@@ -124,8 +133,8 @@ def hcc_nodule_status(
 def _status(
     lesion: _Followed, m: Measurement | None, criterion: Criterion, settings: RespondSettings
 ) -> tuple[str, str]:
-    if m is not None and m.new_lesion_status is NewLesionStatus.REJECTED:
-        return "none", "rejected"
+    if m is not None and _is_rejected(lesion, m):
+        return "none", REJECTED
     if m is not None and lesion_is_gone(m):
         return "none", "gone"
     if m is None or not is_seen(m):
@@ -133,6 +142,11 @@ def _status(
     if lesion.status == "definite":
         return lesion.status, lesion.why
     return _judged(lesion, m, criterion, settings)
+
+
+def _is_rejected(lesion: _Followed, m: Measurement) -> bool:
+    stated = m.new_lesion_status
+    return stated is NewLesionStatus.REJECTED or (stated is None and lesion.why == REJECTED)
 
 
 def _judged(

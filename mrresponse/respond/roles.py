@@ -19,6 +19,7 @@ from mrresponse.respond.values import (
     is_infiltrative,
     is_merged_away,
     is_porta_hepatis,
+    is_rejected,
     is_seen,
     is_thrombus,
     is_viable_part,
@@ -36,7 +37,7 @@ TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 class Role:
     """Role of one lesion; ``role`` ``None`` means that it is no disease of this treatment phase.
 
-    A lesion that ``may_be_new`` was gone or a normal node at baseline: seen later, it is new.
+    A lesion that ``may_be_new`` was gone, a normal node or rejected at baseline: seen later, it is new.
     """
 
     lesion_id: str
@@ -77,7 +78,11 @@ def known_lesions(
     for lesion_id, history in sorted(histories.items()):
         last = history[-1]
         current = last if last.study_date == baseline else None
-        settled = _role_without_measurement(lesion_id, history, current)
+        settled = (
+            Role(lesion_id, None, "rejected", may_be_new=True)
+            if is_rejected(history)
+            else _role_without_measurement(lesion_id, history, current)
+        )
         if settled is None and _is_always_benign(history):
             settled = _benign(lesion_id, history)
         found.append(_known(lesion_id, history, current, settled, settings))
@@ -107,9 +112,10 @@ def select_roles(
     """Choose targets and non-targets among the lesions known at a baseline study, by name.
 
     ``values`` are those of the baseline under the criterion. The largest eligible lesions become targets within the
-    criterion's limits; every other lesion is a non-target with the reason; lesions that are gone, normal nodes and
-    benign lesions are no disease. Sources: response-criteria sections 2.1 and 4.1. ``stated`` are the roles that a
-    reader set, by lesion: they win, targets among them count towards the limits, and the rest is chosen by the rules.
+    criterion's limits; every other lesion is a non-target with the reason; lesions that are gone, normal nodes, benign
+    lesions and those that a reader rejected are no disease. Sources: response-criteria sections 2.1 and 4.1.
+    ``stated`` are the roles that a reader set, by lesion: they win, targets among them count towards the limits, and
+    the rest is chosen by the rules.
     """
     stated = stated or {}
     roles: list[Role] = []

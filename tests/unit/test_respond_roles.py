@@ -29,9 +29,12 @@ from mrresponse.errors import DataError
 from mrresponse.respond import RECIST_1_1, RespondSettings, contributions, respond, settings_id
 from mrresponse.respond.roles import ineligibility
 from mrresponse.respond.settings import ProbabilityMethod, TreatedLesions
-from tests.readings import DAY, on, reading, respond_to
+from tests.readings import DAY, on, reading, respond_to, treatments_from
 
 TARGET, NON_TARGET, NEW, EXCLUDED = LesionRole
+CANDIDATE, DEFINITE, REJECTED = (
+    NewLesionStatus.CANDIDATE, NewLesionStatus.DEFINITE, NewLesionStatus.REJECTED
+)  # fmt: skip
 NODE = {"organ": "nodes", "is_node": True}
 TREATED = {"previously_treated": True}
 PLAIN = RespondSettings(criteria=("RECIST 1.1",), probability=ProbabilityMethod.NONE)
@@ -548,3 +551,64 @@ def test_a_lesion_that_was_gone_at_the_baseline_is_new_when_it_is_seen() -> None
     edit = stated("L02", NON_TARGET)
     (row,) = run([lesion(0), lesion(0, "L02", 0.0)], PLAIN, edit).audit
     assert (row.before, row.after) == ("excluded", "non_target")
+
+
+def test_a_rejected_lesion_is_no_disease_of_a_later_phase_either() -> None:
+    rejected = {"new_lesion_status": NewLesionStatus.REJECTED}
+    rows = [
+        *(lesion(day) for day in (0, 60, 120)),
+        lesion(60, "L02", 21.0, **rejected),
+        lesion(120, "L02", 30.0, **rejected),
+    ]
+    phases = {"treatments": treatments_from(1, 61)}
+    result = run(rows, PLAIN, **phases)
+    assert [(row.treatment_phase, row.lesion_id, row.role, row.reason) for row in result.roles] == [
+        ("from 1", "L01", TARGET, "longest diameter 30.0 mm >= 10.0 mm"),
+        ("from 1", "L02", EXCLUDED, "rejected"),
+        ("from 61", "L01", TARGET, "longest diameter 30.0 mm >= 10.0 mm"),
+        ("from 61", "L02", EXCLUDED, "rejected"),
+        ("course", "L01", TARGET, "longest diameter 30.0 mm >= 10.0 mm"),
+        ("course", "L02", EXCLUDED, "rejected"),
+    ]
+    second = [row for row in result.assessments if row.treatment_phase == "from 61"]
+    assert [(row.current_burden, row.new_lesions, row.overall) for row in second] == [
+        (30.0, None, None),
+        (30.0, "none", "SD"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ((REJECTED, None, None), ["none", "none", "none"]),  # said once
+        ((REJECTED, None, DEFINITE), ["none", "none", "definite"]),
+        ((CANDIDATE, REJECTED, None), ["candidate", "none", "none"]),
+        ((DEFINITE, REJECTED, None), ["definite", "none", "none"]),
+    ],
+)
+def test_a_rejection_holds_until_another_word_is_said(
+    words: tuple[NewLesionStatus | None, ...], found: list[str]
+) -> None:
+    days = (60, 120, 180)
+    rows = [
+        *(lesion(day) for day in (0, *days)),
+        *(lesion(day, "L02", 20.0, new_lesion_status=word) for day, word in zip(days, words, strict=True)),
+    ]
+    result = run(rows)
+    assert [row.new_lesions for row in result.assessments[1:]] == found
+    # the phase that begins at the second follow-up goes by what was said before it
+    later = run(rows, PLAIN, treatments=treatments_from(1, 121))
+    new = [row.new_lesions for row in later.assessments if row.treatment_phase == "from 121"]
+    assert new == [None, found[-1]]
+    given = contributions(
+        Patient(patient_id="P", treatments=treatments_from(1, 121)),
+        [StudyRecord(patient_id="P", study_date=on(day)) for day in (0, *days)],
+        rows,
+        later,
+        PLAIN,
+    )
+    statuses = {
+        row.new_lesion_status or "none" for row in given
+        if (row.treatment_phase, row.lesion_id, row.study_date) == ("from 121", "L02", on(180))
+    }  # fmt: skip
+    assert statuses == {found[-1]}
