@@ -9,6 +9,7 @@ from mrresponse.domain import Response
 from mrresponse.respond.criteria import RECIST_1_1, VRECIST, Criterion
 from mrresponse.respond.rules import falls_to, reaches
 from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.targets import sum_targets
 from mrresponse.respond.timeline import Visit
 
 DAYS_PER_MONTH = 30.4375
@@ -90,10 +91,9 @@ def growth_of_targets(
 
     def first_sum(visits: Iterable[Visit]) -> tuple[date, float] | None:
         for visit in visits:
-            values = visit.values(whole, settings)
-            sizes = [size for name in target_ids if (size := values.size_of(name)) is not None]
-            if len(sizes) == len(target_ids):
-                return visit.study_date, math.fsum(sizes)
+            found = sum_targets(target_ids, visit, whole, settings)
+            if not found.missing:
+                return visit.study_date, found.current
         return None
 
     def rate(first: tuple[date, float] | None, second: tuple[date, float] | None) -> float | None:

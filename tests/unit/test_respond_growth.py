@@ -343,3 +343,30 @@ def test_a_lesion_first_seen_at_the_progression_dates_it_no_earlier() -> None:
     rows.append(lesion(180, 20.0, "L02", organ="lung", new_lesion_status=NewLesionStatus.DEFINITE))
     assert summary(rows).progression_date == day(120)
     assert summary(rows, basis="liver").progression_date == day(120)
+
+
+def test_growth_passes_over_a_target_that_merged_into_another_lesion_that_is_none() -> None:
+    merged = {"state": MeasurementState.MERGED, "viable_longest_diameter_mm": None}
+    vague = {"well_delineated": False}
+    rows = [
+        lesion(0, 30.0), lesion(0, 20.0, "L02"), lesion(0, 40.0, "L03", **vague),
+        lesion(60, 30.0), lesion(60, None, "L02", reason="merged into L03", **merged),
+        lesion(60, 70.0, "L03", **vague),
+    ]  # fmt: skip
+    # L01 is as it was, and how large L02 is nobody knows
+    assert summary(rows).growth_rate_percent_per_month is None
+    # merged into a target it is measured with that one: 50 mm before and after
+    rows[3:] = [lesion(60, 50.0), lesion(60, None, "L02", reason="merged into L01", **merged)]
+    assert summary(rows).growth_rate_percent_per_month == 0.0
+
+
+def test_growth_passes_over_images_that_could_not_be_used() -> None:
+    rows = [lesion(0, 30.0), lesion(30, 20.0), lesion(60, 40.0)]
+    studies = [
+        StudyRecord(patient_id="P", study_date=day(when), lesions_assessable=when != 30)
+        for when in (0, 30, 60)
+    ]
+    settings = RespondSettings(criteria=("RECIST 1.1",))
+    found = respond(Patient(patient_id="P"), studies, rows, settings).summaries[0]
+    expected = growth_rate_percent_per_month(30.0, 40.0, 60.0)
+    assert found.growth_rate_percent_per_month == pytest.approx(expected)
