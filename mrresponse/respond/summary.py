@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from mrresponse.domain import Assessment, MarkerSummary, PhaseSummary, Response, TreatmentPhase
-from mrresponse.respond.assess import Basis, PhaseAssessment
+from mrresponse.respond.assess import Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.endpoints import (
     NE,
@@ -95,12 +95,12 @@ def _columns(
 ) -> dict[str, Any]:
     """Return the columns of one basis, its name and the markers left open."""
     settings = context.settings
-    dates = [visit.study_date for visit in assessed.follow_ups]
+    called = _called(assessed, basis)
     start = phase.start_date or phase.baseline_date or date.min
     if criterion.progression_call is ProgressionCall.CONFIRMED:
-        visits, best, confirmed = _immune(dates, basis, start, context)
+        visits, best, confirmed = _immune(called, start, context)
     else:
-        visits = _dated_visits(dates, basis)
+        visits = _dated_visits(called)
         best = confirmed = best_overall_response(visits, start, settings).response
         if response_date(visits) is not None:
             confirmed = confirmed_best_overall_response(visits, start, settings).response
@@ -202,15 +202,25 @@ def _changes(assessed: PhaseAssessment, basis: Basis, start: float) -> list[tupl
     ]
 
 
-def _dated_visits(dates: Sequence[date], basis: Basis) -> tuple[Dated, ...]:
+def _called(assessed: PhaseAssessment, basis: Basis) -> tuple[tuple[date, BasisVisit], ...]:
+    """Return the visits that times and best response go by.
+
+    A date with findings alone that decide nothing is no scan, and so none that was missed or not evaluable.
+    """
+    return tuple(
+        (visit.study_date, one)
+        for visit, one in zip(assessed.follow_ups, basis.visits, strict=True)
+        if visit.is_imaged or one.response is not NE
+    )
+
+
+def _dated_visits(called: Sequence[tuple[date, BasisVisit]]) -> tuple[Dated, ...]:
     """Return the visits up to the first progression, dated at a lesion's first appearance where that is earlier.
 
     A lesion that is established only after the first progression still dates it, where it was seen before.
     """
-    visits = until_progression(
-        [(day, visit.response) for day, visit in zip(dates, basis.visits, strict=True)]
-    )
-    earlier = [visit.dated_from for visit in basis.visits if visit.dated_from is not None]
+    visits = until_progression([(day, visit.response) for day, visit in called])
+    earlier = [visit.dated_from for _, visit in called if visit.dated_from is not None]
     if not earlier:
         return visits
     first = min(*earlier, visits[-1][0])
@@ -218,14 +228,10 @@ def _dated_visits(dates: Sequence[date], basis: Basis) -> tuple[Dated, ...]:
 
 
 def _immune(
-    dates: Sequence[date], basis: Basis, start: date, context: Context
+    called: Sequence[tuple[date, BasisVisit]], start: date, context: Context
 ) -> tuple[tuple[Dated, ...], str | None, str | None]:
     """Return the visits with the iRECIST progression as PD on its date, and the best response."""
-    visits = [
-        (day, visit.response)
-        for day, visit in zip(dates, basis.visits, strict=True)
-        if EARLY_SCAN not in visit.flags
-    ]
+    visits = [(day, visit.response) for day, visit in called if EARLY_SCAN not in visit.flags]
     best = immune_best_overall_response(visits, start, context.settings).response
     progression = immune_progression_date(visits)
     if progression is None:

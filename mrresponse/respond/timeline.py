@@ -31,6 +31,7 @@ from mrresponse.respond.values import (
     visit_values,
 )
 
+NOT_IMAGED = "no liver imaging on this date"
 # What segments every study it is given: a study without a row of its lesions was looked at.
 AUTOMATIC = frozenset({MeasurementSource.NETWORK, MeasurementSource.MASK})
 
@@ -51,6 +52,11 @@ class Visit:
         default_factory=dict, init=False, repr=False, compare=False
     )
     _are_plain: dict[bool, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def is_imaged(self) -> bool:
+        """Whether there are images of the liver of this date, and not findings alone."""
+        return self.unread != NOT_IMAGED
 
     def values(self, criterion: Criterion, settings: RespondSettings) -> VisitValues:
         """Return what every measured lesion contributes; worked out once for all criteria that read the same."""
@@ -183,8 +189,7 @@ def reader_visits(
         for day in dates
     ]
     visits += [
-        Visit(study_date=day, findings=tuple(found), unread="no liver imaging on this date")
-        for day, found in placed.items()
+        Visit(study_date=day, findings=tuple(found), unread=NOT_IMAGED) for day, found in placed.items()
     ]
     return tuple(sorted(visits, key=attrgetter("study_date")))
 

@@ -309,6 +309,41 @@ def test_disease_that_progresses_unannounced_is_non_target_disease() -> None:
     assert result.assessments[1].non_target == "PD"
 
 
+def test_a_report_on_a_day_of_its_own_is_no_missed_scan() -> None:
+    lung = {"site": "lung"}
+    said = findings(*((day, BONE, PRESENT, lung) for day in (0, 60, 100, 140, 240)))
+    sizes = {0: 30.0, 60: 30.0, 180: 30.0, 240: 50.0}
+    measured = [lesion(day, size=size) for day, size in sizes.items()]
+    studies = [StudyRecord(patient_id="P", study_date=on(day)) for day in sizes]
+    chosen = settings("RECIST 1.1")
+    # the study of day 180 could not be read, and on days 100 and 140 the liver was not imaged
+    studies[2] = StudyRecord(patient_id="P", study_date=on(180), lesions_assessable=False, reason="motion")
+    patient = Patient(patient_id="P", findings=said)
+    result = respond(patient, studies, measured, chosen)
+    assert [row.overall for row in result.assessments] == [None, "SD", "NE", "NE", "NE", "PD"]
+    for row in result.summaries:
+        assert (row.progression_free_days, row.progression_free_event, row.event) == (
+            240,
+            True,
+            "progression",
+        )
+    # one scan that could not be read may lie between two that confirm a response, whatever was reported meanwhile
+    measured = [lesion(day, size=30.0 if day == 0 else 20.0) for day in sizes]
+    confirmed = respond(patient, studies, measured, chosen).summaries
+    assert [row.confirmed_best_overall_response for row in confirmed] == ["PR", "PR"]
+
+
+def test_without_a_scan_after_the_baseline_a_report_alone_is_no_best_response() -> None:
+    studies = [StudyRecord(patient_id="P", study_date=on(0))]
+    chosen = settings("RECIST 1.1")
+    best = {}
+    for status in (PRESENT, WORSE):
+        said = findings((0, BONE, PRESENT, ILIUM), (100, BONE, status, ILIUM))
+        result = respond(Patient(patient_id="P", findings=said), studies, [lesion(0)], chosen)
+        best[status] = {row.basis: row.best_overall_response for row in result.summaries}
+    assert best == {PRESENT: {"liver": None, "overall": None}, WORSE: {"liver": None, "overall": "PD"}}
+
+
 def given(
     studies: tuple[StudyRecord, ...], measured: tuple[Measurement, ...], *said: Said, **more: Any
 ) -> tuple[Contribution, ...]:
