@@ -56,12 +56,18 @@ class ImmuneCall:
 
 @lru_cache(maxsize=2048)
 def immune_overall(
-    target: Response | None, non_target: Response | None, *, is_new: bool, has_prior: bool, is_further: bool
+    target: Response | None,
+    non_target: Response | None,
+    *,
+    is_new: bool,
+    has_prior: bool,
+    is_further: bool,
+    is_read: bool = True,
 ) -> Response:
     """Combine iRECIST components (Seymour 2017, table 2).
 
     ``is_new`` means new disease at this visit, ``has_prior`` a pending iUPD, ``is_further`` that any category
-    progressed further.
+    progressed further. Where nothing was read, nobody knows that there is no disease.
     """
     if Response.ICPD in (target, non_target):
         return Response.ICPD
@@ -69,7 +75,8 @@ def immune_overall(
         return Response.ICPD if has_prior and is_further else Response.IUPD
     plain_target = PLAIN_WORDS.get(target, Response.NE) if target is not None else None
     plain_non_target = PLAIN_WORDS.get(non_target, Response.NE) if non_target is not None else None
-    return IMMUNE_WORDS[overall_response(plain_target, plain_non_target, "none")]
+    new_lesions = "none" if is_read else "not assessed"
+    return IMMUNE_WORDS[overall_response(plain_target, plain_non_target, new_lesions)]
 
 
 @dataclass(slots=True)
@@ -128,7 +135,12 @@ def _first_call(
     ]
     is_new = bool(unknown or stated or grown)
     response = immune_overall(
-        _word(evidence.target), _word(evidence.non_target), is_new=is_new, has_prior=False, is_further=False
+        _word(evidence.target),
+        _word(evidence.non_target),
+        is_new=is_new,
+        has_prior=False,
+        is_further=False,
+        is_read=evidence.is_read,
     )
     if response is IUPD:
         state.pending = _Pending(

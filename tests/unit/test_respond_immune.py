@@ -536,3 +536,17 @@ def test_an_early_confirmation_says_on_what_it_rests() -> None:
     assert "on a scan for new symptoms: another new lesion: liver" in result.assessments[-1].reason
     assert flags(result)[-1] == set()
     assert summary(result) == ("iCPD", 56)
+
+
+def test_without_disease_at_baseline_an_unread_study_is_not_evaluable() -> None:
+    studies = [
+        StudyRecord(patient_id="P", study_date=START + timedelta(days=day), lesions_assessable=day != 60)
+        for day in (0, 60, 120)
+    ]
+    result = respond(
+        Patient(patient_id="P"), studies, [], RespondSettings(criteria=("RECIST 1.1", "iRECIST"))
+    )
+    found: dict[str, list[str | None]] = {}
+    for row in result.assessments:
+        found.setdefault(row.criterion, []).append(row.overall)
+    assert found == {"RECIST 1.1": [None, "NE", "NED"], "iRECIST": [None, "NE", "NED"]}
