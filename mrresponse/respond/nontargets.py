@@ -16,7 +16,7 @@ from mrresponse.respond.rules import (
 )
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import is_stated
+from mrresponse.respond.values import is_stated, merged_into
 
 
 @dataclass(slots=True)
@@ -82,28 +82,42 @@ def _judge_with_notes(
     lesion_ids: Sequence[str], visit: Visit, criterion: Criterion, settings: RespondSettings
 ) -> tuple[NonTargetEvidence, float | None]:
     """Judge a visit at which some lesions have no value, or one with a note."""
-    missing: list[str] = []
-    present: list[str] = []
-    gone: list[str] = []
+    found: dict[str, list[str]] = {"missing": [], "present": [], "gone": []}
     values: list[float] = []
     known = visit.values(criterion, settings)
     for lesion_id in lesion_ids:
         m = visit.measurements.get(lesion_id)
         value = known.of(lesion_id)
-        if value.is_merged:
-            continue
-        if value.value is None and m is not None and is_stated(m, criterion):
-            present.append(lesion_id)
+        if value.is_merged and m is not None:
+            parent = merged_into(m)
+            if parent not in lesion_ids and (parent is not None or len(lesion_ids) == 1):
+                component, text = _fate_of_merged(lesion_id, parent, visit, criterion, settings)
+                found[component].append(text)
+        elif value.value is None and m is not None and is_stated(m, criterion):
+            found["present"].append(lesion_id)
         elif value.value is None:
-            missing.append(f"{lesion_id} {value.note}")
+            found["missing"].append(f"{lesion_id} {value.note}")
         elif value.is_gone:
-            gone.append(f"{lesion_id} {value.note}".rstrip())
+            found["gone"].append(f"{lesion_id} {value.note}".rstrip())
         else:
-            present.append(f"{lesion_id} {number(value.value)} mm")
+            found["present"].append(f"{lesion_id} {number(value.value)} mm")
             values.append(value.value)
+    missing, present, gone = map(tuple, found.values())
     complete = not missing and len(values) == len(present)
-    evidence = NonTargetEvidence((), tuple(missing), tuple(present), tuple(gone))
-    return evidence, round(math.fsum(values), 6) if complete else None
+    return NonTargetEvidence((), missing, present, gone), round(math.fsum(values), 6) if complete else None
+
+
+def _fate_of_merged(
+    lesion_id: str, parent: str | None, visit: Visit, criterion: Criterion, settings: RespondSettings
+) -> tuple[str, str]:
+    """Return what became of a lesion that is part of another one now, which is no non-target: it fares as that one."""
+    name = f"{lesion_id} merged into {parent or 'a lesion that is not named'}"
+    m, value = visit.measurements.get(parent or ""), visit.values(criterion, settings).of(parent or "")
+    if value.value is None:
+        is_there = m is not None and is_stated(m, criterion)
+        return ("present", name) if is_there else ("missing", f"{name}, {value.note}")
+    is_there = value.is_merged or not value.is_gone
+    return ("present", name) if is_there else ("gone", f"{name}, {value.note}".rstrip(", "))
 
 
 def _growth(burden: float | None, nadir: float | None, settings: RespondSettings) -> str:

@@ -1,7 +1,6 @@
 """The target lesions of one treatment phase: sums, nadir and target response at each visit."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,10 +10,9 @@ from mrresponse.respond.criteria import Criterion, ProgressionScope
 from mrresponse.respond.rules import CR, PD, PR, TargetEvidence, deciding_rule, number
 from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LesionValue, describe_value, is_viable_part
+from mrresponse.respond.values import LesionValue, describe_value, is_viable_part, merged_into
 
 ANY_LESION, SUSTAINED = ProgressionScope.ANY_LESION, PartialResponse.SUSTAINED
-_PARENT = re.compile(r"merged into (\w+)")
 
 
 @dataclass(slots=True)
@@ -133,12 +131,11 @@ def target_values(
 
 def _merged_value(value: LesionValue, measurement: Measurement, targets: Sequence[str]) -> LesionValue:
     """Count a merged target with its parent, which must itself be a target to hold the burden."""
-    parent = _PARENT.search(measurement.reason)
+    parent = merged_into(measurement)
     others = [lesion_id for lesion_id in targets if lesion_id != measurement.lesion_id]
-    if others and (parent is None or parent.group(1) in others):
+    if others and (parent is None or parent in others):
         return value
-    name = parent.group(1) if parent else "a lesion"
-    return LesionValue(None, f"merged into {name}, which is not a target")
+    return LesionValue(None, f"merged into {parent or 'a lesion'}, which is not a target")
 
 
 def sum_targets(

@@ -1,5 +1,6 @@
 """What one measurement contributes under one criterion, and whether it shows disease at all."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -20,6 +21,7 @@ MISSING_STATES = frozenset({NOT_FOUND, NOT_ASSESSED})
 BENIGN_PATTERNS = frozenset({"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like"})
 INFILTRATIVE = "infiltrative"
 SHORT_AXIS = "short axis"
+_PARENT = re.compile(r"merged into (\S+)")
 NAMES = {quantity: str(quantity) for quantity in Quantity}
 # What is read of disease outside the liver under a criterion of viable tumour.
 WHOLE = {
@@ -178,6 +180,12 @@ def quantity_name(measurement: Measurement | None, criterion: Criterion) -> str:
 def is_merged_away(measurement: Measurement) -> bool:
     """Tell whether the lesion is measured as part of another one."""
     return measurement.state is MERGED and measurement.longest_diameter_mm is None
+
+
+def merged_into(measurement: Measurement) -> str | None:
+    """Return the lesion that a merged one is measured with, where the measurement names it."""
+    found = _PARENT.search(measurement.reason)
+    return found.group(1).rstrip(".,;:") if found else None
 
 
 def is_seen(measurement: Measurement) -> bool:

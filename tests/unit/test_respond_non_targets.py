@@ -3,6 +3,8 @@
 from datetime import date, timedelta
 from typing import Any
 
+import pytest
+
 from mrresponse.domain import (
     Assessment,
     Finding,
@@ -11,6 +13,7 @@ from mrresponse.domain import (
     Measurement,
     MeasurementSource,
     MeasurementState,
+    NewLesionStatus,
     Patient,
     StudyRecord,
 )
@@ -172,3 +175,31 @@ def test_findings_stand_behind_the_lesions_in_the_sentence_of_their_component() 
         "gone: L01 absent; vein thrombus left gone (2024-04-30); vein thrombus right gone (2024-04-30)",
         "unequivocal progression: vein thrombus left progressing (2024-06-29)",
     ]
+
+
+MERGED_AWAY: list[tuple[Cell, str, str, str, str]] = [
+    # the size of the target L02 into which the only non-target L01 merged; the criterion, the non-target response, its
+    # sentence, the response
+    (45.0, "RECIST 1.1", "NON-CR/NON-PD", "persists: L01 merged into L02", "PD"),
+    ("absent", "mRECIST", "CR", "gone: L01 merged into L02, absent", "CR"),
+    ("motion", "RECIST 1.1", "NE", "not assessed: L01 merged into L02, not assessed: motion", "NE"),
+    # a number is not needed to see that there is tumour
+    ("seen", "RECIST 1.1", "NON-CR/NON-PD", "persists: L01 merged into L02", "NE"),
+]
+
+
+@pytest.mark.parametrize(("size", "criterion", "response", "reason", "overall"), MERGED_AWAY)
+def test_a_non_target_that_merged_into_a_target_fares_as_that_one(
+    size: Cell, criterion: str, response: str, reason: str, overall: str
+) -> None:
+    (row,) = rows({"L01": (INFILTRATIVE, (20.0, "merged")), "L02": ({}, (30.0, size))}, criterion=criterion)
+    assert (row.non_target, row.overall) == (response, overall)
+    assert f"non-target {response}, {reason};" in row.reason
+
+
+def test_disease_that_merged_into_a_possible_new_lesion_is_not_no_disease() -> None:
+    new = {"new_lesion_status": NewLesionStatus.CANDIDATE}
+    (row,) = rows({"L01": (INFILTRATIVE, (20.0, "merged")), "L02": (new, (None, 45.0))})
+    assert (row.target, row.non_target, row.new_lesions, row.overall) == (
+        None, "NON-CR/NON-PD", "candidate", "NON-CR/NON-PD",
+    )  # fmt: skip
