@@ -21,7 +21,7 @@ from mrresponse.domain import (
     StudyRecord,
 )
 from mrresponse.respond.criteria import Criterion
-from mrresponse.respond.findings import finding_name, findings_through, known_at_baseline
+from mrresponse.respond.findings import finding_name, findings_through, known_before
 from mrresponse.respond.newlesions import new_lesions_through
 from mrresponse.respond.restate import overrides_by_group
 from mrresponse.respond.settings import RespondSettings, criteria_of
@@ -59,6 +59,7 @@ def contributions(
         }
         for reader in readers
     }
+    starts = {phase.name: phase.start_date for phase in response.phases}
     groups: dict[Group, list[Assessment]] = {}
     for row in response.assessments:
         groups.setdefault((row.treatment_phase, row.criterion, row.reader), []).append(row)
@@ -87,7 +88,7 @@ def contributions(
             for one in _at_visit(row, visit, roles, criterion, settings):
                 status = statuses.get((one.study_date, one.lesion_id), "")
                 found.append(replace(one, new_lesion_status=status, source=source))
-        found += _findings(patient, dated, visits[measured_by].values(), criterion, settings)
+        found += _findings(patient, dated, visits[measured_by].values(), starts[phase], criterion, settings)
     return tuple(found)
 
 
@@ -104,16 +105,16 @@ def _findings(
     patient: Patient,
     dated: Sequence[tuple[Assessment, Visit]],
     visits: Iterable[Visit],
+    start: date | None,
     criterion: Criterion,
     settings: RespondSettings,
 ) -> list[Contribution]:
     """Return rows for what readers reported beside the lesions: non-target at baseline, new afterwards."""
-    start = next((visit.study_date for row, visit in dated if row.is_baseline), None)
-    if start is None or not patient.findings:
+    baseline = next((visit.study_date for row, visit in dated if row.is_baseline), None)
+    if baseline is None or not patient.findings:
         return []
-    known = known_at_baseline(
-        sorted((v for v in visits if v.study_date <= start), key=_day), criterion, settings
-    )
+    before = max(baseline, start or baseline)
+    known = known_before(sorted((v for v in visits if v.study_date <= before), key=_day), criterion, settings)
     later = [(row, visit) for row, visit in dated if not row.is_baseline]
     said = findings_through(known, [visit for _, visit in later], criterion, settings)
     sites = {finding_name(finding): finding.site for finding in patient.findings}

@@ -14,7 +14,7 @@ from mrresponse.respond.findings import (
     FindingsAtVisit,
     Key,
     findings_through,
-    known_at_baseline,
+    known_before,
 )
 from mrresponse.respond.growth import Growth, growth_of_targets
 from mrresponse.respond.newlesions import NewLesion, new_lesions_through
@@ -60,9 +60,14 @@ class TargetSeries:
 
 @dataclass(slots=True, kw_only=True)
 class PhaseEvidence:
-    """The visits up to a baseline, the follow-up visits, and the roles that a reader set in the phase, by lesion."""
+    """The visits up to a baseline, the follow-up visits, and the roles that a reader set in the phase, by lesion.
+
+    ``up_to_start`` holds those between the baseline and the start of the treatment too: what was reported there is no
+    new disease.
+    """
 
     up_to_baseline: tuple[Visit, ...]
+    up_to_start: tuple[Visit, ...]
     follow_ups: tuple[Visit, ...]
     stated: Mapping[str, LesionEdit]
     settings: RespondSettings
@@ -88,7 +93,7 @@ class PhaseEvidence:
         self.liver_lesions = frozenset([name for name, found in histories.items() if is_liver(found[-1])])
         self.rejected = frozenset([name for name, found in histories.items() if is_rejected(found)])
         self.later_lesions = frozenset[str]().union(*[visit.measurements for visit in self.follow_ups])
-        self.has_findings = any(visit.findings for visit in (*self.up_to_baseline, *self.follow_ups))
+        self.has_findings = any(visit.findings for visit in (*self.up_to_start, *self.follow_ups))
 
     @property
     def baseline(self) -> Visit:
@@ -121,10 +126,10 @@ class PhaseEvidence:
         return new_lesions_through(known, self.follow_ups, criterion, self.settings, rejected=self.rejected)
 
     def findings(self, criterion: Criterion) -> tuple[dict[Key, Finding], tuple[FindingsAtVisit, ...]]:
-        """Return the findings that are disease at the baseline, and what they say at every follow-up visit."""
+        """Return the findings that are disease before the treatment, and what they say at every follow-up visit."""
         if not self.has_findings:
             return {}, (NO_FINDINGS,) * len(self.follow_ups)
-        known = known_at_baseline(self.up_to_baseline, criterion, self.settings)
+        known = known_before(self.up_to_start, criterion, self.settings)
         return known, findings_through(known, self.follow_ups, criterion, self.settings)
 
     def targets(self, lesion_ids: Ids, criterion: Criterion) -> TargetSeries:

@@ -64,12 +64,12 @@ def is_of_liver(finding: Finding) -> bool:
     return finding.kind is FindingKind.NON_TARGET and LIVER in finding.site.lower()
 
 
-def known_at_baseline(
+def known_before(
     visits: Iterable[Visit], criterion: Criterion, settings: RespondSettings
 ) -> dict[Key, Finding]:
-    """Return the disease that findings had reported up to a baseline and not as gone.
+    """Return the disease that findings had reported up to a baseline, or the start of treatment, and not as gone.
 
-    A finding first reported as new at the baseline study is part of that baseline.
+    A finding first reported as new by then is part of the baseline.
     """
     known: dict[Key, Finding] = {}
     for visit in visits:

@@ -265,8 +265,10 @@ def _without_baseline(
 def _evidence(
     context: Context, phase: TreatmentPhase, baseline: date, stated: Mapping[str, LesionEdit]
 ) -> PhaseEvidence:
+    before = max(baseline, phase.start_date or baseline)
     return PhaseEvidence(
         up_to_baseline=tuple([visit for visit in context.visits if visit.study_date <= baseline]),
+        up_to_start=tuple([visit for visit in context.visits if visit.study_date <= before]),
         follow_ups=follow_up(phase, baseline, context.visits),
         stated=stated,
         settings=context.settings,

@@ -1,5 +1,6 @@
 """What readers reported beside the lesions: the sentence, the words and the flags that each report gives."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -342,6 +343,36 @@ def test_without_a_scan_after_the_baseline_a_report_alone_is_no_best_response() 
         result = respond(Patient(patient_id="P", findings=said), studies, [lesion(0)], chosen)
         best[status] = {row.basis: row.best_overall_response for row in result.summaries}
     assert best == {PRESENT: {"liver": None, "overall": None}, WORSE: {"liver": None, "overall": "PD"}}
+
+
+@pytest.mark.parametrize("status", [PRESENT, NEW, WORSE])
+def test_what_was_reported_before_the_treatment_began_is_known_disease(status: FindingStatus) -> None:
+    # the baseline is the study of day 0; that of day 20 could not be read, and on day 35 there was a report alone
+    studies = [
+        StudyRecord(patient_id="P", study_date=on(day), lesions_assessable=day != 20) for day in (0, 20, 100)
+    ]
+    rib = {"site": "rib"}
+    said = findings(
+        (20, BONE, status, ILIUM),
+        (50, BONE, status, rib),
+        (100, BONE, STABLE, ILIUM),
+        (100, BONE, STABLE, rib),
+    )
+    patient = Patient(patient_id="P", findings=said, treatments=treatments_from(51))
+    chosen = replace(settings("RECIST 1.1"), baseline_fallback_before_days=60)
+    measured = [lesion(0), lesion(100)]
+    result = respond(patient, studies, measured, chosen)
+    first, then = (row for row in result.assessments if row.treatment_phase == "from 51")
+    ilium, bone = "extrahepatic lesion ilium", "extrahepatic lesion rib"
+    assert first.reason.endswith(f"; non-targets: {ilium}, {bone}")
+    assert (then.non_target, then.new_lesions, then.overall) == ("NON-CR/NON-PD", "none", "SD")
+    assert "finding_without_baseline" not in then.flags
+    found = {
+        (row.study_date, row.lesion_id, row.role)
+        for row in contributions(patient, studies, measured, result, chosen)
+        if row.quantity == "finding" and row.treatment_phase == "from 51"
+    }
+    assert found == {(on(day), name, LesionRole.NON_TARGET) for day in (0, 100) for name in (ilium, bone)}
 
 
 def given(
