@@ -1,7 +1,7 @@
 """What a reader saw outside the measured lesions, as non-target and new disease of one treatment phase."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mrresponse.domain import Affects, Cytology, Finding, FindingKind, FindingStatus
 from mrresponse.respond.criteria import Criterion
@@ -74,7 +74,7 @@ def known_before(
     known: dict[Key, Finding] = {}
     for visit in visits:
         for finding in visit.findings:
-            if finding.status is FindingStatus.GONE:
+            if finding.status is FindingStatus.GONE or _is_normal_node(finding, criterion, settings):
                 known.pop(key_of(finding), None)
             elif is_disease(finding, criterion, settings):
                 known[key_of(finding)] = finding
@@ -88,6 +88,10 @@ def is_disease(finding: Finding, criterion: Criterion, settings: RespondSettings
     if finding.kind is FindingKind.LYMPH_NODE and finding.size_mm is not None:
         return is_malignant_node(finding.site, finding.size_mm, criterion, settings)
     return finding.kind is not FindingKind.OTHER
+
+
+def _is_normal_node(finding: Finding, criterion: Criterion, settings: RespondSettings) -> bool:
+    return finding.kind is FindingKind.LYMPH_NODE and not is_disease(finding, criterion, settings)
 
 
 def findings_through(
@@ -155,6 +159,9 @@ def _entry(
     if key in new:
         return _made(finding, "new"), ""
     if key in known:
+        if _is_normal_node(finding, criterion, settings):
+            text = f"{describe_finding(finding)}, of normal size"
+            return replace(_made(finding, "gone"), text=text), ""
         return _made(finding, "present"), ""
     return _made(finding, "equivocal"), "finding_without_baseline"
 

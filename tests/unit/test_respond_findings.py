@@ -375,6 +375,46 @@ def test_what_was_reported_before_the_treatment_began_is_known_disease(status: F
     assert found == {(on(day), name, LesionRole.NON_TARGET) for day in (0, 100) for name in (ilium, bone)}
 
 
+@pytest.mark.parametrize(
+    ("size", "status", "response", "overall"),
+    [
+        (10.0, PRESENT, "NON-CR/NON-PD", "PR"),
+        (9.9, PRESENT, "CR", "CR"),
+        (9.9, STABLE, "CR", "CR"),
+        # whatever its size, growth that a reader calls unequivocal is progression
+        (9.9, WORSE, "PD", "PD"),
+        (None, PRESENT, "NON-CR/NON-PD", "PR"),
+    ],
+)
+def test_a_known_node_of_normal_size_is_gone(
+    size: float | None, status: FindingStatus, response: str, overall: str
+) -> None:
+    groin = {"site": "groin"}
+    said = findings(
+        (0, NODE, PRESENT, {**groin, "size_mm": 14.0}), (60, NODE, status, {**groin, "size_mm": size})
+    )
+    studies = [StudyRecord(patient_id="P", study_date=on(day)) for day in (0, 60)]
+    measured = [lesion(0), lesion(60, size=0.0, state=MeasurementState.ABSENT)]
+    patient = Patient(patient_id="P", findings=said)
+    (_, row) = respond(patient, studies, measured, settings("RECIST 1.1")).assessments
+    assert (row.non_target, row.overall) == (response, overall)
+    words = "gone: lymph node groin 9.9 mm present (2024-03-01), of normal size"
+    assert (words in row.reason) is ((size, status) == (9.9, PRESENT))
+
+
+def test_a_node_that_is_normal_at_the_baseline_is_no_disease_there() -> None:
+    groin = {"site": "groin"}
+    said = findings(
+        (-60, NODE, PRESENT, {**groin, "size_mm": 14.0}), (0, NODE, STABLE, {**groin, "size_mm": 9.0})
+    )
+    studies = [StudyRecord(patient_id="P", study_date=on(day)) for day in (-60, 0, 60)]
+    measured = [lesion(day) for day in (-60, 0, 60)]
+    patient = Patient(patient_id="P", findings=said, treatments=treatments_from(1))
+    result = respond(patient, studies, measured, settings("RECIST 1.1"))
+    rows = [row for row in result.assessments if row.treatment_phase == "from 1"]
+    assert [row.non_target for row in rows] == [None, None]
+
+
 def given(
     studies: tuple[StudyRecord, ...], measured: tuple[Measurement, ...], *said: Said, **more: Any
 ) -> tuple[Contribution, ...]:
