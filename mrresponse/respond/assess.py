@@ -192,7 +192,8 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
         judged = course[index] if course else None
         components = _components(judged, lesions, seen, index, disease)
         if seen.new[index]:
-            components = _dated(components, _mine(seen, index, disease), doubtful)
+            day = evidence.follow_ups[index].study_date
+            components = _dated(components, _mine(seen, index, disease), day, doubtful)
         if immune is not None:
             shown = _immune_evidence(components, lesions, seen, index, disease)
             call = step(immune, shown, evidence.settings)
@@ -287,9 +288,10 @@ def _new(
     return word, "; ".join((*shown, *stated.get(word, ())))
 
 
-def _dated(components: BasisVisit, mine: Sequence[NewLesion], doubtful: set[str]) -> BasisVisit:
+def _dated(components: BasisVisit, mine: Sequence[NewLesion], day: date, doubtful: set[str]) -> BasisVisit:
     """Date a new lesion that is definite now and was doubtful before at its first appearance."""
-    dates = [x.first_seen for x in mine if x.status == "definite" and x.lesion_id in doubtful]
+    established = [x for x in mine if x.status == "definite" and x.lesion_id in doubtful]
+    dates = [x.first_seen for x in established if x.first_seen < day]
     doubtful |= {x.lesion_id for x in mine if x.status in ("equivocal", "candidate")}
     doubtful -= {x.lesion_id for x in mine if x.status == "definite"}
     if not dates:

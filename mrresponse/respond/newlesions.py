@@ -26,7 +26,7 @@ REJECTED = "rejected"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewLesion:
-    """One new lesion at one visit; ``first_seen`` is its first appearance in the treatment phase."""
+    """One new lesion at one visit; ``first_seen`` is its first appearance as disease in the treatment phase."""
 
     lesion_id: str
     status: str
@@ -44,6 +44,9 @@ class NewLesion:
 @dataclass(slots=True)
 class _Followed:
     first: Measurement
+    # gone, or a node of normal size: what is seen next is its first appearance
+    is_over: bool = False
+    was_definite: bool = False
     # where it was too small to measure, the most that it can have had: growth is then a lower bound
     first_mm: float | None = None
     is_bound: bool = False
@@ -73,10 +76,9 @@ def new_lesions_through(
                 one = followed.setdefault(
                     lesion_id, _Followed(first=seen, why=REJECTED if lesion_id in rejected else "")
                 )
-                if one.first_mm is None:
-                    one.is_bound = seen.state is TOO_SMALL and seen.longest_diameter_mm is None
-                    too_small_mm = criterion.by_diameter.too_small
-                    one.first_mm = too_small_mm if one.is_bound else seen.longest_diameter_mm
+                _note_appearance(one, seen, criterion, settings)
+            elif lesion_id in followed and lesion_is_gone(seen):
+                followed[lesion_id].is_over = True
         if visit.unread:
             result.append(())
             continue
@@ -84,6 +86,7 @@ def new_lesions_through(
         for lesion_id, lesion in followed.items():
             m = visit.measurements.get(lesion_id)
             lesion.status, lesion.why = _status(lesion, m, criterion, settings)
+            lesion.was_definite = lesion.was_definite or lesion.status == "definite"
             found.append(
                 NewLesion(
                     lesion_id=lesion_id,
@@ -96,6 +99,19 @@ def new_lesions_through(
             )
         result.append(tuple(found))
     return tuple(result)
+
+
+def _note_appearance(
+    lesion: _Followed, seen: Measurement, criterion: Criterion, settings: RespondSettings
+) -> None:
+    """Begin anew with a doubtful lesion that was gone, and with a node that is no longer of normal size."""
+    is_normal = seen.is_node and _node_status(seen, criterion, settings)[0] == "none"
+    if lesion.is_over and not is_normal and not lesion.was_definite:
+        lesion.first, lesion.first_mm = seen, None
+    lesion.is_over = is_normal
+    if lesion.first_mm is None:
+        lesion.is_bound = seen.state is TOO_SMALL and seen.longest_diameter_mm is None
+        lesion.first_mm = criterion.by_diameter.too_small if lesion.is_bound else seen.longest_diameter_mm
 
 
 def new_lesion_word(statuses: Collection[str], *, is_read: bool) -> str:

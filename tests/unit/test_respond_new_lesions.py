@@ -28,6 +28,8 @@ NODE = {"is_node": True, "organ": "axilla"}
 PORTA = {"is_node": True, "organ": "porta hepatis"}
 LOST = {"state": MeasurementState.NOT_ASSESSED}
 SMALL = {"state": MeasurementState.TOO_SMALL}
+AXIS_6, AXIS_12, AXIS_16 = ({**NODE, "perpendicular_diameter_mm": axis} for axis in (6.0, 12.0, 16.0))
+DOUBTFUL, SURE = ({**LUNG, "new_lesion_status": status} for status in (EQUIVOCAL, DEFINITE))
 Seen = tuple[float | None, dict[str, Any]]
 
 
@@ -301,3 +303,35 @@ def test_a_candidate_of_the_network_that_is_confirmed_dates_the_progression_too(
         ("candidate", None),
         ("definite", on(1)),
     ]
+
+
+DATED: list[tuple[str, tuple[Seen | None, ...], int | None]] = [
+    # what is seen at each follow-up visit, the last of which progresses, and the visit that dates the progression
+    ("a node of normal size is no disease", ((9.0, AXIS_6), (15.0, AXIS_12), (19.0, AXIS_16)), 2),
+    (
+        "nor one that was of normal size once more",
+        ((15.0, AXIS_12), (9.0, AXIS_6), (15.0, AXIS_12), (19.0, AXIS_16)),
+        3,
+    ),
+    ("established at once", ((9.0, AXIS_6), (19.0, AXIS_16)), None),
+    (
+        "what was gone and came back came later",
+        ((9.0, DOUBTFUL), (0.0, LUNG), (9.0, DOUBTFUL), (20.0, SURE)),
+        3,
+    ),
+    ("and is established at once", ((9.0, DOUBTFUL), (0.0, LUNG), (20.0, SURE)), None),
+    ("what was lost was there", ((9.0, DOUBTFUL), (None, {**LUNG, **LOST}), (20.0, SURE)), 1),
+]
+
+
+@pytest.mark.parametrize(("visits", "dated"), [case[1:] for case in DATED], ids=[case[0] for case in DATED])
+def test_a_progression_is_dated_at_the_appearance_of_the_disease(
+    visits: tuple[Seen | None, ...], dated: int | None
+) -> None:
+    result = run(*visits)
+    last = result.assessments[-1]
+    assert (last.overall, last.dated_from) == ("PD", None if dated is None else on(dated))
+    assert ("progression_dated_earlier" in last.flags) is (dated is not None)
+    first = len(visits) if dated is None else dated
+    assert result.summaries[1].progression_date == on(first)
+    assert f"L02 first seen {on(first).isoformat()}" in last.reason
