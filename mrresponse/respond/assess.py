@@ -26,6 +26,8 @@ from mrresponse.respond.uncertainty import (
     target_probabilities,
 )
 
+DATED_EARLIER = "progression_dated_earlier"
+
 
 @dataclass(slots=True)
 class BasisVisit:
@@ -296,7 +298,7 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], day: date, doubtfu
     doubtful -= {x.lesion_id for x in mine if x.status == "definite"}
     if not dates:
         return components
-    flags = (*components.flags, "progression_dated_earlier")
+    flags = (*components.flags, DATED_EARLIER)
     return replace(components, dated_from=min(dates), flags=flags)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mrresponse.domain import ADJUDICATED, Assessment, AuditRow, Override, PhaseSummary, Response
 from mrresponse.errors import DataError
-from mrresponse.respond.assess import Basis, BasisVisit, PhaseAssessment
+from mrresponse.respond.assess import DATED_EARLIER, Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
 from mrresponse.respond.rules import overall_response
 
@@ -199,13 +199,20 @@ def _visit(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit
         if criterion.progression_call is ProgressionCall.CONFIRMED:
             raise _refused(row, f"column overall: found nothing, expected the response by {criterion.name}")
         response = overall_response(target, non_target, new_lesions)
+    is_dated = response is visit.response and new_lesions == visit.new_lesions
     return replace(
-        visit,
+        visit if is_dated else _undated(visit),
         target_response=target,
         non_target=non_target,
         new_lesions=new_lesions,
         response=response,
-        dated_from=visit.dated_from if response is visit.response else None,
+    )
+
+
+def _undated(visit: BasisVisit) -> BasisVisit:
+    """Return a visit whose progression is no longer that by a lesion seen before."""
+    return replace(
+        visit, dated_from=None, flags=tuple([flag for flag in visit.flags if flag != DATED_EARLIER])
     )
 
 
@@ -220,8 +227,8 @@ def _liver(liver: Basis, same: Basis | None, overrides: Sequence[Override | None
         if same is not None:
             visit = same.visits[index]
         if row is not None and row.liver_response is not None:
-            dated_from = visit.dated_from if row.liver_response is visit.response else None
-            visit = replace(visit, response=row.liver_response, dated_from=dated_from)
+            visit = visit if row.liver_response is visit.response else _undated(visit)
+            visit = replace(visit, response=row.liver_response)
         visits.append(visit)
     return replace(liver, visits=tuple(visits))
 

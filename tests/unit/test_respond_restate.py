@@ -265,6 +265,17 @@ def test_a_progression_keeps_its_earlier_date_only_where_it_stays_one() -> None:
     assert words(no_more, "A") == ["PR", "PD", "PD"]
 
 
+def test_a_progression_without_its_new_lesion_is_not_dated_by_it() -> None:
+    # the targets progress on the third visit by themselves
+    result = restated_with_a_new_lesion(restated(new_lesions="none"))
+    row = rows(result, "adjudicated")[1]
+    assert (row.overall, row.new_lesions, row.dated_from) == ("PD", "none", None)
+    assert "progression_dated_earlier" not in row.flags
+    assert {
+        (one.reader, one.progression_date) for one in result.summaries if one.basis == "overall"
+    } == {("A", SECOND), ("adjudicated", THIRD)}  # fmt: skip
+
+
 def test_what_is_not_restated_stays_as_it_was() -> None:
     result = restated_with_a_new_lesion(restated(non_target=Response.NON_CR_NON_PD))
     row = rows(result, "adjudicated")[1]
