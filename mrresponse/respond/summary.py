@@ -236,6 +236,9 @@ def _immune(
     progression = immune_progression_date(visits)
     if progression is None:
         return tuple(visits), best, best
+    # as under RECIST 1.1, a new lesion that was doubtful at first dates the progression, unless a response voided that
+    dated = [visit.dated_from for day, visit in called if day >= progression]
+    progression = min([progression, *(day for day in dated if day is not None)])
     return (*(visit for visit in visits if visit[0] < progression), (progression, Response.PD)), best, best
 
 

@@ -550,3 +550,33 @@ def test_without_disease_at_baseline_an_unread_study_is_not_evaluable() -> None:
     for row in result.assessments:
         found.setdefault(row.criterion, []).append(row.overall)
     assert found == {"RECIST 1.1": [None, "NE", "NED"], "iRECIST": [None, "NE", "NED"]}
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "dated"),
+    [
+        # L is 8 mm and equivocal on day 40, definite on day 100, and grows by 6 mm up to day 140
+        ((50.0, 50.0, 50.0), ["iSD", "iUPD", "iCPD"], 40),
+        # the target alone progresses on day 40; the new lesion confirms it, and was there then
+        ((60.0, 60.0, 60.0), ["iUPD", "iCPD", "iCPD"], 40),
+        # a response voids the progression of day 100, and with it the date
+        ((50.0, 50.0, 35.0), ["iSD", "iUPD", "iPR"], None),
+    ],
+)
+def test_a_progression_by_a_lesion_that_was_doubtful_is_dated_as_its_reason_says(
+    target: tuple[float, ...], words: list[str], dated: int | None
+) -> None:
+    sizes = (8.0, 20.0, 26.0) if target[2] == 50.0 else (8.0, 20.0, 20.0)
+    statuses = (NewLesionStatus.EQUIVOCAL, NewLesionStatus.DEFINITE, NewLesionStatus.DEFINITE)
+    rows = [lesion("T", day, size) for day, size in zip((0, 40, 100, 140), (50.0, *target), strict=True)]
+    studies = [StudyRecord(patient_id="P", study_date=row.study_date) for row in rows]
+    rows += [
+        lesion("L", day, size, new_lesion_status=status)
+        for day, size, status in zip((40, 100, 140), sizes, statuses, strict=True)
+    ]
+    result = respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+    assert [row.overall for row in result.assessments[1:]] == words
+    first_seen = START + timedelta(days=40)
+    assert [row.dated_from for row in result.assessments[1:]] == [None, first_seen, None]
+    expected = None if dated is None else START + timedelta(days=dated)
+    assert {row.progression_date for row in result.summaries} == {expected}
