@@ -25,6 +25,8 @@ from mrresponse.respond.timeline import Baseline, Visit, early_flags, unvalued
 
 PROGRESSED = frozenset({Response.PD, Response.ICPD})
 COMPLETE = frozenset({Response.CR, Response.ICR})
+PERSISTS = frozenset({Response.NON_CR_NON_PD, Response.NON_ICR_NON_IUPD})
+PARTIAL = PERSISTS | {Response.PR, Response.IPR}
 PLAIN_CATEGORIES = {
     Response.CR: Response.CR,
     Response.PR: Response.PR,
@@ -135,7 +137,7 @@ def _visit_flags(
 ) -> list[tuple[str, ...]]:
     """Return the flags of each follow-up visit."""
     overall, liver, visits = assessed.overall.visits, assessed.liver.visits, assessed.follow_ups
-    parts = [list(map(_flags, overall, liver))]
+    parts = [list(map(_flags, overall, liver, _is_back(overall), _is_back(liver)))]
     if assessed.probabilities:
         responses = [one.response for one in overall]
         near = [
@@ -278,12 +280,25 @@ def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
     return f"the liver alone is {liver.response}: " + ", ".join(components)
 
 
-def _flags(overall: BasisVisit, liver: BasisVisit) -> tuple[str, ...]:
+def _flags(overall: BasisVisit, liver: BasisVisit, is_back: bool, is_back_in_liver: bool) -> tuple[str, ...]:
     own = overall.target.flags if overall.target else ()
-    if liver is overall:
+    back = ("pr_after_cr",) if is_back or is_back_in_liver else ()
+    if liver is overall and not back:
         return own + overall.flags if overall.flags else own
     alone = liver.target.flags if liver.target else ()
-    return tuple(dict.fromkeys((*own, *alone, *overall.flags, *liver.flags)))
+    return tuple(dict.fromkeys((*own, *alone, *back, *overall.flags, *liver.flags)))
+
+
+def _is_back(visits: Sequence[BasisVisit]) -> list[bool]:
+    """Tell of each visit whether non-target disease is there after a complete response and is called no progression."""
+    found: list[bool] = []
+    previous: Response | None = None
+    for visit in visits:
+        is_called = visit.response in PARTIAL and visit.non_target in PERSISTS
+        found.append(is_called and previous in COMPLETE)
+        if Response.NE not in (visit.response, visit.non_target):
+            previous = visit.response
+    return found
 
 
 def _agent_at(context: Context, baseline: Baseline) -> Agent | None:

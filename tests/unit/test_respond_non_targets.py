@@ -203,3 +203,27 @@ def test_disease_that_merged_into_a_possible_new_lesion_is_not_no_disease() -> N
     assert (row.target, row.non_target, row.new_lesions, row.overall) == (
         None, "NON-CR/NON-PD", "candidate", "NON-CR/NON-PD",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "iRECIST"])
+@pytest.mark.parametrize(
+    ("target", "non_target", "flagged"),
+    [
+        # sizes from the baseline on, and whether disease after a complete response is flagged at each visit
+        ((30.0, 0.0, 0.0), (20.0, 0.0, 12.0), [False, True]),
+        ((30.0, 0.0, 0.0, 0.0), (20.0, 0.0, "motion", 12.0), [False, False, True]),
+        ((30.0, 20.0, 0.0), (20.0, 0.0, 12.0), [False, False]),
+        # that it is not known whether it is back is no disease
+        ((30.0, 0.0, 0.0), (20.0, 0.0, "motion"), [False, False]),
+        (None, (20.0, 0.0, 12.0), [False, True]),
+        (None, (20.0, 0.0, 12.0, 12.0), [False, True, False]),
+    ],
+)
+def test_a_non_target_that_is_back_after_complete_response_is_flagged(
+    criterion: str, target: tuple[Cell, ...] | None, non_target: tuple[Cell, ...], flagged: list[bool]
+) -> None:
+    lesions: dict[str, tuple[dict[str, Any], tuple[Cell, ...]]] = {"L02": (INFILTRATIVE, non_target)}
+    if target is not None:
+        lesions["L01"] = ({}, target)
+    found = rows(lesions, criterion=criterion)
+    assert ["pr_after_cr" in row.flags for row in found] == flagged
