@@ -770,6 +770,7 @@ class Assessment:
     burden_unit: str = "mm"
     change_from_baseline: float | None = None
     change_from_nadir: float | None = None
+    liver_change_from_baseline: float | None = None
     target: Response | None = None
     non_target: Response | None = None
     new_lesions: str | None = None

@@ -382,6 +382,7 @@ def _assessments() -> tuple[Assessment, ...]:
                     current_burden=burden,
                     change_from_baseline=_change(burden, baseline) if liver else None,
                     change_from_nadir=_change(burden, nadir),
+                    liver_change_from_baseline=_change(burden, baseline) if liver else None,
                     target=Response(liver) if liver else None,
                     non_target=Response.NON_CR_NON_PD if liver else None,
                     new_lesions=("definite" if overall == "PD" else "none") if liver else None,

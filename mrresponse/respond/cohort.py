@@ -160,23 +160,31 @@ def spider(members: Iterable[PhaseSummary], assessments: Iterable[Assessment]) -
     """
     by_patient: dict[str, list[Assessment]] = {}
     for row in assessments:
-        if row.change_from_baseline is not None and not row.is_baseline:
+        if not row.is_baseline:
             by_patient.setdefault(row.patient_id, []).append(row)
     lines = []
     for summary in members:
-        rows = sorted(by_patient.get(summary.patient_id, ()), key=lambda row: row.study_date)
+        changes = [
+            (row.study_date, change)
+            for row in sorted(by_patient.get(summary.patient_id, ()), key=lambda row: row.study_date)
+            if (change := _change(row, summary.basis)) is not None
+        ]
         start = summary.start_date or summary.baseline_date
-        if start is None or not rows:
+        if start is None or not changes:
             continue
         first = min(0, (summary.baseline_date - start).days) if summary.baseline_date else 0
         lines.append(
             SpiderLine(
                 patient_id=summary.patient_id,
-                days=(first, *((row.study_date - start).days for row in rows)),
-                changes=(0.0, *(row.change_from_baseline or 0.0 for row in rows)),
+                days=(first, *((day - start).days for day, _ in changes)),
+                changes=(0.0, *(change for _, change in changes)),
             )
         )
     return tuple(lines)
+
+
+def _change(row: Assessment, basis: str) -> float | None:
+    return row.liver_change_from_baseline if basis == "liver" else row.change_from_baseline
 
 
 def waterfall(members: Iterable[PhaseSummary]) -> tuple[WaterfallBar, ...]:

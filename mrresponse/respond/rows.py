@@ -84,6 +84,7 @@ def assessment_rows(
     responses = [one.response for one in overall]
     nadirs = [one.target.evidence.nadir if one.target else None for one in overall]
     current = [one.target.burden if one.target else None for one in overall]
+    in_liver = [one.target.burden if one.target else None for one in liver]
     rows = rows_of(
         Assessment,
         {
@@ -100,6 +101,7 @@ def assessment_rows(
         current_burden=current,
         change_from_baseline=_changes(current, [start] * len(current)),
         change_from_nadir=_changes(current, nadirs),
+        liver_change_from_baseline=_changes(in_liver, [assessed.liver.baseline_burden] * len(in_liver)),
         target=[one.target_response for one in overall],
         non_target=[one.non_target for one in overall],
         new_lesions=[one.new_lesions for one in overall],

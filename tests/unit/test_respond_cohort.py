@@ -19,6 +19,7 @@ from mrresponse.cohort import (
 from mrresponse.domain import Assessment, PhaseSummary, Response
 from mrresponse.respond import (
     Endpoint,
+    RespondSettings,
     cohort_figures,
     cohort_rows,
     groups_of,
@@ -27,6 +28,7 @@ from mrresponse.respond import (
     swimmer,
     waterfall,
 )
+from tests.readings import reading, respond_to, treatments_from
 
 START = date(2024, 1, 1)
 # Weeks of remission under 6-mercaptopurine (Freireich EJ et al. 1963, Blood 21:699-716): event or still in remission.
@@ -306,6 +308,23 @@ def test_the_lines_of_a_spider_plot_run_from_the_baseline_through_every_sum() ->
         SpiderLine(patient_id="C", days=(0, 60), changes=(0.0, 0.1)),
         SpiderLine(patient_id="F", days=(0, 60), changes=(0.0, -1.0)),
     )
+
+
+def test_the_lines_of_the_liver_are_those_of_its_own_sum() -> None:
+    # the liver shrinks from 30 to 20 mm, the lung grows from 30 to 40 mm
+    rows = [
+        reading(day, name, size, organ=organ)
+        for name, organ, sizes in (("L01", "liver", (30.0, 20.0)), ("L02", "lung", (30.0, 40.0)))
+        for day, size in zip((0, 60), sizes, strict=True)
+    ]
+    settings = RespondSettings(criteria=("RECIST 1.1",))
+    result = respond_to(rows, settings, treatments=treatments_from(1))
+    figures = cohort_figures(result.summaries, result.assessments, most=2)
+    found = {figure.group.basis: (figure.bars[0].change, figure.lines[0].changes) for figure in figures}
+    assert found == {
+        "liver": (pytest.approx(-1 / 3), (0.0, pytest.approx(-1 / 3))),
+        "overall": (0.0, (0.0, 0.0)),
+    }
 
 
 def test_a_lane_is_as_long_as_what_is_known_and_says_whether_it_goes_on() -> None:
