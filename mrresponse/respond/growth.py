@@ -17,11 +17,12 @@ PROGRESSIONS = frozenset({Response.PD, Response.IUPD, Response.ICPD})
 
 
 class Growth(NamedTuple):
-    """Growth of the targets before and on a treatment phase; ``None`` where it cannot be computed."""
+    """Growth of the targets before and on a treatment phase, up to a study; ``None`` where it cannot be computed."""
 
     before: float | None = None
     on_treatment: float | None = None
     doubling_time_days: float | None = None
+    until: date | None = None
 
 
 def early_shrinkage(
@@ -104,9 +105,11 @@ def growth_of_targets(
 
     *earlier, baseline = up_to_baseline
     at_baseline = first_sum([baseline])
-    on_treatment = rate(at_baseline, first_sum(follow_ups))
+    evaluated = first_sum(follow_ups)
+    on_treatment = rate(at_baseline, evaluated)
     return Growth(
         before=rate(first_sum(reversed(earlier)), at_baseline),
         on_treatment=on_treatment,
         doubling_time_days=doubling_time(on_treatment),
+        until=evaluated[0] if evaluated else None,
     )

@@ -26,7 +26,7 @@ from mrresponse.respond.endpoints import (
     time_to_progression,
     until_progression,
 )
-from mrresponse.respond.growth import early_shrinkage, is_hyperprogression
+from mrresponse.respond.growth import Growth, early_shrinkage, is_hyperprogression
 from mrresponse.respond.immune import EARLY_SCAN
 from mrresponse.respond.markers import discordance
 from mrresponse.respond.rows import Context
@@ -179,19 +179,18 @@ def _sizes(
         "growth_rate_before_percent_per_month": growth.before,
         "growth_rate_percent_per_month": growth.on_treatment,
         "doubling_time_days": growth.doubling_time_days,
-        "hyperprogression": (
-            None
-            if first is None
-            else is_hyperprogression(first, growth.before, growth.on_treatment, settings)
-        ),
+        "hyperprogression": None if first is None else _hyperprogression(*first, growth, settings),
     }
 
 
-def _first_evaluable(visits: Sequence[Dated]) -> str | None:
-    for _, word in visits:
-        if word != NE:
-            return word
-    return None
+def _first_evaluable(visits: Sequence[Dated]) -> Dated | None:
+    return next((visit for visit in visits if visit[1] != NE), None)
+
+
+def _hyperprogression(day: date, word: str, growth: Growth, settings: RespondSettings) -> bool | None:
+    # where a target was not measured at the first evaluation, its growth up to then is not known
+    on_treatment = growth.on_treatment if growth.until == day else None
+    return is_hyperprogression(word, growth.before, on_treatment, settings)
 
 
 def _changes(assessed: PhaseAssessment, basis: Basis, start: float) -> list[tuple[date, float | None]]:

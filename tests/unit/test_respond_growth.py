@@ -370,3 +370,16 @@ def test_growth_passes_over_images_that_could_not_be_used() -> None:
     found = respond(Patient(patient_id="P"), studies, rows, settings).summaries[0]
     expected = growth_rate_percent_per_month(30.0, 40.0, 60.0)
     assert found.growth_rate_percent_per_month == pytest.approx(expected)
+
+
+def test_growth_up_to_a_later_study_says_nothing_of_a_progression_at_the_first_evaluation() -> None:
+    # sums 42, 45, then 60 of L01 alone, which is a progression, and 75 mm
+    rows = [
+        *(lesion(when, size) for when, size in ((-60, 28.0), (0, 30.0), (30, 60.0), (60, 60.0))),
+        *(lesion(when, size, "L02") for when, size in ((-60, 14.0), (0, 15.0), (30, None), (60, 15.0))),
+    ]
+    found = summary(rows)
+    assert (found.best_overall_response, found.progression_date) == ("PD", day(30))
+    assert found.hyperprogression is None
+    rows[6] = lesion(30, 15.0, "L02")
+    assert summary(rows).hyperprogression is True
