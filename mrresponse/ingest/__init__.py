@@ -30,6 +30,7 @@ from mrresponse.ingest.inputs import (
 )
 from mrresponse.ingest.manifest import (
     ManifestRow,
+    each_file_once,
     is_bids,
     manifest_failure,
     nifti_series,
@@ -87,7 +88,8 @@ def ingest(
     tables = read_patient_tables(data)
     rows, collected = read_manifest(data)
     nifti_rows, dicom_rows = _split(rows)
-    collected = joined(collected, _nifti(nifti_rows))
+    once, twice = each_file_once(nifti_rows)
+    collected = joined(joined(collected, twice), _nifti(once))
     if not nifti_rows and is_bids(data):
         collected = joined(collected, read_bids(data, settings))
     collected = joined(

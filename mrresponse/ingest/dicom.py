@@ -11,7 +11,7 @@ from mrresponse.domain import Failure
 from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.identity import DicomPatient, name_patients
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
-from mrresponse.ingest.manifest import ManifestRow
+from mrresponse.ingest.manifest import ManifestRow, manifest_mismatch
 from mrresponse.ingest.selection import LiverOf, Rules, select_series
 from mrresponse.ingest.tree import CACHE, scan
 
@@ -69,16 +69,7 @@ def _stated(
         named = [header for header in headers if header.path == row.path or row.path in header.path.parents]
         reason = _contradiction(row, named, names)
         if reason:
-            message = f"{row.place}: {reason}"
-            failures.append(
-                Failure(
-                    patient_id=row.patient_id,
-                    study_date=row.study_date,
-                    code="manifest_mismatch",
-                    message=message,
-                    path=row.path,
-                )
-            )
+            failures.append(manifest_mismatch(row, reason))
         elif named:
             names[named[0].patient] = row.patient_id
             for path in {header.path for header in named}:

@@ -26,14 +26,19 @@ _PARTS: tuple[Callable[[SliceHeader], Hashable], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """Slices that make one volume, unordered, and the manifest row that names it.
+    """Slices that make one volume, unordered, and the manifest rows that name it.
 
     ``later`` is how long after the time in its headers it was acquired, where only the trigger time tells.
     """
 
     slices: tuple[SliceHeader, ...]
-    row: ManifestRow | None = None
+    rows: tuple[ManifestRow, ...] = ()
     later: timedelta = timedelta()
+
+    @property
+    def row(self) -> ManifestRow | None:
+        """What the manifest says of the volume."""
+        return next(iter(self.rows), None)
 
     @property
     def first(self) -> SliceHeader:
@@ -79,7 +84,7 @@ def volumes_of(
             if row.frame is None or row.frame - 1 == item.frame
         ]
         later = timedelta(milliseconds=(trigger or first) - first if at_once else 0.0)
-        volumes.append(Volume(slices=tuple(part), row=rows[0] if rows else None, later=later))
+        volumes.append(Volume(slices=tuple(part), rows=tuple(dict.fromkeys(rows)), later=later))
     return tuple(volumes)
 
 

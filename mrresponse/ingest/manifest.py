@@ -8,7 +8,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -77,6 +77,28 @@ def read_manifest(data: Path) -> tuple[tuple[ManifestRow, ...], Collected]:
 
     rows, failures = read_checked(path, _TypedRow, make)
     return rows, Collected(failures=failures, notes=column_notes(path, _TypedRow))
+
+
+def each_file_once(rows: Sequence[ManifestRow]) -> tuple[tuple[ManifestRow, ...], Collected]:
+    """Return the rows whose NIfTI file no other row of the patient names; the others are failures.
+
+    One file is one contrast phase of one study: as two, it would show no enhancement, or no change.
+    """
+    by_file: dict[str, list[ManifestRow]] = {}
+    for row in rows:
+        by_file.setdefault(os.path.abspath(row.path), []).append(row)
+    once = []
+    failures = []
+    for row in rows:
+        named = by_file[os.path.abspath(row.path)]
+        others = [one for one in named if one is not row and one.patient_id == row.patient_id]
+        if others:
+            failures.append(manifest_mismatch(row, f"{others[0].place} names this file too, expected one"))
+        else:
+            once.append(row)
+    shared = [named for named in by_file.values() if len({row.patient_id for row in named}) > 1]
+    note = f"{MANIFEST}: files named for more than one patient: {len(shared)}"
+    return tuple(once), Collected(failures=tuple(failures), notes=(note,) if shared else ())
 
 
 def nifti_series(row: ManifestRow) -> FoundSeries:
@@ -279,3 +301,14 @@ def _tsv_rows(path: Path) -> Iterator[dict[str, str]]:
 def manifest_failure(row: ManifestRow, error: DataError) -> Failure:
     """Return the failure of a manifest row, its place named."""
     return as_failure(located(error, patient_id=row.patient_id, study_date=row.study_date))
+
+
+def manifest_mismatch(row: ManifestRow, reason: str) -> Failure:
+    """Return the failure of a manifest row that contradicts a file or another row."""
+    return Failure(
+        patient_id=row.patient_id,
+        study_date=row.study_date,
+        code="manifest_mismatch",
+        message=f"{row.place}: {reason}",
+        path=row.path,
+    )

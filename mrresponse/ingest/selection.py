@@ -211,6 +211,8 @@ def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules) -> Collected
         reason = decision.reason if decision.left_out else _no_volume(volume, decision, axial=axial)
         if reason:
             left_out.append(place.left_out(volume.first, reason))
+        elif len({row.contrast_phase for row in volume.rows}) > 1:
+            failures.append(_stated_twice(place, volume))
         elif volume.is_multiframe:
             failures.append(place.failure(_MULTIFRAME, "multiframe", volume.first))
         elif decision.contrast_phase is None:
@@ -261,6 +263,13 @@ def _no_volume(volume: Volume, decision: PhaseDecision, *, axial: bool) -> str:
     if decision.contrast_phase is None and axial and not _is_axial(volume):
         return "not axial; axial series of the dynamic are present"
     return ""
+
+
+def _stated_twice(place: _Place, volume: Volume) -> Failure:
+    phases = sorted({row.contrast_phase.value for row in volume.rows})
+    places = " and ".join(row.place for row in volume.rows)
+    message = f"{places} name one volume as {' and '.join(phases)}, expected one contrast phase"
+    return place.failure(message, "manifest_mismatch", volume.first)
 
 
 def _unknown_phase(place: _Place, volume: Volume, decision: PhaseDecision) -> Failure:

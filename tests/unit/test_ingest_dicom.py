@@ -157,6 +157,20 @@ def test_a_manifest_line_overrides_the_rules_for_its_series(tmp_path):
     assert sorted(series["OTHER"].files) == sorted(files["PRE"])
 
 
+def test_a_manifest_that_names_one_series_as_two_contrast_phases_is_a_failure(tmp_path):
+    files = write_dynamic(tmp_path)
+    (tmp_path / "manifest.csv").write_text(
+        "patient_id,study_date,contrast_phase,path\n"
+        f"P001,2024-01-05,PRE,{files['PRE'][0].relative_to(tmp_path)}\n"
+        f"P001,2024-01-05,ART,{files['PRE'][2].relative_to(tmp_path)}\n"
+    )
+    found = ingest(tmp_path, PLAIN)
+    assert found.patients == ()
+    (failure,) = found.failures
+    assert (failure.patient_id, failure.series, failure.code) == ("P001", "3", "manifest_mismatch")
+    assert "name one volume as ART and PRE, expected one contrast phase" in failure.message
+
+
 def test_a_manifest_that_contradicts_the_header_is_a_failure(tmp_path):
     write_dynamic(tmp_path)
     (tmp_path / "manifest.csv").write_text(

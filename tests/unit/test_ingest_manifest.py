@@ -26,7 +26,7 @@ def manifest(data, *rows, header=HEADER):
 @pytest.fixture
 def data(tmp_path):
     folder = tmp_path / "data"
-    for name in ("art", "pre", "late"):
+    for name in ("art", "pre", "late", "another"):
         image(folder / f"{name}.nii.gz")
     return folder
 
@@ -34,7 +34,7 @@ def data(tmp_path):
 def test_a_manifest_becomes_patients_in_order_of_dates(data):
     manifest(
         data,
-        "P2,2024-03-01,ART,art.nii.gz,,,x",
+        "P2,2024-03-01,ART,another.nii.gz,,,x",
         "P1,2024-04-01,ART,late.nii.gz,T1 late,gadoxetate,x",
         "P1,2024-01-05,PRE,pre.nii.gz,,,x",
         "P1,2024-01-05,art,art.nii.gz,,,x",
@@ -72,6 +72,26 @@ def test_a_bad_row_fails_its_patient_and_the_others_go_on(data, row, code, part)
     assert part in failure.message
     assert failure.patient_id == ("P1" if row.startswith("P1") else "(unnamed)")
     assert "Jane" not in failure.message
+
+
+@pytest.mark.parametrize(
+    "second",
+    ["P1,2024-01-05,PRE,./art.nii.gz", "P1,2024-04-05,ART,art.nii.gz", "P1,2024-01-05,ART,art.nii.gz"],
+)
+def test_one_file_in_two_rows_of_a_patient_is_a_failure(data, second):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz", second, "P2,2024-01-05,ART,late.nii.gz")
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P2"]
+    assert {(one.patient_id, one.code) for one in found.failures} == {("P1", "manifest_mismatch")}
+    messages = {one.message for one in found.failures}
+    assert "manifest.csv row 2: manifest.csv row 3 names this file too, expected one" in messages
+
+
+def test_one_file_for_two_patients_is_noted(data):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz", "P2,2024-01-05,ART,art.nii.gz")
+    found = ingest(data, PLAIN)
+    assert len(found.patients) == 2
+    assert found.notes == ("manifest.csv: files named for more than one patient: 1",)
 
 
 def test_an_absolute_path_is_believed(data, tmp_path):
