@@ -4,6 +4,7 @@ Table rows that cannot be read become failures of their patient, because an answ
 history would be wrong without a sign of it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -107,8 +108,10 @@ def read_patient_tables(folder: Path) -> PatientTables:
         failures.extend(bad)
         return rows
 
+    patients = read("patients.csv", PatientRow, _patient)
+    failures.extend(_stated_twice(patients))
     return PatientTables(
-        patients=read("patients.csv", PatientRow, _patient),
+        patients=patients,
         treatments=read("treatments.csv", _TreatmentRow, _treatment),
         markers=read("markers.csv", Marker, _marker),
         findings=read("findings.csv", _FindingRow, _finding),
@@ -204,6 +207,20 @@ def _patient(row: PatientRow, place: str) -> PatientRow:
             code="bad_value",
         )
     return row
+
+
+def _stated_twice(rows: Iterable[PatientRow]) -> list[Failure]:
+    """Return a failure for each patient with several rows: one of them may hold the death that the other lacks."""
+    counts = Counter(row.patient_id for row in rows)
+    return [
+        Failure(
+            patient_id=name,
+            code="bad_value",
+            message=f"patients.csv: found {count} rows of this patient, expected one",
+        )
+        for name, count in sorted(counts.items())
+        if count > 1
+    ]
 
 
 def _treatment(row: _TreatmentRow, place: str) -> Treatment:

@@ -223,6 +223,18 @@ def test_a_table_row_that_cannot_be_meant_fails_its_patient(data, table, content
     assert found.failures[0].message.startswith(f"{table} row 2")
 
 
+def test_two_rows_of_one_patient_are_not_chosen_between(data):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz", "P2,2024-01-05,ART,late.nii.gz")
+    (data / "patients.csv").write_text(
+        "patient_id,death_date,last_contact_date\nP1,,2024-03-01\nP2,,2024-03-01\nP1 ,2024-06-01,\n"
+    )
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P2"]
+    (failure,) = found.failures
+    assert (failure.patient_id, failure.code) == ("P1", "bad_value")
+    assert failure.message == "patients.csv: found 2 rows of this patient, expected one"
+
+
 def test_a_table_without_its_columns_stops_everything(data):
     manifest(data, "P1,2024-01-05,ART,art.nii.gz")
     (data / "treatments.csv").write_text("patient_id,name\nP1,x\n")
