@@ -37,7 +37,7 @@ from mrresponse.ingest.manifest import (
     read_bids,
     read_manifest,
 )
-from mrresponse.ingest.patient_tables import PatientTables, read_patient_tables, with_tables
+from mrresponse.ingest.patient_tables import PatientTables, after_death, read_patient_tables, with_tables
 
 if TYPE_CHECKING:
     from mrresponse.ingest.selection import LiverOf
@@ -181,6 +181,7 @@ def _assembled(collected: Collected, tables: PatientTables) -> Ingested:
         series = tuple(sorted((item.series for item in kept), key=_acquisition_order))
         studies.append(Study(patient_id=patient_id, study_date=study_date, series=series))
     patients, unknown = with_tables(studies, tables)
+    failures.extend(after_death(patients))
     failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
     failures.extend(failure for failure in unknown if failure.patient_id not in failed)
     return Ingested(

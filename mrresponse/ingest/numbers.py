@@ -14,7 +14,13 @@ from typing import TypeVar
 from mrresponse.domain import Failure, Measurement, MeasurementState, Patient, Study, StudyRecord
 from mrresponse.errors import DataError
 from mrresponse.ingest.inputs import NOT_FATAL, as_failure, check_id
-from mrresponse.ingest.patient_tables import column_notes, read_checked, read_patient_tables, with_tables
+from mrresponse.ingest.patient_tables import (
+    after_death,
+    column_notes,
+    read_checked,
+    read_patient_tables,
+    with_tables,
+)
 from mrresponse.tables import parse_rows
 from mrresponse.typed import WORDS, parse_measurement
 
@@ -58,6 +64,7 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
         for row in records
     }
     patients, unknown = with_tables(tuple(studies.values()), tables)
+    failures += after_death(patients)
     failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
     failures += [failure for failure in unknown if failure.patient_id not in failed]
     records_of: dict[str, list[StudyRecord]] = {}

@@ -171,6 +171,24 @@ def with_tables(
     return tuple(patients), tuple(failures)
 
 
+def after_death(patients: Iterable[Patient]) -> tuple[Failure, ...]:
+    """Return a failure for each patient with a study, treatment or finding after death: a survival below 0 days."""
+    failures = []
+    for patient in patients:
+        dated = [
+            *(("a study", study.study_date) for study in patient.studies),
+            *(("a treatment", treatment.start_date) for treatment in patient.treatments),
+            *(("a finding", finding.date) for finding in patient.findings),
+        ]
+        what, last = max(dated, key=lambda one: one[1])
+        if patient.death_date is not None and last > patient.death_date:
+            message = f"death_date {patient.death_date} is before {what} of {last}, expected it on or after"
+            failures.append(
+                Failure(patient_id=patient.patient_id, code="bad_value", message=f"patients.csv: {message}")
+            )
+    return tuple(failures)
+
+
 def _joined(name: str, studies: Sequence[Study], tables: PatientTables) -> Patient:
     row = next((row for row in tables.patients if row.patient_id == name), PatientRow(patient_id=name))
     return Patient(

@@ -211,3 +211,14 @@ def test_blanks_around_a_name_do_not_make_two_treatment_phases_or_markers(tmp_pa
     )
     (failure,) = read_numbers(data).failures
     assert "column treatment_phase: found blanks, expected a name" in failure.message
+
+
+def test_a_death_before_a_study_fails_its_patient(tmp_path):
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP1,2024-01-05\nP2,2024-01-05\n")
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\nP1,L01,2024-01-05,20\nP2,L01,2024-01-05,20\n"
+    )
+    (tmp_path / "patients.csv").write_text("patient_id,death_date\nP1,2023-02-01\nP2,2024-02-01\n")
+    numbers = read_numbers(tmp_path)
+    assert [patient.patient_id for patient, _, _ in numbers.patients] == ["P2"]
+    assert [(one.patient_id, one.code) for one in numbers.failures] == [("P1", "bad_value")]
