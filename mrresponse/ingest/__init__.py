@@ -174,6 +174,7 @@ def _assembled(collected: Collected, tables: PatientTables) -> Ingested:
     for (patient_id, study_date), members in by_study.items():
         try:
             kept, spare = _one_per_phase(members)
+            _check_agents(kept)
         except DataError as error:
             failures.append(as_failure(located(error, patient_id=patient_id, study_date=study_date)))
             continue
@@ -220,6 +221,16 @@ def _one_per_phase(members: Sequence[FoundSeries]) -> tuple[list[FoundSeries], l
         )
         for item in spare
     ]
+
+
+def _check_agents(members: Sequence[FoundSeries]) -> None:
+    """Refuse a study of two contrast agents: what washout means depends on the agent."""
+    agents = sorted({item.series.agent.value for item in members if item.series.agent is not None})
+    if len(agents) > 1:
+        raise DataError(
+            f"contrast agents {' and '.join(agents)} are stated for one study, expected one",
+            code="two_agents",
+        )
 
 
 def _acquisition_order(series: Series) -> int:

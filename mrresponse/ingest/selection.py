@@ -8,7 +8,7 @@ not chosen between: the patient fails and the message asks for a line in the man
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from mrresponse.ingest.inputs import (
     located,
 )
 from mrresponse.ingest.manifest import ManifestRow
-from mrresponse.ingest.patterns import normalised, study_agent
+from mrresponse.ingest.patterns import SeriesFacts, normalised, study_agent
 from mrresponse.ingest.phases import PhaseDecision, decide
 from mrresponse.ingest.volume import read_volume
 
@@ -161,9 +161,17 @@ def _other_modalities(
     return left_out, (place.failure(f"modality {', '.join(images)}, expected MR", "modality", first),)
 
 
-def _decide(place: _Place, volumes: Sequence[Volume], rules: Rules) -> tuple[PhaseDecision, ...]:
-    """Decide by the headers, and again with what the images say where those leave a volume open."""
+def _facts(volumes: Sequence[Volume]) -> list[SeriesFacts]:
+    """Return what the volumes are; an agent that the manifest states for one of them is that of the study."""
     facts = [volume.facts for volume in volumes]
+    stated = {row.agent for volume in volumes for row in volume.rows if row.agent is not None}
+    return [replace(item, agent=min(stated)) for item in facts] if len(stated) == 1 else facts
+
+
+def _decide(
+    place: _Place, volumes: Sequence[Volume], facts: Sequence[SeriesFacts], rules: Rules
+) -> tuple[PhaseDecision, ...]:
+    """Decide by the headers, and again with what the images say where those leave a volume open."""
     stated = [volume.row.contrast_phase if volume.row else None for volume in volumes]
     decisions = decide(facts, stated, rules.settings)
     if rules.liver_of is None:
@@ -198,8 +206,8 @@ def _appearance(place: _Place, volume: Volume, liver_of: LiverOf) -> Appearance 
 
 
 def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules) -> Collected:
-    facts = [volume.facts for volume in volumes]
-    decisions = _decide(place, volumes, rules)
+    facts = _facts(volumes)
+    decisions = _decide(place, volumes, facts, rules)
     left_out = []
     failures = []
     candidates: dict[ContrastPhase, list[_Candidate]] = {}

@@ -191,6 +191,22 @@ def test_agent_and_scanner_are_read(tmp_path):
         )
 
 
+def test_an_agent_stated_for_one_series_is_that_of_the_study(tmp_path):
+    given = {"ContrastBolusAgent": "Gadovist"}
+    files = write_dynamic(tmp_path, extra=given)
+    write_series(
+        tmp_path / "late", SeriesPlan(number=9, description="t1_vibe 20 min", time="103000", extra=given)
+    )
+    (tmp_path / "manifest.csv").write_text(
+        "patient_id,study_date,contrast_phase,path,agent\n"
+        f"P001,2024-01-05,ART,{files['ART'][0].relative_to(tmp_path)},gadoxetate\n"
+    )
+    found = ingest(tmp_path, PLAIN)
+    # twenty minutes after gadoxetate are the hepatobiliary phase
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6, "HBP": 9}
+    assert {series.agent for series in found.patients[0].studies[0].series} == {Agent.GADOXETATE}
+
+
 def test_copies_of_a_file_count_once(tmp_path):
     write_dynamic(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")

@@ -94,6 +94,22 @@ def test_one_file_for_two_patients_is_noted(data):
     assert found.notes == ("manifest.csv: files named for more than one patient: 1",)
 
 
+def test_two_agents_of_one_study_are_not_chosen_between(data):
+    manifest(
+        data,
+        "P1,2024-01-05,PRE,pre.nii.gz,",
+        "P1,2024-01-05,ART,art.nii.gz,extracellular",
+        "P1,2024-01-05,DEL,late.nii.gz,gadoxetate",
+        "P2,2024-01-05,ART,another.nii.gz,gadoxetate",
+        header=HEADER + ",agent",
+    )
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P2"]
+    (failure,) = found.failures
+    assert (failure.patient_id, failure.study_date, failure.code) == ("P1", date(2024, 1, 5), "two_agents")
+    assert "extracellular and gadoxetate are stated for one study" in failure.message
+
+
 def test_an_absolute_path_is_believed(data, tmp_path):
     image(tmp_path / "elsewhere.nii.gz")
     manifest(data, f"P1,2024-01-05,ART,{tmp_path / 'elsewhere.nii.gz'}")
