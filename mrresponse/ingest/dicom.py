@@ -60,26 +60,33 @@ def read_tree(
 
 def _stated(
     rows: Sequence[ManifestRow], headers: Sequence[SliceHeader]
-) -> tuple[Mapping[Path, Sequence[ManifestRow]], Mapping[str, str], list[Failure]]:
-    """Return manifest rows by the files they name, the names they give to patients, and what contradicts."""
-    by_file: dict[Path, list[ManifestRow]] = {}
+) -> tuple[Mapping[str, Sequence[ManifestRow]], Mapping[str, str], list[Failure]]:
+    """Return manifest rows by the images they name, the names they give to patients, and what contradicts."""
+    by_image: dict[str, list[ManifestRow]] = {}
     names: dict[str, str] = {}
     failures = []
     for row in rows:
-        named = [header for header in headers if header.path == row.path or row.path in header.path.parents]
+        named = [header for header in headers if _is_named(header, row)]
         reason = _contradiction(row, named, names)
         if reason:
             failures.append(manifest_mismatch(row, reason))
         elif named:
             names[named[0].patient] = row.patient_id
-            for path in {header.path for header in named}:
-                by_file.setdefault(path, []).append(row)
-    return by_file, names, failures
+            for header in named:
+                by_image.setdefault(header.instance, []).append(row)
+    return by_image, names, failures
+
+
+def _is_named(header: SliceHeader, row: ManifestRow) -> bool:
+    if row.frame is not None and row.frame - 1 != header.frame:
+        return False
+    return header.path == row.path or row.path in header.path.parents
 
 
 def _contradiction(row: ManifestRow, named: Sequence[SliceHeader], names: Mapping[str, str]) -> str | None:
     if not named:
-        return "found no readable DICOM image at the path, expected a file or the folder of one series"
+        what = "image" if row.frame is None else f"frame {row.frame}"
+        return f"found no readable DICOM {what} at the path, expected a file or the folder of one series"
     if len({header.series for header in named}) > 1:
         return "the folder holds several series, expected one; name one file of the series instead"
     first = named[0]

@@ -5,10 +5,9 @@ acquisition number, acquisition time, trigger time, echo and image type that lea
 part, or by the first two of them that do together.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
 from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.manifest import ManifestRow
@@ -68,28 +67,26 @@ def series_of(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
 
 
 def volumes_of(
-    slices: Sequence[SliceHeader], stated: Mapping[Path, Sequence[ManifestRow]]
+    slices: Sequence[SliceHeader], stated: Mapping[str, Sequence[ManifestRow]]
 ) -> tuple[Volume, ...]:
-    """Return the volumes that the slices of one series make, with the manifest rows that name their files."""
-    parts = _parted(_each_once(slices))
+    """Return the volumes that the slices of one series make, with the manifest rows that name their images."""
+    parts = _parted(_each_once(slices, stated))
     triggers = [part[0].trigger_time_ms for part in parts]
     at_once = len({part[0].facts.acquired_at for part in parts}) == 1 and None not in triggers
     first = min((trigger for trigger in triggers if trigger is not None), default=0.0)
     volumes = []
     for part, trigger in zip(parts, triggers, strict=True):
-        rows = [
-            row
-            for item in part
-            for row in stated.get(item.path, ())
-            if row.frame is None or row.frame - 1 == item.frame
-        ]
+        rows = [row for item in part for row in stated.get(item.instance, ())]
         later = timedelta(milliseconds=(trigger or first) - first if at_once else 0.0)
         volumes.append(Volume(slices=tuple(part), rows=tuple(dict.fromkeys(rows)), later=later))
     return tuple(volumes)
 
 
-def _each_once(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """Drop images that were sent again under another UID: same place, times, echo, kind and number."""
+def _each_once(slices: Sequence[SliceHeader], stated: Container[str]) -> list[SliceHeader]:
+    """Drop images that were sent again under another UID: same place, times, echo, kind and number.
+
+    Of two such the one that the manifest names is kept.
+    """
     kept: dict[Hashable, SliceHeader] = {}
     for item in slices:
         place = _slice_place(item)
@@ -98,7 +95,8 @@ def _each_once(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
             if place is not None
             else item.instance
         )
-        kept.setdefault(key, item)
+        if key not in kept or (item.instance in stated and kept[key].instance not in stated):
+            kept[key] = item
     return list(kept.values())
 
 

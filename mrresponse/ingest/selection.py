@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -66,13 +65,13 @@ class Rules:
     Parameters
     ----------
     stated
-        Manifest rows by the files that they name.
+        Manifest rows by the images that they name.
     liver_of
         Finds the liver in a volume whose headers do not say its contrast phase, so that its image can; ``None`` where
         images are not to be read.
     """
 
-    stated: Mapping[Path, Sequence[ManifestRow]]
+    stated: Mapping[str, Sequence[ManifestRow]]
     settings: IngestSettings
     liver_of: LiverOf | None = None
 

@@ -5,6 +5,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+from pydicom.uid import generate_uid
 
 from mrresponse.domain import Agent
 from mrresponse.errors import DataError
@@ -155,6 +156,35 @@ def test_a_manifest_line_overrides_the_rules_for_its_series(tmp_path):
     assert sorted(series["HBP"].files) == sorted(odd)
     assert series["HBP"].agent is Agent.GADOXETATE
     assert sorted(series["OTHER"].files) == sorted(files["PRE"])
+
+
+@pytest.mark.parametrize("is_sent_again", [False, True])
+def test_a_manifest_line_may_name_any_copy_of_a_file(tmp_path, is_sent_again):
+    silent = SeriesPlan(description="t1_vibe")
+    write_series(tmp_path / "a", silent)
+    copies = write_series(tmp_path / "b", silent)
+    if is_sent_again:
+        for number, copy in enumerate(copies):
+            alter(copy, SOPInstanceUID=generate_uid(entropy_srcs=["again", str(number)]))
+    (tmp_path / "manifest.csv").write_text(
+        f"patient_id,study_date,contrast_phase,path\nP001,2024-01-05,PVP,b/{copies[1].name}\n"
+    )
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert phases(found) == {"PVP": 5}
+    assert len(found.patients[0].studies[0].series[0].files) == 4
+
+
+@pytest.mark.parametrize("mark", ["#1", "#99"])
+def test_a_manifest_line_that_names_no_frame_of_its_file_is_a_failure(tmp_path, mark):
+    files = write_dynamic(tmp_path)
+    name = files["ART"][0].relative_to(tmp_path)
+    (tmp_path / "manifest.csv").write_text(
+        f"patient_id,study_date,contrast_phase,path\nP001,2024-01-05,OTHER,{name}{mark}\n"
+    )
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert (failure.patient_id, failure.code) == ("P001", "manifest_mismatch")
+    assert f"found no readable DICOM frame {mark[1:]} at the path" in failure.message
 
 
 def test_a_manifest_that_names_one_series_as_two_contrast_phases_is_a_failure(tmp_path):
