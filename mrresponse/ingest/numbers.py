@@ -5,6 +5,7 @@ has no ``state``, the state follows from the numbers: a bare number above 0 is m
 ``too small``, ``not done`` and ``not assessable`` mean themselves, and a row without any number is not assessed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 _WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
 _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
-_NODES = "lymph_node"
+_NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
 _WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 
 Key = TypeVar("Key", bound=Hashable)
@@ -197,11 +198,11 @@ def _state(cells: dict[str, str], names: Sequence[str]) -> MeasurementState | No
 
 
 def _site(cells: Mapping[str, str]) -> dict[str, str]:
-    """Return organ and node as the rules know them: ``Liver`` is the liver, and a lymph node is a node."""
+    """Return organ and node as the rules know them: ``Liver`` is the liver, and any lymph node is a node."""
     organ = cells.get("organ", "").strip().lower().replace(" ", "_")
     if not organ:
         return {}
-    is_node = cells.get("is_node", "").strip() or ("true" if organ == _NODES else "")
+    is_node = cells.get("is_node", "").strip() or ("true" if _NODE.search(organ) else "")
     return {"organ": organ, "is_node": is_node}
 
 
