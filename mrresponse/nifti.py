@@ -36,6 +36,10 @@ _BOMB_RATIO = 500
 # Clinical MR of the liver has 0.5 to 10 mm; a value outside says that the unit is not the millimetre.
 _SPACING_RANGE_MM = (0.05, 50.0)
 _MOST_LABEL = 65535
+# Matrices are float32 and some programs write spacings with three digits; a sheared sform, which a qform cannot hold,
+# turns an axis by up to 30 degrees.
+_SAME_SPACING = 0.01
+_SAME_DIRECTION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +238,32 @@ def _grid(header: Any) -> Grid:
         raise _bad_spacing(spacing)
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise DataError("file states no orientation, expected a qform or sform matrix", code="no_orientation")
-    return grid_of(shape, np.asarray(header.get_best_affine(), dtype=np.float64))
+    grid = grid_of(shape, np.asarray(header.get_best_affine(), dtype=np.float64))
+    _check_agreement(header, grid, spacing)
+    return grid
+
+
+def _check_agreement(header: Any, grid: Grid, spacing: npt.NDArray[np.float64]) -> None:
+    """Refuse a file whose places are stated twice and differently: programs differ in which of them they believe.
+
+    An sform may lead into an atlas, where nothing has its true size.
+    """
+    if not np.allclose(grid.spacing_mm, spacing, rtol=_SAME_SPACING):
+        found = " and ".join(
+            " x ".join(f"{step:.4g}" for step in steps) for steps in (grid.spacing_mm, spacing)
+        )
+        raise DataError(
+            f"voxel spacing is {found} mm by the sform matrix and by pixdim, expected one", code="bad_spacing"
+        )
+    qform = header.get_qform(coded=True)[0]
+    if qform is None:
+        return
+    cosines = (grid.affine[:3, :3] * qform[:3, :3]).sum(axis=0) / np.square(spacing)
+    if (cosines < _SAME_DIRECTION).any():
+        raise DataError(
+            "sform and qform matrices point the voxel axes to different sides, expected one orientation",
+            code="no_orientation",
+        )
 
 
 def _bad_spacing(spacing: npt.NDArray[np.float64]) -> DataError:

@@ -173,6 +173,42 @@ def test_a_file_that_states_no_orientation_is_refused(tmp_path):
     assert code_of(tmp_path / "a.nii") == "no_orientation"
 
 
+def save_with_forms(path, sform, qform, spacing):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float32)
+    header.set_data_shape((4, 5, 6))
+    header.set_qform(qform, code=1)
+    header.set_sform(sform, code=2)
+    header["pixdim"][1:4] = spacing
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    path.write_bytes(header.binaryblock + b"\0" * 4 + np.arange(120, dtype=np.float32).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("sform", "code"),
+    [
+        # an atlas twice as large along the slices; left for right; axes exchanged
+        (np.diag([1.5, 1.5, 6.0, 1.0]), "bad_spacing"),
+        (np.diag([-1.5, 1.5, 3.0, 1.0]), "no_orientation"),
+        (np.array([[0, 1.5, 0, 0], [1.5, 0, 0, 0], [0, 0, 3.0, 0], [0, 0, 0, 1.0]]), "no_orientation"),
+    ],
+)
+def test_two_matrices_that_contradict_each_other_are_refused(tmp_path, sform, code):
+    save_with_forms(tmp_path / "x.nii", sform, np.diag([1.5, 1.5, 3.0, 1.0]), (1.5, 1.5, 3.0))
+    for read in (read_grid, read_image, read_label_map):
+        with pytest.raises(DataError) as caught:
+            read(tmp_path / "x.nii")
+        assert caught.value.code == code
+
+
+def test_matrices_that_differ_by_a_shift_a_shear_or_rounding_are_the_sforms(tmp_path):
+    # slices 3 mm apart along the normal, each 1 mm further to the front: 3.162 mm from one to the next
+    tilted = np.array([[1.5, 0, 0, 7.0], [0, 1.5, 1.0, 8.0], [0, 0, 3.0, 9.0], [0, 0, 0, 1.0]])
+    save_with_forms(tmp_path / "x.nii", tilted, np.diag([1.5, 1.5, 3.162, 1.0]), (1.5, 1.5, 3.162))
+    np.testing.assert_array_equal(read_grid(tmp_path / "x.nii").affine, tilted)
+
+
 @pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
 def test_complex_and_colour_voxels_are_refused(tmp_path, dtype):
     assert code_of(save(tmp_path / "a.nii.gz", np.zeros((4, 5, 3), dtype=dtype))) == "bad_type"
