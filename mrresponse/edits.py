@@ -23,7 +23,7 @@ from mrresponse.domain import (
     PatientEdits,
 )
 from mrresponse.errors import DataError
-from mrresponse.ingest.inputs import as_failure, is_safe_id
+from mrresponse.ingest.inputs import UNNAMED, as_failure, check_id, is_safe_id
 from mrresponse.ingest.numbers import complete_edit
 from mrresponse.ingest.patient_tables import column_notes, read_checked
 from mrresponse.tables import parse_rows
@@ -228,16 +228,20 @@ def _numbers(path: Path) -> tuple[tuple[MeasurementEdit, ...], tuple[Failure, ..
     failures: list[Failure] = []
     seen: set[tuple[str, str, date]] = set()
     for number, row in parse_rows(path, MeasurementEdit, complete=complete_edit):
-        if isinstance(row, DataError):
-            failures.append(as_failure(row))
+        try:
+            if isinstance(row, DataError):
+                raise row
+            check_id(row.patient_id, f"{path.name} row {number}")
+        except DataError as error:
+            failures.append(as_failure(error))
             continue
         key = (row.patient_id, row.lesion_id, row.study_date)
         if key in seen:
             message = f"{path.name} row {number}: found {row.lesion_id} twice at one study, expected one row"
-            error = DataError(
+            twice = DataError(
                 message, code="bad_value", patient_id=row.patient_id, study_date=row.study_date, path=path
             )
-            failures.append(as_failure(error))
+            failures.append(as_failure(twice))
             continue
         seen.add(key)
         rows.append(replace(row, when=row.when or changed))
@@ -258,7 +262,7 @@ def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit,
             expected = "a study date" if study_date is None else f"one of {', '.join(MASK_NAMES)}.nii.gz"
             failures.append(
                 Failure(
-                    patient_id=patient_id if is_safe_id(patient_id) else "(unnamed)",
+                    patient_id=patient_id if is_safe_id(patient_id) else UNNAMED,
                     study_date=study_date,
                     code="bad_mask_name",
                     message=f"{FOLDER}/{MASKS}: found {wrong}, expected {expected}",

@@ -156,11 +156,12 @@ def complete_edit(cells: dict[str, str]) -> dict[str, str]:
     Raises
     ------
     ValueError
-        A number that is not bare, a word that is not known, or nothing at all.
+        A number that is not bare, a word that is not known, diameters exchanged, or nothing at all.
     """
-    filled = dict(cells)
+    filled = {name: cell.strip() if name in _REQUIRED else cell for name, cell in cells.items()}
     whole = _state(filled, _WHOLE_NUMBERS)
     viable = _state(filled, _VIABLE_NUMBERS)
+    _check_sizes(filled)
     filled["state"] = whole.value if whole is not None else ""
     filled["viable_state"] = viable.value if viable is not None else ""
     judged = any(filled.get(name, "").strip() for name in ("well_delineated", "previously_treated"))

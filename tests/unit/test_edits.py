@@ -75,3 +75,45 @@ def test_a_table_without_a_needed_column_is_refused(tmp_path: Path) -> None:
     overrides(tmp_path, "patient_id,overall\nP1,SD\n")
     with pytest.raises(DataError, match="no column treatment_phase, criterion, study_date, reader, reason"):
         read_edits(tmp_path)
+
+
+NUMBERS = (
+    "patient_id,lesion_id,study_date,longest_diameter_mm,perpendicular_diameter_mm,"
+    "viable_longest_diameter_mm,viable_perpendicular_diameter_mm,reader,reason\n"
+)
+
+
+def edits_table(folder: Path, name: str, text: str) -> None:
+    (folder / "edits").mkdir(exist_ok=True)
+    (folder / "edits" / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ("10,20,,", "column perpendicular_diameter_mm: found 20 above longest_diameter_mm 10"),
+        (",,8,9.5", "column viable_perpendicular_diameter_mm: found 9.5 above viable_longest_diameter_mm 8"),
+    ],
+)
+def test_a_reader_who_exchanges_two_diameters_is_told(tmp_path: Path, sizes: str, said: str) -> None:
+    rows = f"P1,L01,2024-01-05,{sizes},Dr C,seen\nP2,L01,2024-01-05,20,20,8,8,Dr C,seen\n"
+    edits_table(tmp_path, "measurements.csv", NUMBERS + rows)
+    edits = read_edits(tmp_path)
+    assert [row.patient_id for row in edits.measurements] == ["P2"]
+    (failure,) = edits.failures
+    assert (failure.patient_id, failure.code) == ("P1", "bad_value")
+    assert said in failure.message
+
+
+def test_a_number_is_of_the_patient_and_lesion_whose_names_have_blanks_around_them(tmp_path: Path) -> None:
+    edits_table(tmp_path, "measurements.csv", f"{NUMBERS} P1 , L01,2024-01-05,20,,,,Dr C,seen\n")
+    (row,) = read_edits(tmp_path).measurements
+    assert (row.patient_id, row.lesion_id) == ("P1", "L01")
+
+
+def test_a_number_of_a_patient_who_cannot_be_named_is_a_failure(tmp_path: Path) -> None:
+    edits_table(tmp_path, "measurements.csv", f"{NUMBERS}Doe Jane,L01,2024-01-05,20,,,,Dr C,seen\n")
+    edits = read_edits(tmp_path)
+    assert edits.measurements == ()
+    assert [(one.patient_id, one.code) for one in edits.failures] == [("(unnamed)", "bad_patient_id")]
+    assert "Doe" not in edits.failures[0].message
