@@ -104,6 +104,7 @@ def read_edits(folder: Path) -> Edits:
     place = folder / FOLDER
     overrides, failures = _rows(place / OVERRIDES, Override, _override)
     lesions, bad_lesions = _rows(place / LESIONS, LesionEdit, _lesion)
+    bad_lesions = (*bad_lesions, *_contradictions(lesions))
     measurements, bad_numbers = _numbers(place / MEASUREMENTS)
     readers, bad_readers = _rows(place / MASK_READERS, MaskReader, lambda row, _place, _changed: row)
     masks, bad_masks = _masks(place / MASKS, readers)
@@ -217,6 +218,29 @@ def _lesion(row: LesionEdit, place: str, changed: date) -> LesionEdit:
     else:
         return replace(row, when=row.when or changed)
     raise DataError(f"{place}{problem}", code="bad_value", patient_id=row.patient_id)
+
+
+def _contradictions(rows: Iterable[LesionEdit]) -> list[Failure]:
+    """Return a failure where two rows decide differently about one lesion; a role may differ between phases."""
+    said: dict[tuple[str, str, str, str], set[str]] = {}
+    for row in rows:
+        decisions = (
+            ("role", row.treatment_phase, row.role),
+            ("new_lesion_status", "", row.new_lesion_status),
+            ("same_as", "", row.same_as),
+        )
+        for column, phase, word in decisions:
+            if word:
+                said.setdefault((row.patient_id, row.lesion_id, column, phase), set()).add(word)
+    return [
+        Failure(
+            patient_id=patient_id,
+            code="bad_value",
+            message=f"{LESIONS} column {column}: found {' and '.join(sorted(words))} for {lesion_id}, expected one",
+        )
+        for (patient_id, lesion_id, column, _), words in sorted(said.items())
+        if len(words) > 1
+    ]
 
 
 def _numbers(path: Path) -> tuple[tuple[MeasurementEdit, ...], tuple[Failure, ...]]:

@@ -117,3 +117,32 @@ def test_a_number_of_a_patient_who_cannot_be_named_is_a_failure(tmp_path: Path) 
     assert edits.measurements == ()
     assert [(one.patient_id, one.code) for one in edits.failures] == [("(unnamed)", "bad_patient_id")]
     assert "Doe" not in edits.failures[0].message
+
+
+DECISIONS = "patient_id,lesion_id,treatment_phase,role,new_lesion_status,same_as,reader,reason\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            ("L01,,,definite,", "L01,,,rejected,"),
+            "column new_lesion_status: found definite and rejected for L01",
+        ),
+        (("L02,,,,L01", "L02,,,,L03"), "column same_as: found L01 and L03 for L02"),
+        (("L02,one,target,,", "L02,one,excluded,,"), "column role: found excluded and target for L02"),
+        (("L02,,target,,", "L02,,non_target,,"), "column role: found non_target and target for L02"),
+        # one phase differs from the others, two readers agree, different columns
+        (("L02,,target,,", "L02,one,excluded,,"), ""),
+        (("L01,,,definite,", "L01,,,definite,"), ""),
+        (("L01,,,definite,", "L01,,target,,"), ""),
+    ],
+)
+def test_two_decisions_about_one_lesion_are_not_chosen_between(
+    tmp_path: Path, rows: tuple[str, ...], said: str
+) -> None:
+    text = "".join(f"P1,{row},Dr {number},seen\n" for number, row in enumerate(rows))
+    edits_table(tmp_path, "lesions.csv", DECISIONS + text)
+    failures = read_edits(tmp_path).failures
+    assert [(one.patient_id, one.step) for one in failures] == ([("P1", "response")] if said else [])
+    assert all(said in one.message for one in failures)
