@@ -35,6 +35,9 @@ LESIONS = "lesions.csv"
 MASKS = "masks"
 MASK_READERS = "masks.csv"
 MASK_NAMES = ("liver", "lesions", "viable")
+_MASK_SUFFIX = ".nii.gz"
+# patient, study date, file
+_MASK_DEPTH = 3
 NEW_LESION_WORDS = ("none", "candidate", "equivocal", "definite", "not assessed")
 STATED_ROLES = (LesionRole.TARGET, LesionRole.NON_TARGET, LesionRole.EXCLUDED)
 
@@ -106,7 +109,7 @@ def read_edits(folder: Path) -> Edits:
     lesions, bad_lesions = _rows(place / LESIONS, LesionEdit, _lesion)
     bad_lesions = (*bad_lesions, *_contradictions(lesions))
     measurements, bad_numbers = _numbers(place / MEASUREMENTS)
-    readers, bad_readers = _rows(place / MASK_READERS, MaskReader, lambda row, _place, _changed: row)
+    readers, bad_readers = _rows(place / MASK_READERS, MaskReader, _mask_reader)
     masks, bad_masks = _masks(place / MASKS, readers)
     failures = (*failures, *bad_lesions, *bad_numbers)
     tables = {
@@ -125,11 +128,14 @@ def read_edits(folder: Path) -> Edits:
             *bad_readers,
             *bad_masks,
         ),
-        notes=tuple(
-            note
-            for name, kind in tables.items()
-            if (place / name).is_file()
-            for note in column_notes(place / name, kind)
+        notes=(
+            *(
+                note
+                for name, kind in tables.items()
+                if (place / name).is_file()
+                for note in column_notes(place / name, kind)
+            ),
+            *_unread(place, {MASKS, *tables}),
         ),
     )
 
@@ -154,6 +160,14 @@ def with_edits(
         if one.patient_id not in failed
     )
     return kept, (*edits.failures, *_unknown(edits, {one.patient_id for one in patients}))
+
+
+def _unread(place: Path, known: set[str]) -> list[str]:
+    """Return a note for each entry of the folder that has none of the known names: it may be misspelt."""
+    found = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    unread = [name for name in found if name not in known and not name.startswith((".", "~"))]
+    expected = ", ".join(sorted(known))
+    return [f"{FOLDER}/{name} is not read, expected one of {expected}" for name in unread]
 
 
 def _own(rows: tuple[Row, ...], patient_id: str) -> tuple[Row, ...]:
@@ -220,6 +234,18 @@ def _lesion(row: LesionEdit, place: str, changed: date) -> LesionEdit:
     raise DataError(f"{place}{problem}", code="bad_value", patient_id=row.patient_id)
 
 
+def _mask_reader(row: MaskReader, place: str, _changed: date) -> MaskReader:
+    mask = row.mask.strip().lower()
+    if mask not in MASK_NAMES:
+        raise DataError(
+            f"{place} column mask: found {row.mask!r}, expected one of {', '.join(MASK_NAMES)}",
+            code="bad_value",
+            patient_id=row.patient_id,
+            study_date=row.study_date,
+        )
+    return replace(row, mask=mask)
+
+
 def _contradictions(rows: Iterable[LesionEdit]) -> list[Failure]:
     """Return a failure where two rows decide differently about one lesion; a role may differ between phases."""
     said: dict[tuple[str, str, str, str], set[str]] = {}
@@ -277,23 +303,17 @@ def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit,
     who = {(row.patient_id, row.study_date, row.mask): row for row in readers}
     found: list[MaskEdit] = []
     failures: list[Failure] = []
-    for path in sorted(root.glob("*/*/*.nii.gz")) if root.is_dir() else ():
-        patient_id, day = path.parts[-3:-1]
-        mask = path.name.removesuffix(".nii.gz")
-        study_date = _date(day)
+    # not rglob: it passes over folders that are links
+    levels = ("/".join("*" * depth) for depth in range(1, _MASK_DEPTH + 2))
+    for path in sorted(path for level in levels for path in root.glob(level) if _is_mask(path)):
+        parts = path.relative_to(root).parts
+        mask = path.name.removesuffix(_MASK_SUFFIX)
+        study_date = _date(parts[1]) if len(parts) == _MASK_DEPTH else None
         if study_date is None or mask not in MASK_NAMES:
-            wrong = f"folder '{day}'" if study_date is None else f"'{path.name}'"
-            expected = "a study date" if study_date is None else f"one of {', '.join(MASK_NAMES)}.nii.gz"
-            failures.append(
-                Failure(
-                    patient_id=patient_id if is_safe_id(patient_id) else UNNAMED,
-                    study_date=study_date,
-                    code="bad_mask_name",
-                    message=f"{FOLDER}/{MASKS}: found {wrong}, expected {expected}",
-                    path=path,
-                )
-            )
+            patient_id = parts[0] if len(parts) > 1 and is_safe_id(parts[0]) else UNNAMED
+            failures.append(_misplaced(path, patient_id, study_date))
             continue
+        patient_id = parts[0]
         said = who.get((patient_id, study_date, mask))
         found.append(
             MaskEdit(
@@ -307,6 +327,24 @@ def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit,
             )
         )
     return tuple(found), tuple(failures)
+
+
+def _is_mask(path: Path) -> bool:
+    """Tell whether a file is meant as a mask; what viewers save beside it is not."""
+    stem = path.name.split(".")[0].lower()
+    return path.is_file() and bool(stem) and (stem in MASK_NAMES or path.name.endswith(_MASK_SUFFIX))
+
+
+def _misplaced(path: Path, patient_id: str, study_date: date | None) -> Failure:
+    names = ", ".join(f"{name}{_MASK_SUFFIX}" for name in MASK_NAMES)
+    return Failure(
+        patient_id=patient_id,
+        study_date=study_date,
+        code="bad_mask_name",
+        message=f"{FOLDER}/{MASKS}: found '{path.name}' in the folder '{path.parent.name}', expected one of {names} in "
+        "the folder PATIENT/STUDY-DATE",
+        path=path,
+    )
 
 
 def _date(text: str) -> date | None:

@@ -146,3 +146,57 @@ def test_two_decisions_about_one_lesion_are_not_chosen_between(
     failures = read_edits(tmp_path).failures
     assert [(one.patient_id, one.step) for one in failures] == ([("P1", "response")] if said else [])
     assert all(said in one.message for one in failures)
+
+
+@pytest.mark.parametrize(
+    ("name", "patient_id"),
+    [
+        ("P1/2024-01-05/lesions.nii", "P1"),
+        ("P1/2024-01-05/lesions.dcm", "P1"),
+        ("P1/2024-01-05/Lesions.nii.gz", "P1"),
+        ("P1/2024-01-05/lesions.seg.nrrd", "P1"),
+        ("P1/2024-01-05/tumour.nii.gz", "P1"),
+        ("P1/5.1.2024/lesions.nii.gz", "P1"),
+        ("P1/lesions.nii.gz", "P1"),
+        ("P1/2024-01-05/new/lesions.nii.gz", "P1"),
+        ("lesions.nii.gz", "(unnamed)"),
+    ],
+)
+def test_a_corrected_mask_that_would_not_be_read_is_a_failure(
+    tmp_path: Path, name: str, patient_id: str
+) -> None:
+    for file in (name, "P2/2024-01-05/liver.nii.gz", "P2/2024-01-05/scene.mrml", "P2/2024-01-05/.DS_Store"):
+        path = tmp_path / "edits" / "masks" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    edits = read_edits(tmp_path)
+    assert [(row.patient_id, row.mask) for row in edits.masks] == [("P2", "liver")]
+    (failure,) = edits.failures
+    assert (failure.patient_id, failure.code) == (patient_id, "bad_mask_name")
+    assert f"found '{Path(name).name}' in the folder" in failure.message
+
+
+def test_who_corrected_a_mask_that_there_is_not_is_asked_for(tmp_path: Path) -> None:
+    header = "patient_id,study_date,mask,reader\n"
+    rows = "P1,2024-01-05,lesion,Dr C\nP2,2024-01-05,Lesions,Dr C\n"
+    edits_table(tmp_path, "masks.csv", header + rows)
+    mask = tmp_path / "edits" / "masks" / "P2" / "2024-01-05" / "lesions.nii.gz"
+    mask.parent.mkdir(parents=True)
+    mask.touch()
+    edits = read_edits(tmp_path)
+    assert [(row.patient_id, row.mask, row.reader) for row in edits.masks] == [("P2", "lesions", "Dr C")]
+    (failure,) = edits.failures
+    assert failure.patient_id == "P1"
+    assert (
+        failure.message
+        == "masks.csv row 2 column mask: found 'lesion', expected one of liver, lesions, viable"
+    )
+
+
+def test_a_file_of_edits_with_a_misspelt_name_is_noted(tmp_path: Path) -> None:
+    edits_table(tmp_path, "measurement.csv", NUMBERS)
+    edits_table(tmp_path, ".DS_Store", "")
+    assert read_edits(tmp_path).notes == (
+        "edits/measurement.csv is not read, expected one of lesions.csv, masks, masks.csv, measurements.csv, "
+        "overrides.csv",
+    )
