@@ -5,10 +5,11 @@ is believed, because only the user can have written it.
 """
 
 import csv
+import io
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -292,10 +293,19 @@ def _tsv_date(path: Path, key: str, wanted: str) -> str | None:
     return None
 
 
-def _tsv_rows(path: Path) -> Iterator[dict[str, str]]:
-    if path.exists():
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from csv.DictReader(file, delimiter="\t")
+def _tsv_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table of BIDS; names and dates are ASCII, whatever the rest of it is written in."""
+    if not path.exists():
+        return []
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "replace")
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"))
+    except (OSError, csv.Error) as error:
+        raise DataError(
+            f"{path.name}: cannot be read ({type(error).__name__}), expected tab-separated values",
+            code="bad_table",
+            path=path,
+        ) from None
 
 
 def manifest_failure(row: ManifestRow, error: DataError) -> Failure:

@@ -168,6 +168,27 @@ def test_a_bids_like_tree_is_read(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("content", "codes"),
+    [
+        (
+            "filename\tacq_time\tnote\nanat/sub-02_ce-ART_T1w.nii.gz\t2023-02-03\tMüller\n".encode("latin-1"),
+            [],
+        ),
+        (b"filename\tacq_time\n" + b"x" * 200_000 + b"\t2023-02-03\n", ["bad_table"]),
+    ],
+)
+def test_a_table_of_a_bids_like_tree_stops_nobody_else(tmp_path, content, codes):
+    image(tmp_path / "sub-01/ses-20240105/anat/sub-01_ses-20240105_ce-ART_T1w.nii.gz")
+    image(tmp_path / "sub-02/anat/sub-02_ce-ART_T1w.nii.gz")
+    (tmp_path / "sub-02/sub-02_scans.tsv").write_bytes(content)
+    found = ingest(tmp_path, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == (["01"] if codes else ["01", "02"])
+    assert [(one.patient_id, one.code) for one in found.failures] == [("02", code) for code in codes]
+    if not codes:
+        assert found.patients[1].studies[0].study_date == date(2023, 2, 3)
+
+
 def test_tables_are_joined_and_sorted(data):
     manifest(data, "P1,2024-01-05,ART,art.nii.gz")
     (data / "patients.csv").write_text("patient_id,death_date\nP1,2025-01-01\nP7,\n")
