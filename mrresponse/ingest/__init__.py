@@ -188,7 +188,10 @@ def _assembled(collected: Collected, tables: PatientTables) -> Ingested:
     return Ingested(
         patients=tuple(patient for patient in patients if patient.patient_id not in failed),
         failures=tuple(sorted(failures, key=_failure_order)),
-        notes=collected.notes + tables.notes + _spare_patients(tables, by_study, failed),
+        notes=collected.notes
+        + tables.notes
+        + _spare_patients(tables, by_study, failed)
+        + _same_but_for_case(by_study),
         left_out=tuple(left_out),
         failed_studies=tuple(study for study in studies if study.patient_id in failed),
         identities=collected.identities,
@@ -247,3 +250,14 @@ def _spare_patients(
     known = {patient_id for patient_id, _ in by_study} | failed
     spare = sorted({row.patient_id for row in tables.patients} - known)
     return (f"patients.csv: without a study: {', '.join(spare)}",) if spare else ()
+
+
+def _same_but_for_case(by_study: Iterable[tuple[str, date]]) -> tuple[str, ...]:
+    groups: dict[str, set[str]] = {}
+    for patient_id, _ in by_study:
+        groups.setdefault(patient_id.casefold(), set()).add(patient_id)
+    return tuple(
+        f"patients {' and '.join(sorted(group))} are taken for different ones: their ids differ in case"
+        for _, group in sorted(groups.items())
+        if len(group) > 1
+    )

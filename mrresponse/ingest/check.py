@@ -114,8 +114,15 @@ def write_manifest(path: Path, ingested: Ingested) -> None:
 
 
 def write_identities(path: Path, ingested: Ingested) -> None:
-    """Write which pseudonym each DICOM patient has, readable by the owner only."""
-    write_atomically(path, format_rows(ingested.identities, Identity).encode("utf-8"), mode=_PRIVATE_MODE)
+    """Write which pseudonym each DICOM patient has, readable by the owner only.
+
+    An id that several issuers gave to different patients is left out: the list has no place for the issuer.
+    """
+    names: dict[str, set[str]] = {}
+    for row in ingested.identities:
+        names.setdefault(row.dicom_patient_id, set()).add(row.patient_id)
+    rows = [row for row in ingested.identities if len(names[row.dicom_patient_id]) == 1]
+    write_atomically(path, format_rows(rows, Identity).encode("utf-8"), mode=_PRIVATE_MODE)
 
 
 def missing_parts(study: Study) -> tuple[str, ...]:

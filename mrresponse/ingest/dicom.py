@@ -50,7 +50,7 @@ def read_tree(
         series=tuple(item for part in collected for item in part.series),
         failures=(*failures, *(item for part in collected for item in part.failures)),
         left_out=tuple(item for part in collected for item in part.left_out),
-        notes=notes,
+        notes=(*notes, *_alike(named, names_by_patient)),
         identities=tuple(
             Identity(dicom_patient_id=patients[key].identifier, patient_id=name)
             for key, name in sorted(names_by_patient.items(), key=lambda item: item[1])
@@ -106,6 +106,19 @@ def _by_patient(
             groups.setdefault(names[header.patient], []).append(header)
     for name in sorted(groups):
         yield name, tuple(groups[name])
+
+
+def _alike(patients: Mapping[str, DicomPatient], names: Mapping[str, str]) -> list[str]:
+    """Return a note for each group of patients whose ids look like one, written in several ways."""
+    groups: dict[str, set[str]] = {}
+    for key, patient in patients.items():
+        groups.setdefault("".join(patient.identifier.casefold().split()), set()).add(names[key])
+    return [
+        f"patients {' and '.join(sorted(group))}: their DICOM patient ids differ only in case, blanks or issuer; if "
+        "they are one person, give their ids one patient_id in identities.csv"
+        for _, group in sorted(groups.items())
+        if len(group) > 1
+    ]
 
 
 def _nameless(

@@ -10,6 +10,7 @@ from pydicom.uid import generate_uid
 from mrresponse.domain import Agent
 from mrresponse.errors import DataError
 from mrresponse.ingest import IngestSettings, ingest, read_series
+from mrresponse.ingest.check import write_identities
 from tests.dicom_files import (
     AXIAL,
     CORONAL,
@@ -268,3 +269,41 @@ def test_a_constant_image_is_refused(tmp_path):
         read_series(only_series(tmp_path), patient_id="P1", study_date=DAY)
     assert caught.value.code == "empty"
     assert str(caught.value) == "P1 2024-01-05 series 5 (ART): all voxels are 0, expected an image"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"),
+    [
+        ({"patient": "Abc 7"}, {"patient": "ABC  7"}, 2),
+        ({"patient": "abc7", "extra": {"IssuerOfPatientID": "H"}}, {"patient": "abc7"}, 2),
+        ({"patient": "abc7 "}, {"patient": "abc7"}, 1),
+        ({"patient": "abc7"}, {"patient": "abc8"}, 2),
+    ],
+)
+def test_patients_who_may_be_one_are_noted_and_never_joined_by_guess(tmp_path, one, other, count):
+    write_series(tmp_path / "a", SeriesPlan(study="one", **one))
+    write_series(tmp_path / "b", SeriesPlan(study="two", study_date="20240405", **other))
+    found = ingest(tmp_path, PLAIN)
+    names = [patient.patient_id for patient in found.patients]
+    assert len(names) == count
+    alike = count == 2 and other["patient"] != "abc8"
+    said = "their DICOM patient ids differ only in case, blanks or issuer"
+    assert [said in note and all(name in note for name in names) for note in found.notes] == [True] * alike
+    assert not any("abc" in note.lower() for note in found.notes)
+
+
+def test_an_id_that_two_issuers_gave_is_not_in_the_list_of_identities(tmp_path):
+    for issuer in ("H", "K"):
+        plan = SeriesPlan(patient="7", study=issuer, extra={"IssuerOfPatientID": issuer})
+        write_series(tmp_path / issuer, plan)
+    write_series(tmp_path / "c", SeriesPlan(patient="8"))
+    found = ingest(tmp_path, PLAIN)
+    write_identities(tmp_path / "identities.csv", found)
+    assert {line.split(",")[0] for line in (tmp_path / "identities.csv").read_text().splitlines()} == {
+        "dicom_patient_id",
+        "8",
+    }
+    again = ingest(tmp_path, PLAIN)
+    assert [patient.patient_id for patient in again.patients] == [
+        patient.patient_id for patient in found.patients
+    ]

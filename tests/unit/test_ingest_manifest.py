@@ -110,6 +110,13 @@ def test_two_agents_of_one_study_are_not_chosen_between(data):
     assert "extracellular and gadoxetate are stated for one study" in failure.message
 
 
+def test_patients_whose_ids_differ_in_case_are_noted(data):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz", "p1,2024-04-05,ART,late.nii.gz")
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P1", "p1"]
+    assert found.notes == ("patients P1 and p1 are taken for different ones: their ids differ in case",)
+
+
 def test_an_absolute_path_is_believed(data, tmp_path):
     image(tmp_path / "elsewhere.nii.gz")
     manifest(data, f"P1,2024-01-05,ART,{tmp_path / 'elsewhere.nii.gz'}")
