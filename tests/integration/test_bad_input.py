@@ -215,8 +215,13 @@ def test_bad_nifti_fails_its_patient_only(tmp_path, spoil, code):
 
 
 def test_two_series_of_one_phase_at_one_date_are_a_failure(tmp_path):
-    save(tmp_path / "good.nii.gz", np.arange(2048).reshape(16, 16, 8))
-    rows = ("P1,2024-01-05,ART,good.nii.gz", "P2,2024-01-05,ART,good.nii.gz", "P2,2024-01-05,ART,good.nii.gz")
+    for name in ("good", "other"):
+        save(tmp_path / f"{name}.nii.gz", np.arange(2048).reshape(16, 16, 8))
+    rows = (
+        "P1,2024-01-05,ART,good.nii.gz",
+        "P2,2024-01-05,ART,good.nii.gz",
+        "P2,2024-01-05,ART,other.nii.gz",
+    )
     (tmp_path / "manifest.csv").write_text(
         "\n".join(("patient_id,study_date,contrast_phase,path", *rows)) + "\n"
     )
