@@ -11,6 +11,7 @@ that names nobody (``unknown_patient``).
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,15 @@ from mrresponse.ingest.patient_tables import PatientTables, after_death, read_pa
 
 if TYPE_CHECKING:
     from mrresponse.ingest.selection import LiverOf
+
+_TABLES = (
+    "findings.csv",
+    "identities.csv",
+    "manifest.csv",
+    "markers.csv",
+    "patients.csv",
+    "treatments.csv",
+)
 
 __all__ = [
     "NOT_FATAL",
@@ -101,7 +111,7 @@ def ingest(
             code="no_input",
             path=data,
         )
-    return _assembled(collected, tables)
+    return _assembled(collected, tables, _misspelt_tables(data))
 
 
 def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
@@ -164,7 +174,18 @@ def _dicom(
     return read_tree(data, rows, settings, key_file, liver_of)
 
 
-def _assembled(collected: Collected, tables: PatientTables) -> Ingested:
+def _misspelt_tables(data: Path) -> tuple[str, ...]:
+    """Return a note for each file beside the images whose name is nearly that of a table; others are not named."""
+    notes = []
+    for name in sorted(path.name for path in data.iterdir()):
+        meant = get_close_matches(name.lower(), _TABLES, n=1, cutoff=0.8)
+        # where case does not matter, the file itself was read under the right name
+        if meant and name not in _TABLES and not (data / meant[0]).exists():
+            notes.append(f"{name} is not read; did you mean {meant[0]}?")
+    return tuple(notes)
+
+
+def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str, ...]) -> Ingested:
     failures = list(collected.failures + tables.failures)
     left_out = list(collected.left_out)
     studies: list[Study] = []
@@ -188,7 +209,8 @@ def _assembled(collected: Collected, tables: PatientTables) -> Ingested:
     return Ingested(
         patients=tuple(patient for patient in patients if patient.patient_id not in failed),
         failures=tuple(sorted(failures, key=_failure_order)),
-        notes=collected.notes
+        notes=misspelt
+        + collected.notes
         + tables.notes
         + _spare_patients(tables, by_study, failed)
         + _same_but_for_case(by_study),

@@ -117,6 +117,17 @@ def test_patients_whose_ids_differ_in_case_are_noted(data):
     assert found.notes == ("patients P1 and p1 are taken for different ones: their ids differ in case",)
 
 
+@pytest.mark.parametrize("name", ["treatment.csv", "Treatments.csv", "treatments.CSV", "treatments.xlsx"])
+def test_a_table_with_a_misspelt_name_is_noted(data, name):
+    manifest(data, "P1,2024-01-05,ART,art.nii.gz")
+    (data / name).write_text("patient_id,treatment_phase,name,kind,start_date\nP1,a,x,systemic,2024-01-10\n")
+    (data / "identities.csv").write_text("dicom_patient_id,patient_id\n")
+    (data / "Doe Jane.csv").touch()
+    found = ingest(data, PLAIN)
+    assert found.patients[0].treatments == ()
+    assert found.notes == (f"{name} is not read; did you mean treatments.csv?",)
+
+
 def test_an_absolute_path_is_believed(data, tmp_path):
     image(tmp_path / "elsewhere.nii.gz")
     manifest(data, f"P1,2024-01-05,ART,{tmp_path / 'elsewhere.nii.gz'}")
