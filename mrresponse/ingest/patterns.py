@@ -47,8 +47,10 @@ _LEFT_OUT_WORDS: tuple[tuple[str, str], ...] = (
      "in- or opposed-phase"),
     (r"\b(inphase|outphase|opp?phase|in opp|opp in|iop|ip oop|oop|opp|opposition|gegenphase|dual ?echo)\b",
      "in- or opposed-phase"),
-    (r" in$", "in- or opposed-phase"),
-    (r"\bfat ?(only|images?)\b|^fat\b|\b(vibe|dixon|lava|thrive|mdixon)\w*( \w+)* f$", "fat image"),
+    (r" in$|dixon\w* (in|ip|op|out)\b", "in- or opposed-phase"),
+    # "fat" begins or ends the name, or follows the method; "fat sat" and "without fat" are no fat images
+    (r"\bfat ?(only|images?)\b|^fat\b(?! ?su?[ap])|(?<!without )(?<!w o )(?<!no )\bfat$|"
+     r"dixon\w* (f|fat)\b(?! ?su?[ap])|\b(vibe|dixon|lava|thrive|mdixon)\w*( \w+)* f$", "fat image"),
     (r"\bt2\w*|\b(haste|ssfse|sshtse|ssh|single ?shot|trufi\w*|fiesta|btfe|bffe|true ?fisp|blade|propeller|mrcp|"
      r"mrcholangio\w*|stir|flair|space|tse|fse|frfse|tirm)\b", "T2-weighted or fluid-sensitive sequence"),
     (r"\b(map|mapping|r2|r2star|pdff|ideal iq|fat ?frac\w*|ff|liverlab|multiecho|hispeed|elasto\w*|mre|stiffness|"
@@ -95,7 +97,9 @@ _PHASE_WORDS: tuple[tuple[ContrastPhase, str], ...] = (
           r"\bsem (con\w*|gd)\b|\bzonder (con\w*|gd)\b|\bblanco\b|\bbasale?\b|\bavant inj\w*|\bw ?o (con\w*|gd|c)\b"),
     (ART, r"\bart ?\d?\b|\barter\w*|\b[hle]ap\b|\blart\b"),
     (PVP, r"\bpvp?\b|\bport(al\w*|ae?|o ?v\w*)?\b|\bpfortader\w*|\bven\b|\bven(oe?s|ous|osa|oso|euse|eux|euze)\w*\b"),
-    (DEL, r"\bdel\b|\bdelay\w*|\ba?e?quil\w*|\bspae?t(e[rs]?|phase\w*|ven\w*)?\b|\btard\w*|\btransit\w*|\blate\b|"
+    # Spanish "del" before a part of the body means "of the"
+    (DEL, r"\bdel\b(?! (higado|abdomen|cuerpo|tronco))|"
+          r"\bdelay\w*|\ba?e?quil\w*|\bspae?t(e[rs]?|phase\w*|ven\w*)?\b|\btard\w*|\btransit\w*|\blate\b|"
           r"\blaat\b|\blaattijd\w*|\bvertraagd\w*|\bretard\w*|\binterstit\w*"),
 )  # fmt: skip
 

@@ -62,7 +62,15 @@ def test_words_of_several_languages_and_vendors_are_understood(description, phas
 
 @pytest.mark.parametrize(
     "description",
-    ["t1_vibe_fs_tra", "T1 +C", "high spatial resolution", "porter dynamic", "without fat sat", "dyn 20 min"],
+    [
+        "t1_vibe_fs_tra",
+        "T1 VIBE del hígado",
+        "T1 +C",
+        "high spatial resolution",
+        "porter dynamic",
+        "without fat sat",
+        "dyn 20 min",
+    ],
 )
 def test_a_description_that_does_not_say_it_is_not_guessed(description):
     assert phases_in_text(description, None, PLAIN) == {}
@@ -95,6 +103,17 @@ def test_a_sites_own_pattern_comes_first():
         ({"description": "T1 in/opp phase"}, "in- or opposed-phase"),
         ({"description": "t1_vibe_dixon_tra_opp"}, "in- or opposed-phase"),
         ({"description": "t1_vibe_dixon_tra_pre_F"}, "fat image"),
+        ({"description": "t1_vibe_dixon_F_pre"}, "fat image"),
+        ({"description": "VIBE Dixon FAT pre"}, "fat image"),
+        ({"description": "Ax T1 pre FAT"}, "fat image"),
+        ({"description": "FAT: Ax LAVA pre"}, "fat image"),
+        ({"description": "t1_vibe_dixon_op_pre"}, "in- or opposed-phase"),
+        ({"description": "mDIXON-IP pre"}, "in- or opposed-phase"),
+        ({"description": "Fat Sat LAVA pre"}, None),
+        ({"description": "FAT-SUPPRESSED T1 pre"}, None),
+        ({"description": "VIBE Dixon fat sat pre"}, None),
+        ({"description": "T1 pre without fat"}, None),
+        ({"description": "mDIXON-W pre"}, None),
         ({"description": "t2_haste_cor"}, "T2-weighted or fluid-sensitive sequence"),
         ({"description": "art", "image_type": ("DERIVED", "PRIMARY", "SUBTRACTION")}, "subtraction"),
         (
