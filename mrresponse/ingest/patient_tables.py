@@ -268,6 +268,12 @@ def _marker(row: Marker, place: str) -> Marker:
         raise DataError(
             f"{place} column qualifier: found {row.qualifier!r}, expected <, > or nothing", code="bad_value"
         )
+    if row.value < 0:
+        # -1 stands for a missing value in some exports
+        raise DataError(
+            f"{place} column value: found {row.value:g}, expected 0 or more; leave a missing value out",
+            code="bad_value",
+        )
     return replace(row, name=_named(row.name, place, "name"), unit=row.unit.strip())
 
 

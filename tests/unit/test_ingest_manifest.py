@@ -265,6 +265,7 @@ def test_what_a_finding_affects_follows_from_its_kind_unless_stated(tmp_path, ki
             "bad_value",
         ),
         ("markers.csv", "patient_id,date,name,value,unit\nP1,2024-01-01,AFP,<4,ng/mL", "bad_value"),
+        ("markers.csv", "patient_id,date,name,value,unit\nP1,2024-01-01,AFP,-1,ng/mL", "bad_value"),
         ("findings.csv", "patient_id,date,kind,status,size_mm\nP1,2024-01-01,ascites,new,-3", "bad_value"),
         ("patients.csv", "patient_id,death_date,last_contact_date\nP1,2024-01-01,2024-02-01", "bad_value"),
     ],
