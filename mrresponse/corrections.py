@@ -234,8 +234,11 @@ def _with_numbers(row: Measurement, edit: MeasurementEdit) -> tuple[Measurement,
     if edit.state is not None:
         changed |= _part(edit.state, WHOLE, edit)
         changed["state"] = edit.state
-        if edit.state in (MeasurementState.ABSENT, MeasurementState.NOT_ASSESSED):
-            # what is gone, or could not be judged as a whole, has no viable part that was measured
+        was_measured = row.viable_state is MeasurementState.MEASURED
+        if edit.state in (MeasurementState.ABSENT, MeasurementState.NOT_ASSESSED) or (
+            edit.state is MeasurementState.TOO_SMALL and was_measured
+        ):
+            # what is gone, too small, or could not be judged as a whole, has no viable part that was measured
             changed |= _part(edit.state, VIABLE, edit)
             changed |= {"viable_state": edit.state, "viable_reason": f"{edit.reader}: {edit.reason}"}
     if edit.viable_state is not None:

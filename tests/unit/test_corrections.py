@@ -82,6 +82,29 @@ def test_a_lesion_typed_as_not_assessable_has_no_number_left(tmp_path: Path) -> 
     assert [row.longest_diameter_mm, row.volume_ml, row.viable_longest_diameter_mm] == [None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("viable", "expected"),
+    [
+        (MeasurementState.MEASURED, MeasurementState.TOO_SMALL),
+        (MeasurementState.ABSENT, MeasurementState.ABSENT),
+        (MeasurementState.NOT_ASSESSED, MeasurementState.NOT_ASSESSED),
+    ],
+)
+def test_a_lesion_typed_as_too_small_has_no_viable_part_of_a_size(
+    tmp_path: Path, viable: MeasurementState, expected: MeasurementState
+) -> None:
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,tiny,too small")
+    size = {MeasurementState.MEASURED: 18.0, MeasurementState.ABSENT: 0.0}.get(viable)
+    (row,), audit = correct_measurements(
+        [replace(ROW, viable_state=viable, viable_longest_diameter_mm=size)], edits
+    )
+    assert (row.state, row.longest_diameter_mm, row.volume_ml) == (MeasurementState.TOO_SMALL, None, None)
+    assert row.viable_state is expected
+    assert row.viable_longest_diameter_mm == (0.0 if expected is MeasurementState.ABSENT else None)
+    changed = ("viable_state of network", "measured", "too_small")
+    assert (changed in {(one.what, one.before, one.after) for one in audit}) == (viable is not expected)
+
+
 def test_a_viable_part_typed_as_absent_leaves_the_whole_lesion(tmp_path: Path) -> None:
     edits = typed(tmp_path, "viable_longest_diameter_mm", "P1,L01,2024-04-10,Dr C,rim only,absent")
     (row,), _ = correct_measurements([ROW], edits)
