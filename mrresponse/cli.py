@@ -484,6 +484,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MrresponseError as error:
         _print_error(str(error))
         return 2
+    except OSError as error:
+        # of the file only the kind of trouble: its name may be one of the source
+        _print_error(f"a file or folder cannot be read or written ({error.strerror or type(error).__name__})")
+        return 2
     except KeyboardInterrupt:
         _print_error("interrupted; run again to go on")
         return 130

@@ -206,3 +206,15 @@ def test_a_failing_patient_is_left_out_named_and_gives_exit_code_1(
     assert "error: P3" in capsys.readouterr().err
     found = {row["patient_id"] for row in csv_rows(tmp_path / "elsewhere" / "csv" / "visits.csv")}
     assert found == {"P1", "P2"}
+
+
+@pytest.mark.parametrize("command", [["export", "--to", "csv"], ["figures"]])
+def test_a_place_that_cannot_be_written_is_a_message(
+    exported: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    name, *options = command
+    in_the_way = exported.parent / "studies.csv"
+    assert main([name, str(exported.parent), *options, "--out", str(in_the_way / "secret")]) == 2
+    said = capsys.readouterr().err
+    assert "error: a file or folder cannot be read or written (Not a directory)" in said
+    assert "secret" not in said
