@@ -28,6 +28,8 @@ from mrresponse.typed import WORDS, parse_measurement
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 _WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
 _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
+# What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
+_MOST_TOO_SMALL_MM = 5.0
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
 _NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
 _WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
@@ -124,6 +126,9 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
     filled |= _site(cells)
     if cells.get("state", "").strip():
         _check_stated(filled)
+        if not cells.get("source", "").strip():
+            # in the rows of a run, what readers changed may stand beside what they left
+            _check_sizes(filled)
         return filled
     whole = _state(filled, _WHOLE_NUMBERS)
     viable = _state(filled, _VIABLE_NUMBERS)
@@ -210,27 +215,36 @@ def _site(cells: Mapping[str, str]) -> dict[str, str]:
 def _check_sizes(cells: Mapping[str, str]) -> None:
     """Refuse a perpendicular diameter above the longest one: they were exchanged, or one is wrong."""
     for longest, perpendicular in (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2]):
-        long, short = (cells.get(name, "").strip() for name in (longest, perpendicular))
-        if long and short and float(short) > float(long):
+        long, short = (parse_measurement(cells.get(name)).value for name in (longest, perpendicular))
+        if long is not None and short is not None and short > long:
             raise ValueError(
-                f" column {perpendicular}: found {short} above {longest} {long}, expected at most that"
+                f" column {perpendicular}: found {cells[perpendicular].strip()} above {longest} "
+                f"{cells[longest].strip()}, expected at most that"
             )
 
 
 def _check_stated(cells: Mapping[str, str]) -> None:
     """Refuse numbers that contradict the state beside them, and negative ones; what is no number is found later."""
     state = cells["state"].strip().lower()
-    for name in (*_WHOLE_NUMBERS, *_VIABLE_NUMBERS):
-        cell = cells.get(name, "").strip()
-        if cell.startswith("-"):
-            raise ValueError(f" column {name}: found {cell}, expected 0 or more")
-        number = parse_measurement(cell).value
-        if number is None or name in _VIABLE_NUMBERS:
-            continue
-        if state in _WITHOUT_NUMBERS or (state == MeasurementState.ABSENT and number > 0.0):
-            raise ValueError(f" column {name}: found {cell} beside state {state}, expected no number")
-        if state == MeasurementState.MEASURED and name == _LONGEST and number == 0.0:
-            raise ValueError(f" column {name}: found 0 beside state measured, expected more, or state absent")
+    for names, stated in (
+        (_WHOLE_NUMBERS, state),
+        (_VIABLE_NUMBERS, cells.get("viable_state", "").strip().lower()),
+    ):
+        for name in names:
+            cell = cells.get(name, "").strip()
+            if cell.startswith("-"):
+                raise ValueError(f" column {name}: found {cell}, expected 0 or more")
+            number = parse_measurement(cell).value
+            if number is not None and _contradicts(stated, name, number):
+                raise ValueError(f" column {name}: found {cell} beside state {stated}, expected no number")
+    if state == MeasurementState.MEASURED and parse_measurement(cells.get(_LONGEST)).value == 0.0:
+        raise ValueError(f" column {_LONGEST}: found 0 beside state measured, expected more, or state absent")
+
+
+def _contradicts(state: str, name: str, number: float) -> bool:
+    if state == MeasurementState.TOO_SMALL:
+        return name.endswith("_mm") and number > _MOST_TOO_SMALL_MM
+    return state in _WITHOUT_NUMBERS or (state == MeasurementState.ABSENT and number > 0.0)
 
 
 def _typed_word(cells: Mapping[str, str], names: Sequence[str]) -> str:

@@ -114,7 +114,7 @@ def test_a_folder_without_studies_is_refused(tmp_path):
 
 HEADER = (
     "patient_id,lesion_id,study_date,reader,organ,is_node,state,longest_diameter_mm,perpendicular_diameter_mm,"
-    "viable_longest_diameter_mm,volume_ml"
+    "viable_longest_diameter_mm,volume_ml,viable_state,viable_volume_ml,source"
 )
 
 
@@ -135,6 +135,19 @@ def one_row(tmp_path, **cells):
         ({"state": "not_found", "volume_ml": "3"}, "found 3 beside state not_found, expected no number"),
         ({"state": "not_assessed", "longest_diameter_mm": "0"}, "found 0 beside state not_assessed"),
         ({"state": "measured", "longest_diameter_mm": "0"}, "found 0 beside state measured"),
+        ({"state": "too_small", "longest_diameter_mm": "30"}, "found 30 beside state too_small"),
+        (
+            {"state": "measured", "longest_diameter_mm": "10", "perpendicular_diameter_mm": "20"},
+            "column perpendicular_diameter_mm: found 20 above longest_diameter_mm 10",
+        ),
+        (
+            {"state": "measured", "viable_state": "absent", "viable_longest_diameter_mm": "12"},
+            "column viable_longest_diameter_mm: found 12 beside state absent",
+        ),
+        (
+            {"state": "measured", "viable_state": "not_assessed", "viable_volume_ml": "0"},
+            "column viable_volume_ml: found 0 beside state not_assessed",
+        ),
         ({"state": "measured", "longest_diameter_mm": "-30"}, "found -30, expected 0 or more"),
         ({"state": "measured", "viable_longest_diameter_mm": "-3"}, "found -3, expected 0 or more"),
         ({"perpendicular_diameter_mm": "9 mm"}, "found '9 mm', expected a bare number in mm, too small"),
@@ -200,7 +213,7 @@ def test_a_word_may_stand_in_any_size(tmp_path, longest, perpendicular, state, r
 
 
 def test_blanks_around_a_name_do_not_make_two_treatment_phases_or_markers(tmp_path):
-    data = folder(tmp_path, HEADER, "P1,L01,2024-01-05,,,,,30,,,")
+    data = folder(tmp_path, HEADER, "P1,L01,2024-01-05,,,,,30,,,,,,")
     (data / "treatments.csv").write_text(
         "patient_id,treatment_phase,name,kind,start_date\n"
         "P1,one,A,systemic,2024-01-06\nP1, one ,B,systemic,2024-01-07\n"
@@ -227,3 +240,21 @@ def test_a_death_before_a_study_fails_its_patient(tmp_path):
     numbers = read_numbers(tmp_path)
     assert [patient.patient_id for patient, _, _ in numbers.patients] == ["P2"]
     assert [(one.patient_id, one.code) for one in numbers.failures] == [("P1", "bad_value")]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"state": "too_small", "longest_diameter_mm": "5", "volume_ml": "0.1"},
+        {"state": "measured", "longest_diameter_mm": "20", "viable_state": "absent", "viable_volume_ml": "0"},
+        # a reader changed one diameter of a row of a run
+        {
+            "state": "measured",
+            "source": "reader",
+            "longest_diameter_mm": "10",
+            "perpendicular_diameter_mm": "11",
+        },
+    ],
+)
+def test_numbers_that_fit_their_state_are_kept(tmp_path, cells):
+    assert one_row(tmp_path, **cells).failures == ()
