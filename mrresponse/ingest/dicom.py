@@ -5,6 +5,8 @@ the data folder with the same series UID, and its patient id becomes the pseudon
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from mrresponse.domain import Failure
@@ -33,8 +35,9 @@ def read_tree(
     outside = [row.path for row in rows if not row.path.is_relative_to(data)]
     roots = [data, *(path if path.is_dir() else path.parent for path in outside)]
     found = scan(roots, key_file.parent / CACHE)
-    headers, patients = found.headers, found.patients
-    stated, names, failures = _stated(rows, headers)
+    patients = found.patients
+    stated, names, dates, failures = _stated(rows, found.headers)
+    headers = tuple(_dated(header, dates) for header in found.headers)
     nameless = _nameless(headers, patients, names)
     failures += [_no_patient_id(header) for header in nameless.values()]
     named = {key: patient for key, patient in patients.items() if key not in nameless}
@@ -60,21 +63,33 @@ def read_tree(
 
 def _stated(
     rows: Sequence[ManifestRow], headers: Sequence[SliceHeader]
-) -> tuple[Mapping[str, Sequence[ManifestRow]], Mapping[str, str], list[Failure]]:
-    """Return manifest rows by the images they name, the names they give to patients, and what contradicts."""
+) -> tuple[Mapping[str, Sequence[ManifestRow]], Mapping[str, str], Mapping[str, date], list[Failure]]:
+    """Return manifest rows by the images they name, the names they give to patients, and what contradicts.
+
+    The dates are those of the studies that rows name; only a study without one of its own needs it.
+    """
     by_image: dict[str, list[ManifestRow]] = {}
     names: dict[str, str] = {}
+    dates: dict[str, date] = {}
     failures = []
     for row in rows:
         named = [header for header in headers if _is_named(header, row)]
-        reason = _contradiction(row, named, names)
+        reason = _contradiction(row, named, names, dates)
         if reason:
             failures.append(manifest_mismatch(row, reason))
         elif named:
             names[named[0].patient] = row.patient_id
+            dates[named[0].study] = row.study_date
             for header in named:
                 by_image.setdefault(header.instance, []).append(row)
-    return by_image, names, failures
+    return by_image, names, dates, failures
+
+
+def _dated(header: SliceHeader, dates: Mapping[str, date]) -> SliceHeader:
+    """Give a slice without a study date, as some anonymisers leave it, the one that the manifest states."""
+    if header.study_date is not None or header.study not in dates:
+        return header
+    return replace(header, study_date=dates[header.study])
 
 
 def _is_named(header: SliceHeader, row: ManifestRow) -> bool:
@@ -83,15 +98,19 @@ def _is_named(header: SliceHeader, row: ManifestRow) -> bool:
     return header.path == row.path or row.path in header.path.parents
 
 
-def _contradiction(row: ManifestRow, named: Sequence[SliceHeader], names: Mapping[str, str]) -> str | None:
+def _contradiction(
+    row: ManifestRow, named: Sequence[SliceHeader], names: Mapping[str, str], dates: Mapping[str, date]
+) -> str | None:
     if not named:
         what = "image" if row.frame is None else f"frame {row.frame}"
         return f"found no readable DICOM {what} at the path, expected a file or the folder of one series"
     if len({header.series for header in named}) > 1:
         return "the folder holds several series, expected one; name one file of the series instead"
     first = named[0]
-    if first.study_date != row.study_date:
+    if first.study_date not in (row.study_date, None):
         return f"the header says study date {first.study_date}, the manifest {row.study_date}"
+    if dates.get(first.study, row.study_date) != row.study_date:
+        return f"the DICOM study is of {dates[first.study]} in another row, expected one study_date"
     if names.get(first.patient, row.patient_id) != row.patient_id:
         return f"the DICOM patient is {names[first.patient]} in another row, expected one patient_id"
     return None

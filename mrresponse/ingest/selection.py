@@ -85,7 +85,8 @@ def select_series(patient_id: str, slices: Sequence[SliceHeader], rules: Rules) 
     for study_date, members in sorted(by_date.items(), key=lambda entry: str(entry[0])):
         if study_date is None:
             error = DataError(
-                f"{len(members)} DICOM files without a study date, expected StudyDate in each",
+                f"{len(members)} DICOM files without a study date, expected StudyDate in each, or a line in "
+                "manifest.csv that names a file of the study",
                 code="no_study_date",
                 patient_id=patient_id,
                 path=members[0].path,

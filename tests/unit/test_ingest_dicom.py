@@ -307,3 +307,22 @@ def test_an_id_that_two_issuers_gave_is_not_in_the_list_of_identities(tmp_path):
     assert [patient.patient_id for patient in again.patients] == [
         patient.patient_id for patient in found.patients
     ]
+
+
+def test_a_study_without_a_date_has_the_one_that_the_manifest_states(tmp_path):
+    files = write_dynamic(tmp_path / "first", study_date="", extra={"AcquisitionDate": ""})
+    write_dynamic(tmp_path / "second", study="another", study_date="20240405")
+    (failure, *_) = ingest(tmp_path, PLAIN).failures
+    assert failure.code == "no_study_date"
+    lines = ["patient_id,study_date,contrast_phase,path", f"P001,2024-01-05,ART,{files['ART'][0]}"]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    (patient,) = found.patients
+    assert [study.study_date for study in patient.studies] == [date(2024, 1, 5), date(2024, 4, 5)]
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6}
+    lines.append(f"P001,2024-01-06,PVP,{files['PVP'][0]}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert (failure.patient_id, failure.code) == ("P001", "manifest_mismatch")
+    assert "the DICOM study is of 2024-01-05 in another row" in failure.message
