@@ -136,11 +136,20 @@ def _select_study(place: _Place, slices: Sequence[SliceHeader], rules: Rules) ->
     if not resonance:
         return Collected(left_out=left_out, failures=failures)
     studies = {item.study for item in resonance}
-    if len(studies) > 1:
-        message = f"two studies on one date: found {len(studies)} MR studies, expected one"
+    named = {item.study for item in resonance if item.instance in rules.stated}
+    if len(studies) > 1 and len(named) != 1:
+        message = (
+            f"two studies on one date: found {len(studies)} MR studies, expected one, or lines in manifest.csv that "
+            "name series of one of them"
+        )
         return Collected(
             left_out=left_out, failures=(*failures, place.failure(message, "two_studies", resonance[0]))
         )
+    if len(studies) > 1:
+        reason = "another study of this date; the manifest names series of one study"
+        spare = [item for item in resonance if item.study not in named]
+        left_out += tuple(place.left_out(members[0], reason) for members in series_of(spare))
+        resonance = [item for item in resonance if item.study in named]
     volumes = [volume for members in series_of(resonance) for volume in volumes_of(members, rules.stated)]
     chosen = _choose(place, volumes, rules)
     return joined(Collected(left_out=left_out, failures=failures), chosen)

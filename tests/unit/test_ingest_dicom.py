@@ -326,3 +326,21 @@ def test_a_study_without_a_date_has_the_one_that_the_manifest_states(tmp_path):
     (failure,) = ingest(tmp_path, PLAIN).failures
     assert (failure.patient_id, failure.code) == ("P001", "manifest_mismatch")
     assert "the DICOM study is of 2024-01-05 in another row" in failure.message
+
+
+def test_of_two_studies_on_one_date_the_one_that_the_manifest_names_is_taken(tmp_path):
+    files = write_dynamic(tmp_path / "liver")
+    brain = write_series(tmp_path / "brain", SeriesPlan(study="brain", number=2, description="t1 axial"))
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert failure.code == "two_studies"
+    lines = ["patient_id,study_date,contrast_phase,path", f"P001,2024-01-05,ART,{files['ART'][0]}"]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6}
+    (left_out,) = found.left_out
+    assert left_out.reason == "another study of this date; the manifest names series of one study"
+    assert left_out.series_number == 2
+    lines.append(f"P001,2024-01-05,OTHER,{brain[0]}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    assert [failure.code for failure in ingest(tmp_path, PLAIN).failures] == ["two_studies"]
