@@ -141,7 +141,8 @@ def _slices(path: Path, dataset: "Dataset", sop_class: str, patient: str) -> Ite
         patient=patient,
         study=_hash(text(dataset, "StudyInstanceUID")),
         series=_hash(series),
-        instance=_hash(text(dataset, "SOPInstanceUID")),
+        # without a UID, as some anonymisers leave it, every file is an image of its own
+        instance=_hash(text(dataset, "SOPInstanceUID") or str(path)),
         study_date=_date(text(dataset, "StudyDate")),
         modality=text(dataset, "Modality").upper(),
         series_number=whole(dataset, "SeriesNumber"),

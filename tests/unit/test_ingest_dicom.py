@@ -222,6 +222,15 @@ def test_agent_and_scanner_are_read(tmp_path):
         )
 
 
+def test_slices_without_a_uid_are_not_taken_for_copies(tmp_path):
+    for file in write_dynamic(tmp_path)["ART"]:
+        alter(file, SOPInstanceUID=None)
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6}
+    assert {len(series.files) for series in found.patients[0].studies[0].series} == {4}
+
+
 def test_an_agent_stated_for_one_series_is_that_of_the_study(tmp_path):
     given = {"ContrastBolusAgent": "Gadovist"}
     files = write_dynamic(tmp_path, extra=given)
