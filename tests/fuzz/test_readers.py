@@ -169,7 +169,7 @@ def good_mask(path: Path) -> None:
 TABLES: Mapping[str, str] = {
     "manifest.csv": "patient_id,study_date,contrast_phase,path,series_description,agent\n"
     + "".join(
-        f"P{patient},2024-0{month}-05,{phase},{phase}.nii.gz,T1 VIBE,gadoxetate\n"
+        f"P{patient},2024-0{month}-05,{phase},{month}-{phase}.nii.gz,T1 VIBE,gadoxetate\n"
         for patient in (1, 2)
         for month in (1, 4)
         for phase in ("PRE", "ART")
@@ -189,8 +189,8 @@ MODEL = Path(__file__).resolve().parents[2] / "models" / "liver-mr"
 
 def good_data(folder: Path) -> None:
     folder.mkdir()
-    for phase in ("PRE", "ART"):
-        good_image(folder / f"{phase}.nii.gz")
+    for name in ("1-PRE", "1-ART", "4-PRE", "4-ART"):
+        good_image(folder / f"{name}.nii.gz")
     for name, content in TABLES.items():
         (folder / name).write_text(content, encoding="utf-8")
 

@@ -263,9 +263,9 @@ def add_bad_nifti(data: Path) -> dict[str, str]:
     for patient, (spoil, _) in BAD_NIFTI.items():
         spoil(data / f"{patient}.nii.gz")
         lines.append(f"{patient},2024-01-05,ART,{patient}.nii.gz")
-    good = next(path.relative_to(data) for path in data.rglob("*.nii.gz") if path.stem[0] != "B")
+    good, other, *_ = [path.relative_to(data) for path in data.rglob("*.nii.gz") if path.stem[0] != "B"]
     lines.append(f"B-PHASE,2024-01-05,LATE,{good}")
-    lines += [f"B-TWICE,2024-01-05,ART,{good}"] * 2
+    lines += [f"B-TWICE,2024-01-05,ART,{path}" for path in (good, other)]
     lines.append(f"B-START,2024-01-05,ART,{good}")
     manifest = data / "manifest.csv"
     header = manifest.read_text().splitlines()[0].split(",")
