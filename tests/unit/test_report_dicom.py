@@ -184,6 +184,29 @@ def test_responses_have_the_codes_of_the_standard_and_others_a_private_scheme(tm
     assert evaluations(lesion)["State of the measurement"] == "measured"
 
 
+@pytest.mark.parametrize(
+    ("criterion", "unit", "expected"),
+    [("mRECIST", "mm", "mm"), ("EASL", "mm2", "mm2"), ("WHO", "mm2", "mm2"), ("qEASL", "mL", "cm3")],
+)
+def test_a_sum_of_targets_has_the_unit_of_its_criterion(tmp_path, run, criterion, unit, expected):
+    run = with_assessments(run, criterion=criterion, burden_unit=unit, current_burden=800.0)
+    group = response_group(export(run, "dicom-sr", tmp_path / "sr")[0])
+    (burden,) = [m for m in group.get_measurements() if m.name.value == "BURDEN"]
+    assert (burden.value, burden.unit.value) == (800.0, expected)
+
+
+def with_assessments(run, **changes):
+    """Give every assessment of a run other values."""
+    (result,) = run.results
+    rows = tuple(replace(row, **changes) for row in result.response.assessments)
+    return replace(run, results=(replace(result, response=replace(result.response, assessments=rows)),))
+
+
+def response_group(file):
+    groups = srread(file).content.get_image_measurement_groups()
+    return next(one for one in groups if one.finding_type.value == "112020")
+
+
 def test_the_same_run_gives_the_same_bytes_and_another_mask_another_uid(tmp_path, run):
     for name in ("dicom-seg", "dicom-sr"):
         files = [export(run, name, tmp_path / place / name) for place in ("a", "b")]

@@ -29,6 +29,10 @@ DAY = Code("d", "UCUM", "day")
 FIRST_STUDY = private("FIRST_STUDY", "First study of the patient")
 # A millilitre, by the name that the templates use.
 MILLILITRE = Code("cm3", "UCUM", "cubic centimeter")
+SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
+BURDEN_UNITS: Mapping[str, Code] = MappingProxyType(
+    {"mm": MILLIMETRE, "mm2": SQUARE_MILLIMETRE, "mL": MILLILITRE}
+)
 VIABLE_LONG_AXIS = private("VIABLE_LONG", "Long axis of the viable part")
 VIABLE_SHORT_AXIS = private("VIABLE_SHORT", "Short axis of the viable part")
 VIABLE_VOLUME = private("VIABLE_VOLUME", "Volume of the viable part")

@@ -190,7 +190,7 @@ def _response_group(
     row: Assessment, source: SourceSeries, visit: VisitNumbers
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     name = f"{row.criterion}, {row.treatment_phase}, {row.reader}"
-    unit = own.MILLIMETRE if row.burden_unit == "mm" else own.MILLILITRE
+    unit = own.BURDEN_UNITS[row.burden_unit]
     burden = [] if row.current_burden is None else [sr.Measurement(own.BURDEN, row.current_burden, unit)]
     evaluations = [sr.QualitativeEvaluation(own.METHOD, own.method_code(row.criterion))]
     stated: tuple[tuple[Code, Response | None, object], ...] = (
