@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -543,6 +544,20 @@ def test_split_and_merged_lesions_have_rows_of_their_own(tmp_path: Path) -> None
         ("TUMIDENT", "T02"),
         ("TUMERGE", "T01/T02"),
     ]
+    merged = [row for row in tr.rows if row.get("TRSPID") == "L02" and row["TRDTC"] == "2024-03-01"]
+    assert [(row["TRTESTCD"], row["TRORRES"]) for row in merged] == [("TUMSTATE", "TUMOR MERGED")]
+
+
+@pytest.mark.parametrize("role", [LesionRole.NON_TARGET, LesionRole.NEW])
+def test_a_merged_lesion_that_is_no_target_is_merged_too_and_not_absent_with_0_mm(
+    tmp_path: Path, role: LesionRole
+) -> None:
+    run = network_run(tmp_path)
+    others = tuple(
+        replace(row, role=role, is_normal=row.value == 0.0) if row.lesion_id == "L02" else row
+        for row in run.contributions
+    )
+    tr = sdtm_datasets(replace(run, contributions=others))[1]
     merged = [row for row in tr.rows if row.get("TRSPID") == "L02" and row["TRDTC"] == "2024-03-01"]
     assert [(row["TRTESTCD"], row["TRORRES"]) for row in merged] == [("TUMSTATE", "TUMOR MERGED")]
 

@@ -20,6 +20,8 @@ from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, 
 from mrresponse.report.run import FinishedRun
 
 TOO_SMALL = "too small to measure"
+# A lesion that is counted as part of another one: its own 0 is no absence.
+_MERGED_NOTE = "measured with"
 _METHOD = "MRI"
 _SEEN = frozenset({MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.SPLIT})
 _SIZE_TESTS = {
@@ -198,7 +200,7 @@ def _tu_rows(subject: Subject, group: Group) -> Iterator[Row]:
         ]
         first = next((row for row in rows if _is_seen(row)), rows[0])
         yield _tu_row(subject, group, first, code)
-        merged = next((row for row in rows if row.note.startswith("measured with")), None)
+        merged = next((row for row in rows if row.note.startswith(_MERGED_NOTE)), None)
         if merged is not None:
             parent = _parent(subject, group, lesion_id)
             joined = f"{parent}/{code}" if parent else code
@@ -282,11 +284,11 @@ def _tr_rows(subject: Subject, group: Group) -> Iterator[Row]:
 
 
 def _lesion_results(row: Contribution) -> Iterator[Row]:
-    if row.role is not LesionRole.TARGET:
-        yield _state_result(row)
-    elif row.note.startswith("measured with"):
+    if row.note.startswith(_MERGED_NOTE):
         yield _result(_STATE_TEST, "TUMOR MERGED")
         return
+    if row.role is not LesionRole.TARGET:
+        yield _state_result(row)
     if row.role is LesionRole.TARGET or row.value is not None:
         yield _size_result(row)
 
