@@ -409,6 +409,35 @@ def test_responses_by_visit_and_best_responses_are_those_of_the_run(folder: Path
     assert sorted(by_visit) == sorted(expected)
 
 
+def test_the_liver_counts_until_it_progresses_itself(tmp_path: Path) -> None:
+    """A bone lesion is an overall PD on 2024-04-10; the liver goes on to PR on 2024-07-10 and PD on 2024-10-10."""
+    days = ("2024-01-10", "2024-04-10", "2024-07-10", "2024-10-10")
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
+    sizes = zip(days, (60, 50, 30, 50), strict=True)
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\n"
+        + "".join(f"P,L01,{d},{s}\n" for d, s in sizes)
+    )
+    (tmp_path / "findings.csv").write_text(
+        "patient_id,date,kind,status,site\nP,2024-04-10,extrahepatic_lesion,new,left ilium\n"
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [RECIST 1.1]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    rows = dataset(tmp_path, "adam/adrs")
+
+    def values(basis: str, code: str) -> list[tuple[str, ...]]:
+        mine = [row for row in rows if (row["BASIS"], row["PARAMCD"]) == (basis, code)]
+        return [(row["ADT"], row["AVALC"], row["ANL01FL"]) for row in mine]
+
+    assert values("LIVER", "OVR") == [(days[1], "SD", "Y"), (days[2], "PR", "Y"), (days[3], "PD", "Y")]
+    assert values("LIVER", "BOR") == [("", "PR", "Y")]
+    assert values("LIVER", "LSTA") == [(days[3], "PD", "Y")]
+    assert values("OVERALL", "OVR") == [(days[1], "PD", "Y"), (days[2], "PD", ""), (days[3], "PD", "")]
+    assert values("OVERALL", "BOR") == [("", "PD", "Y")]
+    assert values("OVERALL", "LSTA") == [(days[1], "PD", "Y")]
+
+
 def test_values_go_from_best_to_worst(folder: Path) -> None:
     values = {}
     for row in dataset(folder, "adam/adrs"):

@@ -5,11 +5,11 @@ criterion (``RSCAT``), evaluator and ``BASIS`` (the liver alone or overall) tell
 analysis picks one of each. Dates are numeric SAS dates; ``ADY`` counts from the first treatment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from mrresponse.domain import Assessment, Contribution, LesionRole, PhaseSummary
+from mrresponse.domain import Assessment, Contribution, LesionRole, PhaseSummary, Response
 from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable
 from mrresponse.report.cdisc.keys import Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
@@ -29,6 +29,7 @@ IMMUNE_VALUES = {
 }
 RESPONDED = frozenset({"CR", "PR", "iCR", "iPR"})
 STABLE = frozenset({"SD", "NON-CR/NON-PD"})
+PROGRESSED = frozenset({"PD", "iCPD"})
 _OVERALL = "overall"
 _SIZES = {
     "mm": ("LDIAM", "Longest Diameter (mm)"),
@@ -157,16 +158,15 @@ def _adrs(subject: Subject, group: Group) -> Iterator[Row]:
     for summary in group.summaries:
         shared = _of(group, summary.basis)
         followed = [row for row in group.assessments if not row.is_baseline]
-        for row in followed:
-            word = row.overall if summary.basis == _OVERALL else row.liver_response
+        counted = _until_progression(followed, summary.basis)
+        for number, row in enumerate(followed):
             yield {
                 **shared,
                 **_parameter("OVR", "Overall Response by Visit"),
                 **_visit(subject, row),
-                **_word(word or MISSING, values),
-                "ANL01FL": None if row.after_progression else "Y",
+                **_word(_said(row, summary.basis) or MISSING, values),
+                "ANL01FL": "Y" if number < len(counted) else None,
             }
-        counted = [row for row in followed if not row.after_progression]
         parameters = [
             *_best(summary, values),
             *_last(counted, summary.basis, values),
@@ -180,6 +180,21 @@ def _adrs(subject: Subject, group: Group) -> Iterator[Row]:
                 "ADY": subject.day(day) if isinstance(day, date) else None,
                 "ANL01FL": "Y",
             }
+
+
+def _said(row: Assessment, basis: str) -> Response | None:
+    return row.overall if basis == _OVERALL else row.liver_response
+
+
+def _until_progression(rows: Sequence[Assessment], basis: str) -> list[Assessment]:
+    """Return the follow-ups that count: to the first progression of the basis; overall, those not marked as after it.
+
+    Disease elsewhere may progress while the liver responds.
+    """
+    if basis == _OVERALL:
+        return [row for row in rows if not row.after_progression]
+    first = next((n for n, row in enumerate(rows, start=1) if row.liver_response in PROGRESSED), len(rows))
+    return list(rows[:first])
 
 
 def _best(summary: PhaseSummary, values: Mapping[str, int]) -> Iterator[Row]:
@@ -211,14 +226,13 @@ def _best(summary: PhaseSummary, values: Mapping[str, int]) -> Iterator[Row]:
 def _last(rows: list[Assessment], basis: str, values: Mapping[str, int]) -> Iterator[Row]:
     """Yield the last assessment, and under iRECIST the first unconfirmed progression."""
     if rows:
-        word = rows[-1].overall if basis == _OVERALL else rows[-1].liver_response
         yield {
             **_parameter("LSTA", "Last Disease Assessment"),
             "ADT": rows[-1].study_date,
-            **_word(word or MISSING, values),
+            **_word(_said(rows[-1], basis) or MISSING, values),
         }
     if values is IMMUNE_VALUES:
-        words = [(row.study_date, row.overall if basis == _OVERALL else row.liver_response) for row in rows]
+        words = [(row.study_date, _said(row, basis)) for row in rows]
         first = next((day for day, word in words if word == "iUPD"), None)
         yield _yes_no("IUPD", "iRECIST Unconfirmed Progression", first is not None, first)
 
