@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrresponse.domain import Marker, MeasurementState, PatientResult, Response, Snapshot
+from mrresponse.domain import Marker, PatientResult, Response, Snapshot
 from mrresponse.figures.style import DASHES, LINES, colour, new_figure, settings, shown
 from mrresponse.report.lesion_table import (
     burden,
@@ -18,6 +18,7 @@ from mrresponse.report.lesion_table import (
 )
 from mrresponse.report.picture import shown_first
 from mrresponse.report.timeline import numbered_phases
+from mrresponse.report.wording import size_read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,13 +135,7 @@ def _lesions(axes: "Axes", result: PatientResult) -> None:
     own = [row for row in result.measurements if row.reader == reader]
     for index, lesion_id in enumerate(sorted({row.lesion_id for row in own})):
         rows = sorted((row for row in own if row.lesion_id == lesion_id), key=lambda row: row.study_date)
-        values = [
-            (
-                row.study_date,
-                0.0 if row.state is MeasurementState.ABSENT else quantities[row.lesion_id].value(row),
-            )
-            for row in rows
-        ]
+        values = [(row.study_date, size_read(row, quantities[row.lesion_id])) for row in rows]
         _curve(axes, values, index, shown(lesion_id, 12))
     quantity = liver_quantity(result, leading)
     axes.set_ylim(bottom=0)

@@ -12,7 +12,7 @@ from mrresponse.report.lesion_table import (
     leading_assessments,
     lesion_quantities,
 )
-from mrresponse.report.wording import Quantity, decimal, signed_percent, size_cell
+from mrresponse.report.wording import Quantity, decimal, signed_percent, size_cell, size_read
 
 _LOG_FROM_RATIO = 20.0
 
@@ -74,7 +74,7 @@ def _lesion_points(result: PatientResult, lesion_id: str, reader: str, quantity:
     points: list[Point] = []
     first: float | None = None
     for row in own:
-        value = 0.0 if row.state is MeasurementState.ABSENT else quantity.value(row)
+        value = size_read(row, quantity)
         first = first or value or None
         change = None if first is None or value is None else 100.0 * (value / first - 1.0)
         if first is not None:

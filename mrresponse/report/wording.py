@@ -55,6 +55,8 @@ class Quantity:
 
 
 def _product(first: float | None, second: float | None) -> float | None:
+    if first == 0.0:
+        return 0.0
     return None if first is None or second is None else first * second
 
 
@@ -156,18 +158,41 @@ def signed_percent(fraction: float | None) -> str:
     return f"−{text[1:]} %" if text.startswith("-") else f"+{text} %"
 
 
+def state_read(measurement: Measurement, quantity: Quantity) -> MeasurementState:
+    """Give the state of what a criterion reads, as the rules see it: of a lesion that is there, of its viable part.
+
+    A lesion without arterial hyperenhancement has no viable part, where none was measured.
+    """
+    state = measurement.state
+    is_counted_elsewhere = state is MeasurementState.MERGED and measurement.longest_diameter_mm is None
+    if not quantity.is_viable or state not in _PRESENT or is_counted_elsewhere:
+        return state
+    viable = measurement.viable_state
+    if viable in (MeasurementState.ABSENT, MeasurementState.TOO_SMALL, *_MISSING):
+        return viable
+    if quantity.value(measurement) is not None:
+        return viable or state
+    return MeasurementState.ABSENT if measurement.aphe is False else state
+
+
+def size_read(measurement: Measurement, quantity: Quantity) -> float | None:
+    """Give the number that a criterion reads, 0 for what was shown to be absent; ``None`` where there is none."""
+    state = state_read(measurement, quantity)
+    if state in _MISSING:
+        return None
+    return 0.0 if state is MeasurementState.ABSENT else quantity.value(measurement)
+
+
 def size_cell(measurement: Measurement, quantity: Quantity) -> str:
     """Write what a criterion reads from a lesion at one study: a number, or the word for why there is none.
 
     0 is written only for what was shown to be absent; a default such as 5 mm stands behind its word.
     """
     value = quantity.value(measurement)
-    state = measurement.state
-    if quantity.is_viable and state in _PRESENT and measurement.viable_state is not None:
-        state = measurement.viable_state
+    state = state_read(measurement, quantity)
     if state is MeasurementState.ABSENT:
         return "0"
-    if state in (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED):
+    if state in _MISSING:
         return STATE_WORDS[state]
     if state is MeasurementState.TOO_SMALL:
         return "too small" if value is None else f"too small ({decimal(value, quantity.unit)})"
@@ -176,7 +201,13 @@ def size_cell(measurement: Measurement, quantity: Quantity) -> str:
     return decimal(value, quantity.unit)
 
 
-_PRESENT = (MeasurementState.MEASURED, MeasurementState.MERGED, MeasurementState.SPLIT)
+_PRESENT = (
+    MeasurementState.MEASURED,
+    MeasurementState.TOO_SMALL,
+    MeasurementState.MERGED,
+    MeasurementState.SPLIT,
+)
+_MISSING = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 
 
 def phases_in_order(phases: Iterable[TreatmentPhase], assessments: Sequence[Assessment]) -> tuple[str, ...]:

@@ -84,6 +84,10 @@ def test_lesion_without_a_role_stays_visible() -> None:
         (MeasurementState.MEASURED, MeasurementState.NOT_ASSESSED, 30.0, None, "30.0", "not assessed"),
         (MeasurementState.MEASURED, MeasurementState.TOO_SMALL, 30.0, 5.0, "30.0", "too small (5.0)"),
         (MeasurementState.TOO_SMALL, None, None, None, "too small", "too small"),
+        (MeasurementState.TOO_SMALL, MeasurementState.ABSENT, None, 0.0, "too small", "0"),
+        (MeasurementState.TOO_SMALL, MeasurementState.ABSENT, None, None, "too small", "0"),
+        (MeasurementState.TOO_SMALL, MeasurementState.NOT_ASSESSED, None, None, "too small", "not assessed"),
+        (MeasurementState.TOO_SMALL, MeasurementState.TOO_SMALL, None, None, "too small", "too small"),
         (MeasurementState.ABSENT, None, None, None, "0", "0"),
         (MeasurementState.NOT_FOUND, None, None, None, "not found", "not found"),
         (MeasurementState.MERGED, None, None, None, "merged", "merged"),
@@ -110,6 +114,27 @@ def test_cell_is_a_number_or_the_word_for_why_there_is_none(
     )
     assert size_cell(row, quantity_of("RECIST 1.1", row)) == expected_whole
     assert size_cell(row, quantity_of("mRECIST", row)) == expected_viable
+
+
+def test_a_lesion_without_hyperenhancement_has_0_mm_of_viable_tumour_in_table_and_curve() -> None:
+    settings = RespondSettings(criteria=("mRECIST",))
+    result = assessed(settings)
+    last = replace(
+        result.measurements[-2],
+        lesion_id="L01",
+        viable_longest_diameter_mm=None,
+        viable_state=None,
+        aphe=False,
+    )
+    assert (last.study_date, last.state) == (date(2024, 3, 1), MeasurementState.MEASURED)
+    measurements = (*result.measurements[:-2], last, result.measurements[-1])
+    response = respond(result.patient, result.studies, measurements, settings)
+    result = replace(result, measurements=measurements, response=response)
+    rows = group(result, "course", "mRECIST")
+    assert rows["L01", "longest viable diameter"] == ("20.0", "0")
+    assert rows["", "sum of targets"] == ("40.0", "15.0")
+    ((panel, _),) = lesion_panels(result, Axis(first=date(2024, 1, 1), last=date(2024, 3, 1), width=900.0))
+    assert "2024-03-01, L01: 0 mm (−100.0 %)" in panel
 
 
 def test_node_is_read_by_its_short_axis_and_another_organ_whole() -> None:
