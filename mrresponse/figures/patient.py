@@ -109,7 +109,7 @@ def _sums(axes: "Axes", result: PatientResult) -> None:
     groups = groups_of_phases(result)
     lead = leading_assessments(result)
     unit = lead[0].burden_unit if lead else "mm"
-    reader = lead[0].reader if lead else ""
+    reader = result.measured_by(lead[0]) if lead else ""
     chosen = [group for group in groups if (group[0].burden_unit, group[0].reader) == (unit, reader)]
     names = list(dict.fromkeys(group[0].criterion for group in chosen))
     for group in chosen:
@@ -131,7 +131,7 @@ def _lesions(axes: "Axes", result: PatientResult) -> None:
     lead = leading_assessments(result)
     leading = lead[0] if lead else None
     quantities = lesion_quantities(result, leading)
-    reader = lead[0].reader if lead else next((row.reader for row in result.measurements), "")
+    reader = result.measured_by(lead[0]) if lead else next((row.reader for row in result.measurements), "")
     own = [row for row in result.measurements if row.reader == reader]
     for index, lesion_id in enumerate(sorted({row.lesion_id for row in own})):
         rows = sorted((row for row in own if row.lesion_id == lesion_id), key=lambda row: row.study_date)

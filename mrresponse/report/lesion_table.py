@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from mrresponse.domain import Assessment, LesionRole, Measurement, PatientResult, RoleRecord, is_single_phase
+from mrresponse.domain import (
+    ADJUDICATED,
+    Assessment,
+    LesionRole,
+    Measurement,
+    PatientResult,
+    RoleRecord,
+    is_single_phase,
+)
 from mrresponse.files import opened_atomically
 from mrresponse.report.wording import (
     QUANTITIES,
@@ -85,18 +93,27 @@ def groups_of_phases(result: PatientResult) -> tuple[tuple[Assessment, ...], ...
 
 
 def leading_assessments(result: PatientResult) -> tuple[Assessment, ...]:
-    """Give the assessments that the marks show: the first criterion and reader, without the whole course."""
+    """Give the assessments that the marks show: the first reader's by the first criterion, without the whole course.
+
+    A phase that is not judged by that criterion shows its own first one; a restated read stands in place of what it
+    restates.
+    """
     groups = groups_of_phases(result)
     if not groups:
         return ()
     rows = result.response.assessments
     lead = next(row for row in rows if row.treatment_phase == groups[0][0].treatment_phase)
-    return tuple(
-        row
-        for group in groups
-        for row in group
-        if (row.criterion, row.reader) == (lead.criterion, lead.reader)
-    )
+    by_phase: dict[str, list[tuple[Assessment, ...]]] = {}
+    for group in groups:
+        by_phase.setdefault(group[0].treatment_phase, []).append(group)
+    return tuple(row for of_phase in by_phase.values() for row in _leading(of_phase, lead))
+
+
+def _leading(groups: Sequence[tuple[Assessment, ...]], lead: Assessment) -> tuple[Assessment, ...]:
+    criteria = [group[0].criterion for group in groups]
+    criterion = lead.criterion if lead.criterion in criteria else criteria[0]
+    by_reader = {group[0].reader: group for group in groups if group[0].criterion == criterion}
+    return next(by_reader[name] for name in (ADJUDICATED, lead.reader, *by_reader) if name in by_reader)
 
 
 def lesion_table_header(rows: Iterable[LesionTableRow]) -> list[str]:

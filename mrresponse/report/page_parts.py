@@ -323,6 +323,6 @@ def _gathered(rows: Iterable[tuple[str, str, date]]) -> tuple[Doubt, ...]:
 
 
 def course_note(result: PatientResult) -> str:
-    """Say which criterion and reader the timeline's marks show."""
-    rows = leading_assessments(result)
-    return f"{rows[0].criterion}, read by {rows[0].reader}" if rows else ""
+    """Say which criteria and readers the timeline's marks show."""
+    shown = dict.fromkeys((row.criterion, row.reader) for row in leading_assessments(result))
+    return "; ".join(f"{criterion}, read by {reader}" for criterion, reader in shown)

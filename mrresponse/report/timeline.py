@@ -199,7 +199,8 @@ def _response_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
     room = (axis.width - MARGIN) / len(days)
     size = max(min(34.0, room - 3.0), 8.0)
     places = spread([axis.x(day) for day in days], size + 3.0, (MARGIN, axis.width))
-    parts = [svg.label(f"Response, {svg.shortened(rows[0].criterion, 40)}", 0, 12, class_="panel")]
+    criteria = " / ".join(dict.fromkeys(row.criterion for row in rows))
+    parts = [svg.label(f"Response, {svg.shortened(criteria, 40)}", 0, 12, class_="panel")]
     for y, text in ((55.0, "liver"), (78.0, "overall"), (100.0, "baseline")):
         parts.append(svg.label(text, 0, y, class_="lane"))
     numbers = {phase.name: n for n, phase in enumerate(numbered_phases(result), 1)}

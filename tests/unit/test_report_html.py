@@ -12,7 +12,9 @@ from mrresponse.domain import (
     Measurement,
     MeasurementSource,
     MeasurementState,
+    Override,
     Patient,
+    PatientEdits,
     PatientResult,
     PhaseSummary,
     Response,
@@ -21,6 +23,8 @@ from mrresponse.domain import (
 from mrresponse.report import EXPORTERS, FinishedRun, patient_page, summarise, write_index, write_report
 from mrresponse.report.charts import Axis
 from mrresponse.report.timeline import numbered_phases, spread, timeline
+from mrresponse.respond import RespondSettings, respond
+from tests.readings import on, reading, treatments_from
 from tests.reference_course import PATIENT, PHASES, READER, reference_course
 
 
@@ -195,6 +199,51 @@ def test_summary_is_the_latest_response_of_the_leading_criterion() -> None:
     assert (summary.liver_response, summary.overall) == (Response.CR, Response.CR)
     assert summary.treatment_phase == "phase 4: lenalidomide + lenvatinib + camrelizumab"
     assert (summary.studies, summary.first_study) == (10, date(2020, 6, 7))
+
+
+def two_phases(*overrides: Override) -> PatientResult:
+    """Phase 1 by RECIST 1.1: 40, 24 mm (PR); phase 2 from day 61 by iRECIST: 24, 40 mm (iUPD)."""
+    settings = RespondSettings(
+        criteria=("RECIST 1.1",), phase_criteria={"from 61": ("iRECIST",)}, locoregional_early_days=0
+    )
+    measurements = tuple(reading(day, "L01", size) for day, size in ((0, 40.0), (60, 24.0), (120, 40.0)))
+    patient = Patient(
+        patient_id="P", treatments=treatments_from(1, 61), edits=PatientEdits(overrides=overrides)
+    )
+    studies = tuple(StudyRecord(patient_id="P", study_date=on(day)) for day in (0, 60, 120))
+    return PatientResult(
+        patient=patient,
+        studies=studies,
+        measurements=measurements,
+        response=respond(patient, studies, measurements, settings),
+    )
+
+
+def test_the_latest_response_is_that_of_the_last_phase_also_by_another_criterion() -> None:
+    result = two_phases()
+    summary = summarise(result)
+    assert (summary.criterion, summary.treatment_phase) == ("iRECIST", "phase 2: from 61")
+    assert (summary.assessed_on, summary.overall) == (on(120), Response.IUPD)
+    page = words(patient_page(result))
+    assert "The marks show RECIST 1.1, read by A; iRECIST, read by A ." in page
+    assert "Response, RECIST 1.1 / iRECIST" in page
+    drawn = str(timeline(result, width=1000.0))
+    assert f"{on(60)}, from 1: PR." in drawn
+    assert f"{on(120)}, from 61: iUPD." in drawn
+
+
+def test_the_latest_response_is_the_restated_one() -> None:
+    restated = Override(
+        patient_id="P", treatment_phase="from 61", criterion="iRECIST", study_date=on(120), reader="Dr C",
+        reason="pseudoprogression", overall=Response.ISD,
+    )  # fmt: skip
+    result = two_phases(restated)
+    summary = summarise(result)
+    assert (summary.assessed_on, summary.overall) == (on(120), Response.ISD)
+    assert summary.reason.startswith("iSD: restated by Dr C, pseudoprogression; A had iUPD")
+    assert "The marks show RECIST 1.1, read by A; iRECIST, read by adjudicated ." in words(
+        patient_page(result)
+    )
 
 
 def test_report_is_named_by_its_pseudonym_and_can_be_exported(tmp_path: Path) -> None:
