@@ -95,7 +95,8 @@ class SurvivalCurve:
     """A Kaplan-Meier curve: a step at each of ``days``, the first of them 0.
 
     ``low`` and ``high`` are the pointwise log-log interval, ``at_risk`` the patients before each step and
-    ``censored_days`` the times of the censored ones. A median that is not reached is ``None``.
+    ``censored_days`` the times of the censored ones. A median that is not reached is ``None``. ``level`` is that of
+    the intervals.
     """
 
     group: Group
@@ -111,6 +112,7 @@ class SurvivalCurve:
     median_days: float | None = None
     median_low: float | None = None
     median_high: float | None = None
+    level: float = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ class CohortFigure:
     """All that the figures of one group show; ``n`` counts every patient with the phase.
 
     ``response_change`` and ``progression_change`` are the published thresholds of the criterion, fractions of the
-    baseline and of the nadir; ``None`` for a criterion that the settings made up.
+    baseline and of the nadir; ``None`` for a criterion that the settings made up. ``level`` is that of the intervals.
     """
 
     group: Group
@@ -142,3 +144,4 @@ class CohortFigure:
     lines: tuple[SpiderLine, ...] = ()
     lanes: tuple[SwimmerLane, ...] = ()
     curves: tuple[SurvivalCurve, ...] = ()
+    level: float = 0.95

@@ -189,7 +189,8 @@ def _median_words(curve: SurvivalCurve) -> str:
     counts = f"n = {curve.n}, {curve.n_events} events; median {months(curve.median_days)}"
     if curve.median_days is None:
         return counts
-    return f"{counts} months\n(95 % interval {months(curve.median_low)} to {months(curve.median_high)})"
+    interval = f"{100.0 * curve.level:g} % interval"
+    return f"{counts} months\n({interval} {months(curve.median_low)} to {months(curve.median_high)})"
 
 
 def _change_axis(axes: "Axes", cohort: CohortFigure, label: str) -> None:

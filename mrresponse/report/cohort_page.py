@@ -90,6 +90,7 @@ def _figure(figure: CohortFigure, number: Mapping[str, int]) -> dict[str, Any]:
     return {
         "name": group_name(figure),
         "n": figure.n,
+        "level": figure.level,
         "thresholds": [figure.response_change, figure.progression_change],
         "rates": [_rate(row) for row in figure.rates if row.endpoint in RATE_WORDS],
         "bars": [

@@ -150,6 +150,7 @@ def cohort_figure(
         lines=spider(members, assessments),
         lanes=swimmer(members, assessments),
         curves=tuple(curve for curve in curves if curve is not None),
+        level=level,
     )
 
 
@@ -315,6 +316,7 @@ def _curve(
         median_days=_reached(fitter.median_survival_time_),
         median_low=_reached(medians.iloc[0]),
         median_high=_reached(medians.iloc[1]),
+        level=level,
     )
 
 

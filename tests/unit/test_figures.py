@@ -1,6 +1,7 @@
 """Figures for papers: that they show the numbers, as editable text, the same every time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_survival_curve_has_its_numbers_at_risk_and_median() -> None:
     words = texts(figures.survival(CURVE))
     assert "n = 4, 2 events; median 9.9 months\n(95 % interval 3.3 to not reached)" in words
     assert "Overall survival (%)" in words
+    assert "(90 % interval 3.3" in texts(figures.survival(replace(CURVE, level=0.9)))
     table = figures.survival(CURVE).axes[1]
     shown = [(round(text.get_position()[0]), text.get_text()) for text in table.texts]
     # at risk just before each time: all four until the first step at 3.3 months, then three, then two at 9.9

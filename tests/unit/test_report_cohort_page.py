@@ -1,8 +1,10 @@
 """What the cohort's page counts, sorts by, and hands to its script."""
 
 import json
+import math
 from dataclasses import replace
 from datetime import date
+from importlib import resources
 
 import pytest
 
@@ -72,6 +74,22 @@ def test_numbers_of_the_figures_name_patients_by_their_place_and_carry_no_markup
     assert drawn["figures"][0]["bars"] == [[1, -0.3, "PR"]]
     assert drawn["figures"][0]["lines"] == [[0, [-10, 50], [0.0, -0.5]]]
     assert drawn["figures"][0]["name"] == "TACE · mRECIST · overall · read by </script><b> (n = 2)"
+
+
+def test_intervals_say_the_level_that_was_set() -> None:
+    def summary(name: str, days: int) -> PhaseSummary:
+        return PhaseSummary(
+            patient_id=name, treatment_phase="TACE", criterion="mRECIST", basis="overall", reader="A",
+            progression_free_days=days, progression_free_event=True,
+        )  # fmt: skip
+
+    (figure,) = cohort_figures([summary("P1", 50), summary("P2", 90)], [], most=1, level=0.8)
+    assert (figure.level, figure.curves[0].level) == (0.8, 0.8)
+    # Clopper-Pearson of 0 of 2: 1 - (tail) ** (1 / 2), tail 0.1
+    assert math.isclose(figure.rates[0].interval_high or 0.0, 1.0 - math.sqrt(0.1), rel_tol=1e-9)
+    assert json.loads(str(figure_data([figure], [line("P1"), line("P2")])))["figures"][0]["level"] == 0.8
+    script = (resources.files("mrresponse.report") / "templates" / "cohort.js").read_text(encoding="utf-8")
+    assert "95 %" not in script
 
 
 def test_course_is_named_in_words() -> None:

@@ -391,6 +391,7 @@ def test_a_figure_holds_what_its_own_group_shows() -> None:
         lines=(SpiderLine(patient_id="A", days=(0, 60), changes=(0.0, -0.4)),),
         lanes=swimmer(members, seen),
         curves=(curve,),
+        level=0.5,
     )
     assert [len(lane.marks) for lane in figures[0].lanes] == [1, 0]
     # Bruix 2001: -50 % and +25 %
@@ -400,6 +401,7 @@ def test_a_figure_holds_what_its_own_group_shows() -> None:
             figures[0],
             rates=cohort_rows(members),
             curves=(kaplan_meier(members, group, Endpoint.PROGRESSION_FREE_SURVIVAL),),
+            level=0.95,
         ),
     )
 

@@ -10,6 +10,7 @@ const text = (words, x, y, attributes = {}) => node("text", { x, y, ...attribute
 const line = (x1, y1, x2, y2, style) => node("line", { x1, y1, x2, y2, class: style });
 const colour = (response) => response ? data.classes[response] : "r-none";
 const percent = (fraction) => `${fraction > 0 ? "+" : fraction < 0 ? "−" : ""}${Math.abs(100 * fraction).toFixed(1)} %`;
+const interval = (level, low, high) => `${+(100 * level).toFixed(2)} % interval ${low} to ${high}`;
 const months = (days) => days === null ? "not reached" : `${(days / 30.4375).toFixed(1)} months`;
 const link = (patient, words, ...drawn) => {
   const [id, address] = data.patients[patient];
@@ -111,7 +112,7 @@ const drawSwimmer = (chosen) => {
     });
   });
 };
-const curvePlace = (curves, curve) => {
+const curvePlace = (curves, level, curve) => {
   const section = document.createElement("section");
   section.className = "card";
   const heading = document.createElement("h3");
@@ -119,8 +120,8 @@ const curvePlace = (curves, curve) => {
   const words = document.createElement("p");
   words.className = "soft";
   const [median, low, high] = curve.median;
-  const interval = median === null ? "" : ` (95 % interval ${months(low)} to ${months(high)})`;
-  words.textContent = `${curve.n} patients, ${curve.events} events; median ${months(median)}${interval}.`;
+  const around = median === null ? "" : ` (${interval(level, months(low), months(high))})`;
+  words.textContent = `${curve.n} patients, ${curve.events} events; median ${months(median)}${around}.`;
   const holder = document.createElement("div");
   holder.className = "figure";
   section.append(heading, words, holder);
@@ -159,7 +160,7 @@ const drawRates = (chosen) => {
     const words = document.createElement("span");
     const shown = document.createElement("span");
     words.textContent = name;
-    shown.textContent = `${(100 * value).toFixed(1)} % (${hits} of ${n}; 95 % interval ${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)} %)`;
+    shown.textContent = `${(100 * value).toFixed(1)} % (${hits} of ${n}; ${interval(chosen.level, (100 * low).toFixed(1), (100 * high).toFixed(1))} %)`;
     const bar = node("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
       node("rect", { x: 0, y: 0, width: 100, height: 10, class: "rate-ground" }),
       node("rect", { x: 0, y: 0, width: 100 * value, height: 10, class: "rate" }),
@@ -194,7 +195,7 @@ const draw = () => {
   later(document.getElementById("swimmer"), Math.min(520, laneHeight(chosen) * chosen.lanes.length + 26), () => drawSwimmer(chosen));
   const curves = document.getElementById("curves");
   curves.replaceChildren();
-  for (const curve of chosen.curves) later(...curvePlace(curves, curve));
+  for (const curve of chosen.curves) later(...curvePlace(curves, chosen.level, curve));
 };
 if (choice) {
   choice.addEventListener("change", draw);
