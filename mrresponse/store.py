@@ -170,7 +170,10 @@ class RunFolder:
         return tuple(sorted((self.path / "edits" / "masks" / patient_id).rglob("*.nii.gz")))
 
     def keep_masks(self, examined: ExaminedStudy, viable: LabelMap | None) -> None:
-        """Write the liver, lesion and viable masks of a study on the native grid of its reference phase."""
+        """Write the liver, lesion and viable masks of a study on the native grid of its reference phase.
+
+        A mask that there is not this time is taken away where an earlier run left one.
+        """
         from mrresponse.geometry import canonical_grid, paste, to_grid_order
         from mrresponse.nifti import write_label_map
 
@@ -181,11 +184,14 @@ class RunFolder:
             masks["lesions"] = examined.lesion_map.labels
             if viable is not None:
                 masks["viable"] = viable
+        place = self.masks / study.patient_id / study.study_date.isoformat()
         for name, mask in masks.items():
             full = paste(mask, prepared.crop_start, canonical_grid(prepared.native_grid))
             native = to_grid_order(full, prepared.native_grid)
-            file = self.path / "masks" / study.patient_id / study.study_date.isoformat() / f"{name}.nii.gz"
-            write_label_map(file, LabelMap(voxels=native.voxels.astype(np.uint16), grid=native.grid))
+            voxels = native.voxels.astype(np.uint16)
+            write_label_map(place / f"{name}.nii.gz", LabelMap(voxels=voxels, grid=native.grid))
+        for name in {"lesions", "viable"} - masks.keys():
+            (place / f"{name}.nii.gz").unlink(missing_ok=True)
         self._keep_source(prepared)
 
     def _keep_source(self, prepared: PreparedStudy) -> None:
@@ -226,11 +232,10 @@ class RunFolder:
         return self.path / "masks"
 
     def keep_snapshots(self, result: PatientResult) -> None:
-        """Write a patient's pictures."""
-        from mrresponse.report.snapshots import write_snapshot
+        """Write a patient's pictures in place of those of an earlier run."""
+        from mrresponse.report.snapshots import write_snapshots
 
-        for snapshot in result.snapshots:
-            write_snapshot(self.path / "snapshots", snapshot)
+        write_snapshots(self.path / "snapshots", result.patient.patient_id, result.snapshots)
 
     def keep_page(self, result: PatientResult) -> None:
         """Write a patient's page."""

@@ -45,7 +45,7 @@ def finished_run(data: Path, folder: Path) -> FinishedRun:
     (patient,) = ingest(data, IngestSettings()).patients
     run = RunFolder.create(folder)
     for number, study in enumerate(patient.studies):
-        run.keep_masks(*_examined(study, swapped=bool(number % 2)))
+        run.keep_masks(*examined(study, swapped=bool(number % 2)))
     result = PatientResult(
         patient=Patient(patient_id=patient.patient_id, studies=patient.studies),
         studies=tuple(_record(study) for study in patient.studies),
@@ -65,7 +65,7 @@ def finished_run(data: Path, folder: Path) -> FinishedRun:
     return FinishedRun(results=(result,), record=record, folder=folder)
 
 
-def _examined(study: Study, *, swapped: bool) -> tuple[ExaminedStudy, LabelMap]:
+def examined(study: Study, *, swapped: bool) -> tuple[ExaminedStudy, LabelMap]:
     series = next(item for item in study.series if item.contrast_phase is ContrastPhase.ARTERIAL)
     native = read_series(series, patient_id=study.patient_id, study_date=study.study_date)
     image = to_canonical(native)

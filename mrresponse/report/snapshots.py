@@ -6,6 +6,7 @@ to their right.
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
@@ -62,6 +63,15 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
     text = json.dumps(described, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     write_atomically(path.with_suffix(".json"), text.encode("utf-8", "surrogatepass"))
     return path
+
+
+def write_snapshots(folder: Path, patient_id: str, snapshots: Iterable[Snapshot]) -> None:
+    """Write all pictures of a patient and take away those of before: other lesions, studies or contrast phases."""
+    written = {write_snapshot(folder, snapshot) for snapshot in snapshots}
+    for described in (folder / file_stem(patient_id)).glob("*.json"):
+        if described.with_suffix(".png") not in written:
+            described.unlink()
+            described.with_suffix(".png").unlink(missing_ok=True)
 
 
 def read_snapshots(folder: Path, patient_id: str | None = None) -> tuple[Snapshot, ...]:

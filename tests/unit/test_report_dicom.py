@@ -18,8 +18,9 @@ from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.nifti import read_grid
 from mrresponse.report import EXPORTERS
+from mrresponse.store import RunFolder
 from tests.dicom_files import AXIAL, CORONAL, SECRETS, SeriesPlan, write_enhanced, write_series
-from tests.dicom_runs import CALIPER, finished_run
+from tests.dicom_runs import CALIPER, examined, finished_run
 
 FLIPPED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 OBLIQUE = (0.0, 1.0, 0.0, 0.6, 0.0, -0.8)
@@ -319,6 +320,31 @@ def test_dcmqi_reads_the_same_numbers(tmp_path, run, request):
     }
     assert numbers["Long Axis"] == 12.3
     assert numbers["Volume"] == 1.234
+
+
+def test_masks_of_an_earlier_run_are_gone_where_there_are_none_now(tmp_path, run):
+    (result,) = run.results
+    study = result.patient.studies[0]
+    folder = RunFolder(path=run.folder)
+    place = run.folder / "masks" / study.patient_id / study.study_date.isoformat()
+
+    def there():
+        return sorted(file.name.partition(".")[0] for file in place.iterdir())
+
+    now, viable = examined(study, swapped=False)
+    assert there() == ["lesions", "liver", "viable"]
+    folder.keep_masks(now, None)
+    assert there() == ["lesions", "liver"]
+    assert "viable" not in labels_of(export(run, "dicom-seg", tmp_path / "seg")[0])
+    folder.keep_masks(now, viable)
+    assert there() == ["lesions", "liver", "viable"]
+    unseen = replace(now.lesion_map, lesions=(), not_assessable="no T1 contrast phase")
+    folder.keep_masks(replace(now, lesion_map=unseen), None)
+    assert there() == ["liver"]
+
+
+def labels_of(file):
+    return " ".join(item.SegmentLabel for item in dcmread(file).SegmentSequence)
 
 
 def test_only_dicom_gets_a_place_of_its_source(tmp_path, run):

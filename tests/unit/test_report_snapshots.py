@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrresponse.domain import PicturedSlice, Snapshot
+from mrresponse.domain import ContrastPhase, PicturedSlice, Snapshot
 from mrresponse.errors import DataError
 from mrresponse.report import read_snapshots, write_snapshot
 from mrresponse.report.names import file_stem
+from mrresponse.report.snapshots import write_snapshots
 from tests.reference_course import reference_course
 
 DRAWN = [field.name for field in fields(Snapshot) if field.name not in ("pixels", "subtraction")]
@@ -54,6 +55,19 @@ def test_picture_without_anything_drawn_and_with_unequal_pixels_comes_back(tmp_p
     )
     write_snapshot(tmp_path, bare)
     assert same(read_snapshots(tmp_path)[0], bare)
+
+
+def test_pictures_of_an_earlier_run_are_gone_once_there_are_others(tmp_path: Path) -> None:
+    first, second, *_ = reference_course().snapshots
+    stranger = replace(first, patient_id="another")
+    later = replace(first, contrast_phase=ContrastPhase.DELAYED)
+    write_snapshots(tmp_path, "another", [stranger])
+    write_snapshots(tmp_path, first.patient_id, [first, second])
+    write_snapshots(tmp_path, first.patient_id, [later])
+    (found,) = read_snapshots(tmp_path, first.patient_id)
+    assert same(found, later)
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+    assert len(read_snapshots(tmp_path, "another")) == 1
 
 
 def test_one_patients_pictures_are_read_alone_and_none_where_there_are_none(tmp_path: Path) -> None:
