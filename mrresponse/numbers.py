@@ -1,15 +1,18 @@
 """The numbers half of the line, from stored rows to responses and exports; no image is read, no network is loaded."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mrresponse.corrections import correct_measurements, is_of_images
 from mrresponse.domain import (
+    Assessment,
     Contribution,
     Failure,
     Finding,
+    LesionRole,
     Marker,
     Measurement,
     Outcome,
@@ -23,12 +26,15 @@ from mrresponse.journal import log_fault
 from mrresponse.report import summarise
 from mrresponse.report.run import FinishedRun
 from mrresponse.respond import RespondSettings, contributions, respond, settings_id
+from mrresponse.respond.contributions import stale
 from mrresponse.respond.repeats import error_of_repeats
 from mrresponse.run_rows import PatientRow, patient_row
 from mrresponse.store import RunFolder, figures_of
 from mrresponse.tables import Table
 
 REPEATS = "repeats.csv"
+# Sums are stored rounded to six places.
+_SUM_ROUNDING = 1e-6
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +101,7 @@ def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
     ConfigError
         Nothing was assessed yet, or it was with other settings than those of ``run.json``.
     DataError
-        A table is missing or holds a value that cannot be read.
+        A table is missing or holds a value that cannot be read, or the assessments rest on other tables.
     """
     settings = folder.info().settings.respond
     results, failures = folder.read()
@@ -124,7 +130,34 @@ def _contributions(result: PatientResult, settings: RespondSettings) -> Sequence
             f"DIR: {result.patient.patient_id} was assessed with settings {made_with.pop()}, those of run.json are "
             f"{expected}; `mrresponse respond DIR` assesses again"
         )
-    return contributions(result.patient, result.studies, result.measurements, result.response, settings)
+    found = contributions(result.patient, result.studies, result.measurements, result.response, settings)
+    _check_sums(result.response.assessments, found)
+    return found
+
+
+def _check_sums(assessments: Iterable[Assessment], found: Iterable[Contribution]) -> None:
+    """Refuse sums that are not those of the targets as they are measured now.
+
+    Raises
+    ------
+    DataError
+        ``stale_assessments``: the measurements were changed after the assessment.
+    """
+    targets: dict[tuple[object, ...], list[float | None]] = {}
+    for lesion in found:
+        if lesion.role is LesionRole.TARGET:
+            targets.setdefault(_visit_key(lesion), []).append(lesion.value)
+    for row in assessments:
+        values = targets.get(_visit_key(row), [])
+        if row.current_burden is None:
+            continue
+        total = math.fsum(value for value in values if value is not None)
+        if None in values or not math.isclose(total, row.current_burden, rel_tol=1e-9, abs_tol=_SUM_ROUNDING):
+            raise stale(row)
+
+
+def _visit_key(row: Assessment | Contribution) -> tuple[object, ...]:
+    return row.treatment_phase, row.criterion, row.reader, row.study_date
 
 
 def _given_tables(results: Sequence[PatientResult]) -> tuple[Table, ...]:

@@ -20,6 +20,7 @@ from mrresponse.domain import (
     ResponseResult,
     StudyRecord,
 )
+from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.findings import finding_name, findings_through, known_before
 from mrresponse.respond.newlesions import new_lesions_through
@@ -45,6 +46,11 @@ def contributions(
 
     A new lesion has rows from the first visit on at which it was looked at. Findings that enter the overall response
     have rows under their name, with ``finding`` for a quantity and no value.
+
+    Raises
+    ------
+    DataError
+        ``stale_assessments``: a visit or an override that an assessment rests on is not there any more.
     """
     # a reader who saw no lesion has assessments and no measurements
     readers = sorted({row.reader for row in response.assessments} - {ADJUDICATED})
@@ -65,7 +71,11 @@ def contributions(
         groups.setdefault((row.treatment_phase, row.criterion, row.reader), []).append(row)
     found: list[Contribution] = []
     for (phase, name, reader), rows in groups.items():
-        measured_by = restated[phase, name] if reader == ADJUDICATED else reader
+        measured_by = restated.get((phase, name), "") if reader == ADJUDICATED else reader
+        dates = visits.get(measured_by, {}).keys()
+        gone = next((row for row in rows if row.study_date not in dates), None)
+        if gone is not None:
+            raise stale(gone)
         roles = _roles(response, (phase, name, reader))
         if not roles and not patient.findings:
             continue
@@ -90,6 +100,17 @@ def contributions(
                 found.append(replace(one, new_lesion_status=status, source=source))
         found += _findings(patient, dated, visits[measured_by].values(), starts[phase], criterion, settings)
     return tuple(found)
+
+
+def stale(row: Assessment) -> DataError:
+    """Return the error of an assessment that rests on other tables than those that are there."""
+    return DataError(
+        f"{row.criterion}, {row.treatment_phase}, reader {row.reader}: found other measurements, findings or edits "
+        "than this assessment rests on; `mrresponse respond DIR` assesses again",
+        code="stale_assessments",
+        patient_id=row.patient_id,
+        study_date=row.study_date,
+    )
 
 
 def _rejected(visits: Iterable[Visit], baseline: date) -> frozenset[str]:

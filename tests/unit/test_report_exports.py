@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,45 @@ def test_assessments_of_other_settings_are_refused(
     (tmp_path / "run.json").write_text(json.dumps(record))
     assert main(["export", str(tmp_path), "--to", "csv"]) == 2
     assert "P1 was assessed with settings" in capsys.readouterr().err
+
+
+OVERRIDE = """patient_id,treatment_phase,criterion,study_date,assessed_by,overall,reader,reason
+P1,2 systemic,RECIST 1.1,2024-07-05,reader A,SD,Dr C,the new focus is a perfusion change
+"""
+
+
+def without_study(folder: Path) -> None:
+    for name in ("studies.csv", "measurements.csv"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text(
+            "".join(line for line in lines if "P1" not in line or "2024-07-05" not in line)
+        )
+
+
+def without_override(folder: Path) -> None:
+    (folder / "edits" / "overrides.csv").unlink()
+
+
+def with_another_diameter(folder: Path) -> None:
+    table = folder / "measurements.csv"
+    old = "P1,L01,2024-03-05,reader B,liver,false,30,24,12"
+    assert old in table.read_text()
+    table.write_text(table.read_text().replace(old, "P1,L01,2024-03-05,reader B,liver,false,30,24,13"))
+
+
+@pytest.mark.parametrize("change", [without_study, without_override, with_another_diameter])
+def test_assessments_that_rest_on_other_tables_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], None]
+) -> None:
+    write_typed_run(tmp_path)
+    (tmp_path / "edits").mkdir()
+    (tmp_path / "edits" / "overrides.csv").write_text(OVERRIDE)
+    assert main(["respond", str(tmp_path)]) == 0
+    assert main(["export", str(tmp_path), "--to", "csv"]) == 0
+    capsys.readouterr()
+    change(tmp_path)
+    assert main(["export", str(tmp_path), "--to", "csv"]) == 2
+    assert "than this assessment rests on" in capsys.readouterr().err
 
 
 def test_a_failing_patient_is_left_out_named_and_gives_exit_code_1(
