@@ -208,6 +208,35 @@ def response_group(file):
     return next(one for one in groups if one.finding_type.value == "112020")
 
 
+@pytest.mark.parametrize(
+    "criterion", ["site standard " * 5 + "2", "标准", "mRECIST, 5 mm floor of the charter"]
+)
+def test_a_criterion_of_any_name_has_a_code_of_its_own(tmp_path, run, criterion):
+    codes = []
+    for name in (criterion, criterion.replace("标", "验") + " b"):
+        named = with_assessments(run, criterion=name)
+        group = response_group(export(named, "dicom-sr", tmp_path / name.replace(" ", "_"))[0])
+        assert group.tracking_identifier == f"{name}, course, mask"
+        (method,) = [q.value for q in group.get_qualitative_evaluations() if q.name.value == "112021"]
+        assert method.meaning == (name if len(name) <= 64 else f"{name[:61]}...")
+        assert re.fullmatch("[0-9A-Z_]{1,16}", method.value)
+        codes.append(method.value)
+    assert codes[0] != codes[1]
+
+
+def test_letters_outside_of_the_character_set_of_the_source_are_kept(tmp_path):
+    run = finished_run(two_visits(tmp_path / "data"), tmp_path / "run")
+    for file in (tmp_path / "data").glob("?/*"):
+        header = dcmread(file)
+        header.SpecificCharacterSet, header.PatientName = "ISO_IR 100", "Müller^Jörg"
+        header.save_as(file)
+    run = with_assessments(run, reader="Dr Łukasz", treatment_phase="2 – TACE")
+    report = export(run, "dicom-sr", tmp_path / "sr")[0]
+    assert response_group(report).tracking_identifier == "RECIST 1.1, 2 – TACE, Dr Łukasz"
+    for file in (report, export(run, "dicom-seg", tmp_path / "seg")[0]):
+        assert str(dcmread(file).PatientName) == "Müller^Jörg"
+
+
 def test_the_same_run_gives_the_same_bytes_and_another_mask_another_uid(tmp_path, run):
     for name in ("dicom-seg", "dicom-sr"):
         files = [export(run, name, tmp_path / place / name) for place in ("a", "b")]

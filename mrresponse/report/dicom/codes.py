@@ -1,5 +1,6 @@
 """Codes of the objects: DICOM's and SNOMED CT's where there are such, else a private scheme with clear meanings."""
 
+import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -9,6 +10,8 @@ from pydicom.sr.coding import Code
 from mrresponse.domain import LesionRole, Response
 
 PRIVATE_SCHEME = "99MRRESPONSE"
+_CODE_CHARACTERS = 16
+_MEANING_CHARACTERS = 64
 
 
 def private(value: str, meaning: str) -> Code:
@@ -81,9 +84,18 @@ def response_code(response: Response, known: Mapping[Response, Code]) -> Code:
 
 
 def method_code(criterion: str) -> Code:
-    """Return the code of a criterion."""
-    value = "".join(sign for sign in criterion.upper() if sign.isalnum())[:16]
-    return METHODS.get(criterion, private(value, criterion))
+    """Return the code of a criterion: of its letters, or of a hash where they are too many, foreign or none.
+
+    A code has at most 16 characters of the basic set, its meaning 64 (PS3.5 table 6.2-1, PS3.3 section 8.3).
+    """
+    value = "".join(sign for sign in criterion.upper() if sign.isascii() and sign.isalnum())
+    if not (criterion.isascii() and 0 < len(value) <= _CODE_CHARACTERS):
+        digest = hashlib.sha256(criterion.encode()).hexdigest().upper()
+        value = f"{value[:7]}_{digest[:8]}"
+    meaning = (
+        criterion if len(criterion) <= _MEANING_CHARACTERS else f"{criterion[: _MEANING_CHARACTERS - 3]}..."
+    )
+    return METHODS.get(criterion, private(value, meaning))
 
 
 def describe_private_scheme() -> Dataset:

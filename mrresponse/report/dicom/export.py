@@ -22,6 +22,8 @@ from mrresponse.report.run import FinishedRun
 _DATES = ("ContentDate", "SeriesDate", "InstanceCreationDate")
 _TIMES = ("ContentTime", "SeriesTime", "InstanceCreationTime")
 
+_UTF_8 = "ISO_IR 192"
+
 _log = logging.getLogger(__name__)
 
 
@@ -138,7 +140,11 @@ def _place(folder: Path, run: FinishedRun, visit: _Visit) -> Path:
 
 
 def _write(made: Dataset, path: Path, run: FinishedRun) -> None:
-    """Write an object with the time of the run, so that the same run gives the same bytes."""
+    """Write an object with the time of the run, so that the same run gives the same bytes.
+
+    Its text is UTF-8: names of readers, criteria and phases need more letters than the source images may have had.
+    """
+    made.SpecificCharacterSet = _UTF_8
     finished = datetime.fromisoformat(str(run.record["finished"]))
     day, moment = finished.strftime("%Y%m%d"), finished.strftime("%H%M%S")
     if run.deidentify:
