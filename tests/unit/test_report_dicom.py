@@ -237,6 +237,13 @@ def test_letters_outside_of_the_character_set_of_the_source_are_kept(tmp_path):
         assert str(dcmread(file).PatientName) == "Müller^Jörg"
 
 
+def test_an_unfinished_run_is_refused(tmp_path, run):
+    unfinished = replace(run, record={**run.record, "finished": None})
+    for name in ("dicom-seg", "dicom-sr"):
+        with pytest.raises(ConfigError, match="needs a finished run"):
+            export(unfinished, name, tmp_path / name)
+
+
 def test_the_same_run_gives_the_same_bytes_and_another_mask_another_uid(tmp_path, run):
     for name in ("dicom-seg", "dicom-sr"):
         files = [export(run, name, tmp_path / place / name) for place in ("a", "b")]

@@ -44,7 +44,7 @@ def export_segmentations(run: FinishedRun, folder: Path) -> None:
     Raises
     ------
     ConfigError
-        No study was read from DICOM.
+        No study was read from DICOM, or the run was interrupted.
     DataError
         The source images are not where the run read them, or a mask does not fit them.
     """
@@ -88,6 +88,11 @@ def _silenced() -> Iterator[None]:
 
 
 def _visits(run: FinishedRun) -> Iterator[_Visit]:
+    if not run.record.get("finished"):
+        raise ConfigError(
+            "--to: DICOM output needs a finished run: the masks of this one may be others than its tables rest on; run "
+            "again to go on"
+        )
     key = uid_key(run.folder) if run.deidentify else None
     algorithm = str(run.record.get("segmenter") or "")
     found = 0
