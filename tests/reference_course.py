@@ -9,6 +9,7 @@ from mrresponse.domain import (
     Affects,
     Agent,
     Assessment,
+    Caliper,
     ContrastPhase,
     DrawnCaliper,
     Finding,
@@ -475,6 +476,10 @@ def _measurement(lesion_id: str, day: str, whole: float, viable: float) -> Measu
         state=MeasurementState.MEASURED if whole > 5 else MeasurementState.TOO_SMALL,
         longest_diameter_mm=whole,
         perpendicular_diameter_mm=round(whole * 0.8, 1),
+        caliper=Caliper(slice_index=2, start_mm=(0.0, 0.0, 0.0), end_mm=(whole, 0.0, 0.0)),
+        viable_caliper=Caliper(slice_index=3, start_mm=(0.0, 0.0, 5.0), end_mm=(viable, 0.0, 5.0))
+        if viable
+        else None,
         viable_longest_diameter_mm=viable,
         viable_state=MeasurementState.MEASURED if viable else MeasurementState.ABSENT,
         volume_ml=round(volume, 3),

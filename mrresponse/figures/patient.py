@@ -16,9 +16,9 @@ from mrresponse.report.lesion_table import (
     lesion_quantities,
     liver_quantity,
 )
-from mrresponse.report.picture import shown_first
+from mrresponse.report.picture import shown_first, with_own_calipers
 from mrresponse.report.timeline import numbered_phases
-from mrresponse.report.wording import size_read
+from mrresponse.report.wording import first_reader_first, size_read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,10 +185,16 @@ def lesion_strip(result: PatientResult, lesion_id: str) -> "Figure":
     """
     from matplotlib import rc_context
 
-    snapshots = [one for one in result.snapshots if one.lesion_id == lesion_id]
+    own = first_reader_first([row for row in result.measurements if row.lesion_id == lesion_id])
+    # the first reader's last, so that it stands
+    measured = {row.study_date: row for row in reversed(own)}
+    snapshots = [
+        with_own_calipers(one, measured.get(one.study_date))
+        for one in result.snapshots
+        if one.lesion_id == lesion_id
+    ]
     if not snapshots:
         raise ValueError(f"{lesion_id}: no picture is stored")
-    measured = {row.study_date: row for row in result.measurements if row.lesion_id == lesion_id}
     with rc_context(settings()):
         figure = new_figure(max(28.0 * len(snapshots), 60.0), 68.0)
         rows = figure.subplots(2, len(snapshots), squeeze=False)

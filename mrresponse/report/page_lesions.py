@@ -15,7 +15,7 @@ from mrresponse.domain import (
 )
 from mrresponse.report.lesion_growth import growth_words, new_lesion_words
 from mrresponse.report.page_parts import phase_names
-from mrresponse.report.picture import lesion_pictures, shown_first
+from mrresponse.report.picture import lesion_pictures, shown_first, with_own_calipers
 from mrresponse.report.timeline import numbered_phases
 from mrresponse.report.wording import ROLE_WORDS, STATE_WORDS, first_reader_first
 
@@ -76,9 +76,13 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
     for row in result.measurements:
         if row.lesion_id == lesion_id:
             measured.setdefault(row.study_date, []).append(row)
-    snapshots = {one.study_date: one for one in result.snapshots if one.lesion_id == lesion_id}
     first = min(measured, default=None)
     mains = {day: first_reader_first(rows)[0] for day, rows in measured.items()}
+    snapshots = {
+        one.study_date: with_own_calipers(one, mains.get(one.study_date))
+        for one in result.snapshots
+        if one.lesion_id == lesion_id
+    }
     own = [row for row in mains.values() if row.reader == mains[min(mains)].reader]
     growth = growth_words(own)
     track = next((one for one in result.tracks if one.lesion_id == lesion_id), None)

@@ -7,10 +7,11 @@ slice is a group that is shown with it.
 import base64
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
-from mrresponse.domain import DrawnCaliper, PicturedSlice, PixelPoint, Snapshot
+from mrresponse.domain import DrawnCaliper, Measurement, PicturedSlice, PixelPoint, Snapshot
 from mrresponse.report import svg
 from mrresponse.report.snapshots import Pixels, jpeg_bytes
 from mrresponse.report.wording import CONTRAST_SHORT
@@ -43,6 +44,17 @@ def lesion_pictures(
         label = "arterial − precontrast"
         pictures.append(_picture(snapshot, snapshot.subtraction, again, label, f"{spoken}, {label}"))
     return tuple(pictures)
+
+
+def with_own_calipers(snapshot: Snapshot, row: Measurement | None) -> Snapshot:
+    """Return a snapshot with the calipers of the numbers that stand now: one that a reader typed was not drawn."""
+    if row is None:
+        return snapshot
+    return replace(
+        snapshot,
+        caliper=snapshot.caliper if row.caliper else None,
+        viable_caliper=snapshot.viable_caliper if row.viable_caliper else None,
+    )
 
 
 def shown_first(snapshot: Snapshot) -> int:

@@ -85,6 +85,24 @@ def test_pictures_state_date_contrast_phase_and_which_caliper(page: str) -> None
     assert "not found: the network found nothing at the registered place; absence is not shown" in words(page)
 
 
+def test_a_number_that_a_reader_typed_is_not_written_beside_the_caliper_of_another() -> None:
+    course = reference_course()
+    day = date(2020, 6, 7)
+    typed = tuple(
+        replace(row, longest_diameter_mm=99.0, caliper=None, source=MeasurementSource.READER)
+        if (row.lesion_id, row.study_date) == ("L01", day)
+        else row
+        for row in course.measurements
+    )
+    before = patient_page(course)
+    after = patient_page(replace(course, measurements=typed))
+    assert 'class="number whole">108.0 mm' in before
+    assert "whole 99.0 × 86.4 mm" in words(after)
+    assert 'class="number whole">99.0 mm' not in after
+    assert after.count('class="number whole"') == before.count('class="number whole"') - 1
+    assert after.count('class="number viable"') == before.count('class="number viable"')
+
+
 def test_page_works_from_stored_rows_without_pictures() -> None:
     text = words(patient_page(replace(reference_course(), snapshots=(), tracks=())))
     assert "no picture stored" in text
