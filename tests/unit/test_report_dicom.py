@@ -14,6 +14,7 @@ from highdicom.sr import srread
 from pydicom import dcmread
 
 from mrresponse.dicom.masks import MaskRole, read_masks
+from mrresponse.domain import AuditRow
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.nifti import read_grid
@@ -118,6 +119,23 @@ def test_objects_belong_to_the_study_and_the_images_that_they_were_made_from(tmp
 
 def made_path(run):
     return f"{run.results[0].patient.patient_id}/2024-03-05/lesions.dcm"
+
+
+def test_a_corrected_outline_is_semiautomatic_and_names_the_network(tmp_path, run):
+    """The reader corrected the lesions of the first study: the liver, and the second study, are the network's."""
+    (result,) = run.results
+    row = AuditRow(
+        patient_id=result.patient.patient_id, study_date=result.studies[0].study_date, edit="masks/lesions",
+        what="lesions mask", reader="Dr C",
+    )  # fmt: skip
+    run = replace(run, results=(replace(result, audit=(row,)),), record={**run.record, "segmenter": "net 1"})
+    found = [
+        [item.SegmentAlgorithmType for item in dcmread(file).SegmentSequence]
+        for file in export(run, "dicom-seg", tmp_path / "seg")
+    ]
+    assert found == [["AUTOMATIC", *["SEMIAUTOMATIC"] * 3], ["AUTOMATIC"] * 4]
+    first = dcmread(sorted((tmp_path / "seg").rglob("*.dcm"))[0]).SegmentSequence
+    assert {item.SegmentAlgorithmName for item in first} == {"net 1"}
 
 
 def test_a_lesion_has_one_tracking_uid_at_every_visit_and_in_both_objects(tmp_path, run):

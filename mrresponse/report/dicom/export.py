@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -114,6 +114,7 @@ def _visits(run: FinishedRun) -> Iterator[_Visit]:
                 segments,
                 first_study=first.study,
                 algorithm=None if algorithm in ("", "mask") else algorithm,
+                corrected=_corrected_masks(result, record.study_date),
             )
             yield _Visit(result=result, source=source, first=first, segments=segments, segmented=segmented)
     if not found:
@@ -121,6 +122,12 @@ def _visits(run: FinishedRun) -> Iterator[_Visit]:
             "--to: DICOM output needs DICOM input: its objects belong to the study of their source images, and this "
             "run read none from DICOM; the masks are there as NIfTI"
         )
+
+
+def _corrected_masks(result: PatientResult, day: date) -> frozenset[str]:
+    """Name the masks of a study that a reader corrected, as the audit says."""
+    edits = (row.edit.partition("/") for row in result.audit if row.study_date == day)
+    return frozenset(mask for place, _, mask in edits if place == "masks")
 
 
 def _numbers(visit: _Visit) -> VisitNumbers:

@@ -1,7 +1,7 @@
 """A study's masks as one DICOM SEG: the liver, a segment per lesion, and one for its viable part."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,13 @@ class Segment:
     mask: BoolArray
     lesion_id: str | None = None
     is_viable: bool = False
+
+    @property
+    def masks(self) -> frozenset[str]:
+        """Names of the masks that shape it: the viable part lies within the lesion."""
+        if self.lesion_id is None:
+            return frozenset({"liver"})
+        return frozenset({"lesions", "viable"} if self.is_viable else {"lesions"})
 
 
 def read_segments(masks: Path, source: SourceSeries, tracks: Sequence[LesionTrack]) -> tuple[Segment, ...]:
@@ -76,6 +83,7 @@ def segmentation(
     *,
     first_study: str,
     algorithm: str | None,
+    corrected: Collection[str] = (),
 ) -> Segmentation:
     """Make the DICOM SEG of a study.
 
@@ -85,6 +93,8 @@ def segmentation(
         UID of the patient's first study, which the tracking UIDs hang on.
     algorithm
         Name of the networks that drew the masks, ``None`` for given masks.
+    corrected
+        Names of the masks that a reader corrected.
     """
     digest = hashlib.blake2b(digest_size=16)
     for segment in segments:
@@ -95,7 +105,7 @@ def segmentation(
         source_images=list(source.headers),
         pixel_array=frames.astype(np.uint8),
         segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=list(_descriptions(source, segments, first_study, algorithm)),
+        segment_descriptions=list(_descriptions(source, segments, first_study, (algorithm, corrected))),
         series_instance_uid=derived_uid("seg series", source.study, content),
         series_number=_SERIES_NUMBER,
         sop_instance_uid=derived_uid("seg", source.study, content),
@@ -126,18 +136,12 @@ def _seen(tracks: Sequence[LesionTrack], source: SourceSeries) -> Iterator[tuple
 
 
 def _descriptions(
-    source: SourceSeries, segments: Sequence[Segment], first_study: str, algorithm: str | None
+    source: SourceSeries,
+    segments: Sequence[Segment],
+    first_study: str,
+    made_by: tuple[str | None, Collection[str]],
 ) -> Iterator[SegmentDescription]:
-    if algorithm is None:
-        made_by: Mapping[str, object] = {"algorithm_type": SegmentAlgorithmTypeValues.MANUAL}
-    else:
-        identification = highdicom.AlgorithmIdentificationSequence(
-            name=algorithm[:64], family=codes.cid7162.ArtificialIntelligence, version=__version__
-        )
-        made_by = {
-            "algorithm_type": SegmentAlgorithmTypeValues.AUTOMATIC,
-            "algorithm_identification": identification,
-        }
+    algorithm, corrected = made_by
     for number, segment in enumerate(segments, start=1):
         lesion = segment.lesion_id
         yield SegmentDescription(
@@ -148,8 +152,21 @@ def _descriptions(
             anatomic_regions=None if lesion is None else [LIVER],
             tracking_id=lesion,
             tracking_uid=None if lesion is None else lesion_uid(source, lesion, first_study),
-            **made_by,
+            **_maker(algorithm, is_corrected=not segment.masks.isdisjoint(corrected)),
         )
+
+
+def _maker(algorithm: str | None, *, is_corrected: bool) -> Mapping[str, object]:
+    """Return who drew a segment: a person, an algorithm, or an algorithm whose outline a person corrected."""
+    if algorithm is None:
+        return {"algorithm_type": SegmentAlgorithmTypeValues.MANUAL}
+    types = SegmentAlgorithmTypeValues
+    return {
+        "algorithm_type": types.SEMIAUTOMATIC if is_corrected else types.AUTOMATIC,
+        "algorithm_identification": highdicom.AlgorithmIdentificationSequence(
+            name=algorithm[:64], family=codes.cid7162.ArtificialIntelligence, version=__version__
+        ),
+    }
 
 
 def _frame_places(source: SourceSeries) -> Mapping[str, object]:
