@@ -12,7 +12,7 @@ from mrresponse.report.lesion_table import (
     leading_assessments,
     lesion_quantities,
 )
-from mrresponse.report.wording import Quantity, decimal, signed_percent, size_cell, size_read
+from mrresponse.report.wording import Quantity, decimal, marker_words, signed_percent, size_cell, size_read
 
 _LOG_FROM_RATIO = 20.0
 
@@ -105,7 +105,7 @@ def marker_panels(markers: Sequence[Marker], axis: Axis) -> list[tuple[Markup, f
             Point(
                 day=row.date,
                 value=row.value,
-                words=f"{row.date}, {name}: {row.qualifier}{row.value:g} {unit}",
+                words=f"{row.date}, {name}: {marker_words(row)}",
                 is_bound=bool(row.qualifier),
             )
             for row in rows

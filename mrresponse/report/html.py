@@ -28,7 +28,7 @@ from mrresponse.report.page_parts import (
 )
 from mrresponse.report.summary import PatientSummary
 from mrresponse.report.timeline import given, numbered_phases, timeline
-from mrresponse.report.wording import plain
+from mrresponse.report.wording import marker_words, plain
 
 _WIDE, _NARROW = 1040.0, 350.0
 
@@ -109,7 +109,7 @@ def write_index(
 
 def _marker_rows(markers: Sequence[Marker]) -> list[tuple[Marker, str]]:
     ordered = sorted(markers, key=lambda row: (row.name, row.date))
-    return [(row, f"{row.qualifier}{row.value:g} {row.unit}") for row in ordered]
+    return [(row, marker_words(row)) for row in ordered]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from mrresponse.domain import (
     Assessment,
     ContrastPhase,
     LesionRole,
+    Marker,
     Measurement,
     MeasurementSource,
     MeasurementState,
@@ -133,6 +134,11 @@ def decimal(value: float, unit: str = "mm") -> str:
 def amount(value: float | None, unit: str = "mm") -> str:
     """Write a number with its unit; a missing one as a dash."""
     return "–" if value is None else f"{decimal(value, unit)} {unit.replace('mm2', 'mm²')}"
+
+
+def marker_words(marker: Marker) -> str:
+    """Write a laboratory value with all of its digits: AFP goes into the millions."""
+    return f"{marker.qualifier}{marker.value:.15g} {marker.unit}"
 
 
 def percent(fraction: float | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from mrresponse.domain import (
     Failure,
+    Marker,
     Measurement,
     MeasurementSource,
     MeasurementState,
@@ -262,6 +263,20 @@ def test_the_latest_response_is_the_restated_one() -> None:
     assert "The marks show RECIST 1.1, read by A; iRECIST, read by adjudicated ." in words(
         patient_page(result)
     )
+
+
+def test_a_marker_keeps_all_of_its_digits() -> None:
+    values = ((1234567.0, "", "1234567"), (2000000.5, ">", ">2000000.5"), (0.1 + 0.2, "<", "<0.3"))
+    markers = tuple(
+        Marker(patient_id="P", date=on(day), name="AFP", value=value, unit="ng/mL", qualifier=qualifier)
+        for day, (value, qualifier, _) in enumerate(values)
+    )
+    result = PatientResult(patient=Patient(patient_id="P", markers=markers))
+    page = words(patient_page(result))
+    drawn = str(timeline(result, width=1000.0))
+    for day, (_, _, shown) in enumerate(values):
+        assert f"{on(day)} {shown.replace('<', '&lt;').replace('>', '&gt;')} ng/mL" in page
+        assert f"AFP: {shown.replace('<', '&lt;').replace('>', '&gt;')} ng/mL" in drawn
 
 
 def test_report_is_named_by_its_pseudonym_and_can_be_exported(tmp_path: Path) -> None:
