@@ -194,7 +194,9 @@ def _response_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
     if not rows:
         return Markup(""), 0.0
     assessed = {row.study_date: row for row in rows if not row.is_baseline}
-    baselines = {row.study_date: row.treatment_phase for row in rows if row.is_baseline}
+    baselines: dict[date, list[str]] = {}
+    for first in filter(lambda one: one.is_baseline, rows):
+        baselines.setdefault(first.study_date, []).append(first.treatment_phase)
     days = sorted({*assessed, *baselines})
     room = (axis.width - MARGIN) / len(days)
     size = max(min(34.0, room - 3.0), 8.0)
@@ -209,9 +211,9 @@ def _response_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
         parts.append(svg.element("path", d=f"M{x - 3.5:.1f},21h7l-3.5,6Z", class_="study"))
         parts.append(svg.element("path", d=svg.path_of([(x, 27.0), (place, 39.0)]), class_="leader"))
         if day in baselines:
-            phase = baselines[day]
-            words = svg.title(f"{day}: baseline of {phase}")
-            text = svg.label(f"of {numbers.get(phase, '–')}", place, 100, class_="lane", text_anchor="middle")
+            words = svg.title(f"{day}: baseline of {', '.join(baselines[day])}")
+            named = ", ".join(str(numbers.get(phase, "–")) for phase in baselines[day])
+            text = svg.label(f"of {named}", place, 100, class_="lane", text_anchor="middle")
             parts.append(svg.element("g", words, text, class_="tip"))
         row = assessed.get(day)
         liver, overall = (row.liver_response, row.overall) if row else (None, None)

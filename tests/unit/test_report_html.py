@@ -265,6 +265,17 @@ def test_the_latest_response_is_the_restated_one() -> None:
     )
 
 
+def test_a_study_that_is_the_baseline_of_two_phases_names_both() -> None:
+    measurements = (reading(0, "L01", 40.0), reading(60, "L01", 30.0))
+    patient = Patient(patient_id="P", treatments=treatments_from(5, 10))
+    studies = tuple(StudyRecord(patient_id="P", study_date=on(day)) for day in (0, 60))
+    response = respond(patient, studies, measurements, RespondSettings(criteria=("RECIST 1.1",)))
+    result = PatientResult(patient=patient, studies=studies, measurements=measurements, response=response)
+    drawn = str(timeline(result, width=1000.0))
+    assert f"{on(0)}: baseline of from 5, from 10" in drawn
+    assert ">of 1, 2</text>" in drawn
+
+
 def test_a_marker_keeps_all_of_its_digits() -> None:
     values = ((1234567.0, "", "1234567"), (2000000.5, ">", ">2000000.5"), (0.1 + 0.2, "<", "<0.3"))
     markers = tuple(
