@@ -264,6 +264,31 @@ def test_nodes_are_measured_across_and_viable_parts_are_marked(folder: Path) -> 
     assert marked == viable
 
 
+def test_a_tumour_without_enhancement_is_absent_in_its_viable_part_only(tmp_path: Path) -> None:
+    """L02 stays 15 mm large and loses its enhancement, then it is gone; L03 goes on to enhance."""
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP,2024-01-05\nP,2024-03-05\nP,2024-05-05\n")
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,viable_longest_diameter_mm\n"
+        + "".join(f"P,L01,2024-0{month}-05,40,40\nP,L03,2024-0{month}-05,9,9\n" for month in (1, 3, 5))
+        + "P,L02,2024-01-05,15,8\nP,L02,2024-03-05,15,absent\nP,L02,2024-05-05,absent,\n"
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [mRECIST]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "sdtm"]) == 0
+    marked = {row["IDVARVAL"] for row in dataset(tmp_path, "sdtm/supptr")}
+    states = {
+        (row["TRSPID"], row["TRDTC"]): (row["TRORRES"], row["TRSEQ"] in marked)
+        for row in dataset(tmp_path, "sdtm/tr")
+        if row["TRTESTCD"] == "TUMSTATE"
+    }
+    assert states == {
+        ("L02", "2024-01-05"): ("PRESENT", False),
+        ("L02", "2024-03-05"): ("ABSENT", True),
+        ("L02", "2024-05-05"): ("ABSENT", False),
+        **{("L03", f"2024-0{month}-05"): ("PRESENT", False) for month in (1, 3, 5)},
+    }
+
+
 def test_a_new_lesion_is_new_where_it_was_first_seen_and_a_normal_node_never_is(folder: Path) -> None:
     new = {(row["TUSPID"], row["TUDTC"]) for row in dataset(folder, "sdtm/tu") if row["TUORRES"] == "NEW"}
     assert new == {("L04", "2024-07-05"), ("extrahepatic lesion left ilium", "2024-07-10")}

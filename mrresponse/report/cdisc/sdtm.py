@@ -7,7 +7,8 @@ SDTMIG 3.4, with the examples of its TU, TR and RS chapters. Decisions where the
 - Sums and changes are in TR because the reading system supplies them; nothing is derived here.
 - The list of ``TRTESTCD`` has no code for a sum of areas or of volumes, nor ``RSTESTCD`` one for the liver alone:
   ``SUMAREA``, ``SUMVOL`` and ``LIVRESP`` extend them.
-- The diameter, area or volume of the enhancing part alone carries ``VIABFL`` in SUPPTR.
+- The diameter, area or volume of the enhancing part alone carries ``VIABFL`` in SUPPTR, and so does the state of a
+  tumour that is there but has no enhancing part.
 - ``--ACPTFL`` is ``Y`` only for a response that a reader restated: an acceptance comes from a person, never from here.
 """
 
@@ -307,10 +308,12 @@ def _state_result(row: Contribution) -> Row:
     is_seen = row.value is not None or row.state in _SEEN
     if is_seen and row.role is LesionRole.NEW and row.new_lesion_status in _NEW_STATES:
         return _result(_STATE_TEST, _NEW_STATES[row.new_lesion_status])
+    # of a tumour that is there, only the viable part is absent or was not assessed
+    mark: Row = {"is_viable": "Y"} if row.is_viable_part and row.state in _SEEN else {}
     if row.is_normal:
-        return _result(_STATE_TEST, "ABSENT")
+        return {**_result(_STATE_TEST, "ABSENT"), **mark}
     if not is_seen or (row.value is None and row.is_viable_part):
-        return _not_done(_STATE_TEST, row.note)
+        return {**_not_done(_STATE_TEST, row.note), **mark}
     return _result(_STATE_TEST, "PRESENT")
 
 
