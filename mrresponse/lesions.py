@@ -44,8 +44,8 @@ class LesionSettings:
         Probability from which a voxel of a component lies within the outline. A faint lesion is found at a low
         threshold, at which a clear one is outlined too large.
     opening
-        What an outline is rid of: tails that a ball of this share of the largest inscribed ball's radius does not enter.
-        A tail along a vessel adds little to a volume and much to a diameter. 0 leaves outlines as they are.
+        What an outline is rid of: tails that a ball of this share of the largest inscribed ball's radius does not
+        enter. A tail along a vessel adds little to a volume and much to a diameter. 0 leaves outlines as they are.
     liver_margin_mm
         How far outside the liver a lesion may reach; exophytic lesions belong to the liver.
     neck
