@@ -53,9 +53,12 @@ class SegmentSettings:
     liver_masks
         Folder of liver masks of another program, ``<patient_id>/<study_date>/liver.nii.gz``, used instead of the liver
         network; lesions are still looked for by the lesion network.
+    lesion_views
+        Mirror images over which the lesion network is averaged: 1, 2 or 4. What it takes for a lesion only from one
+        side is seldom one; each view takes as long as the first.
     average_views
-        Average the networks over several views of the same image: the liver over three gamma curves, lesions over
-        four mirror images. Takes three and four times as long.
+        Average the networks over all views of the same image: the liver over three gamma curves, lesions over four
+        mirror images. Takes three and four times as long as one view.
     """
 
     liver_model: str = "liver-mr"
@@ -69,6 +72,7 @@ class SegmentSettings:
     window_share: float = 1.0
     cpu_when_out_of_memory: bool = False
     threads: int = 0
+    lesion_views: int = 2
     average_views: bool = False
     liver_masks: Path | None = None
 

@@ -6,9 +6,10 @@ affine: averaging where the network's voxels are larger, linear interpolation wh
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,11 @@ LESION_CHANNELS = (
 """Order of the lesion network's image channels; the liver probability follows as the sixth."""
 
 _GAMMAS = (0.8, 1.0, 1.25)
-_MIRRORS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))
-"""Left-right and front-back, as in training; the liver network knows the liver's side and sees no mirror images."""
+_MIRRORS: Mapping[int, tuple[tuple[int, ...], ...]] = MappingProxyType(
+    {1: ((),), 2: ((), (0, 1)), 4: ((), (0,), (1,), (0, 1))}
+)
+"""Axes turned for each of so many views: left-right and front-back, as in training. The liver network knows the liver's
+side and sees no mirror images."""
 
 _WINDOWS_AT_ONCE = 4
 """On CUDA, where one window leaves most of a card idle. On a CPU it would only take more memory."""
@@ -56,7 +60,8 @@ class Network:
     device: Any
     autocast: Callable[[], AbstractContextManager[Any]]
     overlap: float
-    average_views: bool
+    gammas: tuple[float, ...]
+    mirrors: tuple[tuple[int, ...], ...]
     window: tuple[int, int, int]
     windows_at_once: int
 
@@ -91,6 +96,9 @@ def check_settings(settings: SegmentSettings) -> None:
         raise ConfigError(
             f"segment.window_share: found {settings.window_share}, expected above 0 and at most 1"
         )
+    if settings.lesion_views not in _MIRRORS:
+        expected = ", ".join(str(number) for number in _MIRRORS)
+        raise ConfigError(f"segment.lesion_views: found {settings.lesion_views}, expected one of {expected}")
     if settings.precision not in PRECISIONS:
         raise ConfigError(
             f"segment.precision: found '{settings.precision}', expected auto, bfloat16 or float32"
@@ -216,7 +224,8 @@ def load_network(card: ModelCard, settings: SegmentSettings) -> Network:
         device=device,
         autocast=autocast(device.type, settings.precision),
         overlap=settings.overlap,
-        average_views=settings.average_views,
+        gammas=_GAMMAS if settings.average_views else (1.0,),
+        mirrors=_MIRRORS[max(_MIRRORS) if settings.average_views else settings.lesion_views],
         window=_window(card, settings.window_share),
         windows_at_once=_WINDOWS_AT_ONCE if device.type == "cuda" else 1,
     )
@@ -227,14 +236,13 @@ def liver_probability(network: Network, image: Image) -> Image:
 
     ``image`` must be in canonical orientation: the network knows the liver's side.
     """
-    curves = _GAMMAS if network.average_views else (1.0,)
     views = [
         to_network_grid(
             normalise_liver_input(_bend(image.voxels, gamma))[None],
             image.grid.spacing_mm,
             network.card.spacing_mm,
         )
-        for gamma in curves
+        for gamma in network.gammas
     ]
     probability = np.mean([_run(network, view)[1] for view in views], axis=0)
     return Image(voxels=_rounded(_resize(probability[None], image.grid.shape)[0]), grid=image.grid)
@@ -264,7 +272,7 @@ def lesion_probability(network: Network, prepared: PreparedStudy) -> Image:
         np.flip(
             _run(network, np.ascontiguousarray(np.flip(voxels, tuple(1 + axis for axis in axes))))[2], axes
         )
-        for axes in (_MIRRORS if network.average_views else ((),))
+        for axes in network.mirrors
     ]
     probability = np.mean(views, axis=0)
     return Image(voxels=_rounded(_resize(probability[None], prepared.grid.shape)[0]), grid=prepared.grid)

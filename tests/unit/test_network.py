@@ -325,15 +325,30 @@ def test_averaging_views_changes_a_probability_and_keeps_its_grid(liver_model: P
     assert 0.0 < float(np.abs(averaged.voxels - plain.voxels).max()) < 0.5
 
 
-def test_the_average_over_mirror_images_is_mirrored_with_its_image(lesion_model: Path) -> None:
-    network = load_network(read_model_card(str(lesion_model)), replace(FLOAT32, average_views=True))
+@pytest.mark.parametrize(
+    ("settings", "axes", "same"),
+    [
+        (replace(FLOAT32, average_views=True), (0,), True),
+        (replace(FLOAT32, lesion_views=4), (0,), True),
+        (replace(FLOAT32, lesion_views=2), (0, 1), True),
+        (replace(FLOAT32, lesion_views=2), (0,), False),
+        (replace(FLOAT32, lesion_views=1), (0, 1), False),
+    ],
+)
+def test_the_average_over_mirror_images_is_mirrored_with_its_image(
+    lesion_model: Path, settings: SegmentSettings, axes: tuple[int, ...], *, same: bool
+) -> None:
+    network = load_network(read_model_card(str(lesion_model)), settings)
     image = noise_image((16, 16, 8), (3.0, 3.0, 3.0))
+    turned = replace(image, voxels=np.flip(image.voxels, axes).copy())
     found = lesion_probability(network, study_of(image)).voxels
-    mirrored = lesion_probability(network, study_of(replace(image, voxels=image.voxels[::-1].copy()))).voxels
-    np.testing.assert_allclose(found, mirrored[::-1], atol=1e-5)
+    mirrored = lesion_probability(network, study_of(turned)).voxels
+    assert np.allclose(found, np.flip(mirrored, axes), atol=1e-5) is same
 
 
-@pytest.mark.parametrize(("key", "value"), [("overlap", 1.0), ("overlap", -0.1), ("precision", "half")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("overlap", 1.0), ("overlap", -0.1), ("precision", "half"), ("lesion_views", 3)]
+)
 def test_settings_out_of_range_are_refused(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"segment.{key}"):
         check_models(replace(FLOAT32, **{key: value}))  # type: ignore[arg-type]
