@@ -119,6 +119,29 @@ def with_iron(state: TissueState, t2_star_ms: float) -> TissueState:
     return replace(state, t2_star_ms=t2_star)
 
 
+def with_perfusion_of(state: TissueState, parenchyma: Tissue, rng: np.random.Generator) -> TissueState:
+    """Return a person's tissue values in which a perfusion anomaly is parenchyma but for its arterial supply.
+
+    Drawn on its own, as tumours are, it would be darker or brighter than the liver in every contrast phase, and nothing
+    but its shape would tell it from one. It is left to stray by 2 % (standard deviation).
+    """
+
+    def stray() -> float:
+        return float(np.exp(rng.normal(0, 0.02)))
+
+    anomaly = int(Tissue.PERFUSION_ANOMALY)
+    t1, density, t2_star = state.t1_ms.clone(), state.proton_density.clone(), state.t2_star_ms.clone()
+    t1[anomaly], density[anomaly] = t1[parenchyma] * stray(), density[parenchyma] * stray()
+    t2_star[anomaly] = t2_star[parenchyma]
+    concentrations = {}
+    for phase, values in state.concentration_mm.items():
+        own = values.clone()
+        if phase is not ContrastPhase.ARTERIAL:
+            own[anomaly] = own[parenchyma] * stray()
+        concentrations[phase] = own
+    return TissueState(t1_ms=t1, proton_density=density, t2_star_ms=t2_star, concentration_mm=concentrations)
+
+
 def signal_means(
     agent: Agent,
     contrast_phase: ContrastPhase,

@@ -25,6 +25,7 @@ from mrresponse.synthetic.contrast import (
     randomise_bowel,
     render,
     state_means,
+    with_perfusion_of,
 )
 from mrresponse.synthetic.distractors import draw_distractors
 from mrresponse.synthetic.examples import MEDIAN_DIAMETER_MM, draw_fluctuation, draw_lesions, texture
@@ -59,6 +60,8 @@ class LesionExampleSettings:
     share_unregistered: float = 0.08
     share_mistaken: float = 0.4
     """Of the livers, with pieces of neighbouring organs taken for liver and pieces of liver left out."""
+    share_perfused: float = 0.85
+    """Of the people whose perfusion anomalies are parenchyma but for its arterial supply."""
     median_mm: float = MEDIAN_DIAMETER_MM
     """Median diameter of the tumours drawn."""
 
@@ -178,7 +181,9 @@ def _render_phases(
 ) -> dict[ContrastPhase, torch.Tensor]:
     agent, phases = draw_phases(rng)
     shape = (tissue.shape[0], tissue.shape[1], tissue.shape[2])
-    means = phase_means(agent, phases, settings, rng)
+    cirrhotic = bool((tissue == int(Tissue.LIVER_CIRRHOTIC)).any())
+    parenchyma = Tissue.LIVER_CIRRHOTIC if cirrhotic else Tissue.LIVER
+    means = phase_means(agent, phases, settings, rng, parenchyma=parenchyma)
     roughness = draw_fluctuation(rng)[tissue.long()]
     shared = texture(shape, settings.spacing_mm[0], rng=rng, generator=generator)
     steps = torch.from_numpy(np.exp(rng.normal(0, 0.06, (int(instances.max()) + 1, len(phases))))).float()
@@ -200,7 +205,12 @@ def _render_phases(
 
 
 def phase_means(
-    agent: Agent, phases: list[ContrastPhase], settings: LesionExampleSettings, rng: np.random.Generator
+    agent: Agent,
+    phases: list[ContrastPhase],
+    settings: LesionExampleSettings,
+    rng: np.random.Generator,
+    *,
+    parenchyma: Tissue = Tissue.LIVER,
 ) -> dict[ContrastPhase, torch.Tensor]:
     """Draw the tissue means of every phase of one study: table, table bent by a curve, or fully random."""
     kind = rng.random()
@@ -209,6 +219,8 @@ def phase_means(
         return {phase: monotone_curve(0.5 * common + 0.5 * random_means(rng), rng) for phase in phases}
     protocol = draw_protocol(rng)
     state = draw_state(agent, rng, TissueSpread(t1=0.12, proton_density=0.08))
+    if rng.random() < settings.share_perfused:
+        state = with_perfusion_of(state, parenchyma, rng)
     means = {phase: randomise_bowel(state_means(agent, phase, protocol, state), rng) for phase in phases}
     if kind < settings.share_random + settings.share_curved:
         return {phase: monotone_curve(values, rng) for phase, values in means.items()}
