@@ -1,5 +1,6 @@
 """How numbers, states and categories are written for a reader: rounding for display happens only here."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -214,6 +215,9 @@ _PRESENT = (
     MeasurementState.SPLIT,
 )
 _MISSING = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+# Tabs, and all that Unicode takes for the end of a line.
+_LINE_BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 
 
 def phases_in_order(phases: Iterable[TreatmentPhase], assessments: Sequence[Assessment]) -> tuple[str, ...]:
@@ -238,5 +242,6 @@ def first_reader_first(measurements: Sequence[Measurement]) -> tuple[Measurement
 
 
 def plain(text: str) -> str:
-    """Drop control characters, which no page or table can show."""
-    return "".join(letter for letter in text if letter >= " " and not "\x7f" <= letter <= "\x9f")
+    """Drop control characters, which no page or table can show; a blank stands where a line ended between words."""
+    # none at the ends: a cell that begins with a formula sign behind a line break is still seen to do so
+    return " ".join(filter(None, _LINE_BREAKS.split(_CONTROLS.sub("", text))))

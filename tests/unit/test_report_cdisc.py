@@ -114,7 +114,7 @@ def test_names_labels_and_texts_keep_the_limits_of_version_5(folder: Path, name:
 
 
 def test_long_hostile_and_foreign_text_is_cut_guarded_and_transliterated(tmp_path: Path) -> None:
-    texts = ["=1+1", "Läsion – größer", "x" * 250, "", "a\x00b", "-12.5", "-cmd"]
+    texts = ["=1+1", "Läsion – größer", "x" * 250, "", "a\x00b", "-12.5", "-cmd", "a\r\nb", "\n=1"]
     data = Dataset(
         name="TX",
         label="Texts",
@@ -125,10 +125,12 @@ def test_long_hostile_and_foreign_text_is_cut_guarded_and_transliterated(tmp_pat
     )
     write_dataset(data, tmp_path)
     frame, _ = pyreadstat.read_xport(tmp_path / "tx.xpt")
-    assert list(frame["TXVAL"]) == ["=1+1", "Lasion - gro?er", "x" * 197 + "...", "", "ab", "-12.5", "-cmd"]
-    assert [None if math.isnan(value) else value for value in frame["TXNUM"]] == [0, 1, 2, None, 4, 5, 6]
+    first = ["=1+1", "Lasion - gro?er", "x" * 197 + "..."]
+    assert list(frame["TXVAL"]) == [*first, "", "ab", "-12.5", "-cmd", "a b", "=1"]
+    numbers = [None if math.isnan(value) else value for value in frame["TXNUM"]]
+    assert numbers == [0, 1, 2, None, 4, 5, 6, 7, 8]
     cells = [row["TXVAL"] for row in rows_of(tmp_path / "tx.csv")]
-    assert cells == ["'=1+1", "Läsion – größer", "x" * 250, "", "ab", "-12.5", "'-cmd"]
+    assert cells == ["'=1+1", "Läsion – größer", "x" * 250, "", "ab", "-12.5", "'-cmd", "a b", "'=1"]
 
 
 def test_a_dataset_without_rows_keeps_its_variables(tmp_path: Path) -> None:

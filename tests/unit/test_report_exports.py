@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openpyxl import load_workbook
+from openpyxl import Workbook, load_workbook
 from pyarrow import parquet
 
 from mrresponse.cli import main
 from mrresponse.report import EXPORTERS, workbook
+from mrresponse.report.lesion_table import _spreadsheet_safe
 from mrresponse.report.tidy import study_day
+from mrresponse.report.wording import plain
 from tests.typed_run import write_typed_run
 
 CRITERIA = "respond:\n  criteria: [mRECIST, RECIST 1.1, iRECIST, WHO, vRECIST]\n"
@@ -167,6 +169,30 @@ def test_hostile_text_stays_text_and_no_cell_is_a_formula(exported: Path) -> Non
     assert all(cell.quotePrefix for cell in hostile)
     with (exported / "csv" / "measurements.csv").open(encoding="utf-8") as file:
         assert not any(cell.startswith(("=", "+", "@")) for row in csv.reader(file) for cell in row)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("line one\nline two", "line one line two"),
+        ("one\r\n\r\ntwo\tthree", "one two three"),
+        ("one\u2028two\x85three\x1ffour", "one two three four"),
+        ("a\x00b\x7fc\x9f", "abc"),
+        ("  kept  as it is ", "  kept  as it is "),
+        ("\n", ""),
+    ],
+)
+def test_words_on_two_lines_stay_two_words(typed: str, shown: str) -> None:
+    assert plain(typed) == shown
+
+
+@pytest.mark.parametrize("before", ["", "\n", "\t", "\r\n", "\x00\n", "\n\x00\t", "\u2028"])
+@pytest.mark.parametrize("sign", "=+-@")
+def test_a_formula_behind_a_line_break_is_still_seen_as_one(before: str, sign: str) -> None:
+    cell = Workbook().active["A1"]
+    workbook._fill(cell, f"{before}{sign}cmd\nmore")
+    assert (cell.value, cell.data_type, cell.quotePrefix) == (f"{sign}cmd more", "s", True)
+    assert _spreadsheet_safe(f"{before}{sign}cmd\nmore") == f"'{sign}cmd more"
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(
