@@ -115,7 +115,11 @@ def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
         failures=failures,
         contributions=tuple(row for result in results for row in _contributions(result, settings)),
         tables=(*_given_tables(results), *tables),
-        figures=figures_of([summarise(result) for result in results], level=settings.interval_level),
+        figures=figures_of(
+            [summarise(result) for result in results],
+            level=settings.interval_level,
+            day_count=settings.day_count,
+        ),
         record=folder.record(),
         folder=folder.path,
         study_id=study_id,

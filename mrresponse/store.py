@@ -47,6 +47,7 @@ from mrresponse.errors import ConfigError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
 from mrresponse.journal import Entry, append, entry
 from mrresponse.report.run import source_file
+from mrresponse.respond.settings import DayCount
 from mrresponse.resume import ResumeFolder, StoredResults
 from mrresponse.run_record import RunInfo, run_record
 from mrresponse.run_rows import (
@@ -523,7 +524,8 @@ class RunFolder:
         rows = (row for result in results for row in lesion_table([result]))
         write_lesion_table(self.path / "lesion_table.csv", rows)
         failures = [failure_of_row(row) for row in self._read_rows("failures.csv", FailureRow)]
-        figures = figures_of(lines, level=info.settings.respond.interval_level)
+        settings = info.settings.respond
+        figures = figures_of(lines, level=settings.interval_level, day_count=settings.day_count)
         write_index(lines, self.pages, failures=failures, figures=figures)
 
     def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
@@ -538,10 +540,15 @@ class RunFolder:
         write_atomically(self.path / name, f"{text}\n".encode())
 
 
-def figures_of(lines: Sequence["PatientSummary"], *, level: float) -> "tuple[CohortFigure, ...]":
-    """Return what the figures of a cohort show, for its largest groups."""
+def figures_of(
+    lines: Sequence["PatientSummary"], *, level: float, day_count: DayCount = DayCount.DIFFERENCE
+) -> "tuple[CohortFigure, ...]":
+    """Return what the figures of a cohort show, for its largest groups.
+
+    ``level`` and ``day_count`` are the settings ``interval_level`` and ``day_count`` of the run.
+    """
     from mrresponse.respond import cohort_figures
 
     summaries = [row for line in lines for row in line.phases]
     assessments = [row for line in lines for row in line.assessments]
-    return cohort_figures(summaries, assessments, most=_MOST_GROUPS, level=level)
+    return cohort_figures(summaries, assessments, most=_MOST_GROUPS, level=level, day_count=day_count)

@@ -30,8 +30,9 @@ def write_figures(run: Path, out: Path, *, file_format: str = "svg") -> tuple[Pa
         raise ConfigError(f"--format: '{file_format}' is unknown, expected one of {', '.join(FORMATS)}")
     folder = RunFolder.open(run)
     results, _ = folder.read()
-    level = folder.info().settings.respond.interval_level
-    figures = figures_of([summarise(result) for result in results], level=level)
+    settings = folder.info().settings.respond
+    lines = [summarise(result) for result in results]
+    figures = figures_of(lines, level=settings.interval_level, day_count=settings.day_count)
     written = [
         path for figure in figures if figure.n > 1 for path in _of_group(figure, out / "cohort", file_format)
     ]

@@ -22,6 +22,8 @@ from mrresponse.cohort import (
 )
 from mrresponse.domain import COURSE, Assessment, PhaseSummary, Response
 from mrresponse.respond.criteria import CRITERIA
+from mrresponse.respond.endpoints import days_between
+from mrresponse.respond.settings import DayCount
 
 OBJECTIVE = frozenset({Response.CR, Response.PR, Response.ICR, Response.IPR})
 CONTROL = OBJECTIVE | {Response.SD, Response.NON_CR_NON_PD, Response.ISD, Response.NON_ICR_NON_IUPD}
@@ -111,11 +113,17 @@ def exact_interval(hits: int, n: int, level: float) -> tuple[float, float]:
 
 
 def cohort_figures(
-    summaries: Iterable[PhaseSummary], assessments: Iterable[Assessment], *, most: int, level: float = 0.95
+    summaries: Iterable[PhaseSummary],
+    assessments: Iterable[Assessment],
+    *,
+    most: int,
+    level: float = 0.95,
+    day_count: DayCount = DayCount.DIFFERENCE,
 ) -> tuple[CohortFigure, ...]:
     """Return what the figures show, of the largest groups at most so many.
 
-    Of groups of one size the first to appear comes first, and treatment phases before the whole course.
+    Of groups of one size the first to appear comes first, and treatment phases before the whole course. ``day_count``
+    is that of the summaries.
     """
     by_group: dict[tuple[str, str, str], list[Assessment]] = {}
     for row in assessments:
@@ -129,13 +137,19 @@ def cohort_figures(
             members,
             by_group.get((group.treatment_phase, group.criterion, group.reader), ()),
             level=level,
+            day_count=day_count,
         )
         for group, members in groups[:most]
     )
 
 
 def cohort_figure(
-    group: Group, members: Sequence[PhaseSummary], assessments: Sequence[Assessment], *, level: float = 0.95
+    group: Group,
+    members: Sequence[PhaseSummary],
+    assessments: Sequence[Assessment],
+    *,
+    level: float = 0.95,
+    day_count: DayCount = DayCount.DIFFERENCE,
 ) -> CohortFigure:
     """Return what the figures of one group show; ``assessments`` are those of its phase, criterion and reader."""
     curves = (kaplan_meier(members, group, endpoint, level=level) for endpoint in Endpoint)
@@ -148,7 +162,7 @@ def cohort_figure(
         rates=cohort_rows(members, level=level),
         bars=waterfall(members),
         lines=spider(members, assessments),
-        lanes=swimmer(members, assessments),
+        lanes=swimmer(members, assessments, day_count=day_count),
         curves=tuple(curve for curve in curves if curve is not None),
         level=level,
     )
@@ -205,10 +219,16 @@ def waterfall(members: Iterable[PhaseSummary]) -> tuple[WaterfallBar, ...]:
     return tuple(sorted(bars, key=lambda bar: (-bar.change, bar.patient_id)))
 
 
-def swimmer(members: Iterable[PhaseSummary], assessments: Iterable[Assessment]) -> tuple[SwimmerLane, ...]:
+def swimmer(
+    members: Iterable[PhaseSummary],
+    assessments: Iterable[Assessment],
+    *,
+    day_count: DayCount = DayCount.DIFFERENCE,
+) -> tuple[SwimmerLane, ...]:
     """Return the lane of each patient of one group, the longest first; a phase that has no start has no lane.
 
-    ``assessments`` may hold rows of other groups; they are passed over.
+    ``assessments`` may hold rows of other groups; they are passed over. ``day_count`` is that of the survival in the
+    summaries; in a lane the start is day 0 for everything.
     """
     rows = list(assessments)
     by_key: dict[tuple[str, str, str, str], list[Assessment]] = {}
@@ -220,11 +240,18 @@ def swimmer(members: Iterable[PhaseSummary], assessments: Iterable[Assessment]) 
     for summary in members:
         key = (summary.patient_id, summary.treatment_phase, summary.criterion, summary.reader)
         if summary.start_date is not None:
-            lanes.append(_lane(summary, summary.start_date, by_key.get(key, [])))
+            survived = _days_after_start(summary.overall_survival_days, day_count)
+            lanes.append(_lane(summary, summary.start_date, by_key.get(key, []), survived))
     return tuple(sorted(lanes, key=lambda lane: (-lane.end_day, lane.patient_id)))
 
 
-def _lane(summary: PhaseSummary, start: date, rows: Sequence[Assessment]) -> SwimmerLane:
+def _days_after_start(days: int | None, day_count: DayCount) -> int | None:
+    return None if days is None else days - days_between(date.min, date.min, day_count)
+
+
+def _lane(
+    summary: PhaseSummary, start: date, rows: Sequence[Assessment], survived: int | None
+) -> SwimmerLane:
     def day(when: date | None) -> int | None:
         return None if when is None else (when - start).days
 
@@ -235,10 +262,10 @@ def _lane(summary: PhaseSummary, start: date, rows: Sequence[Assessment]) -> Swi
             marks.append(SwimmerMark(day=(row.study_date - start).days, response=response))
     next_day, death_day = day(summary.end_date), None
     if summary.overall_survival_event:
-        death_day = summary.overall_survival_days
+        death_day = survived
     if next_day is not None and death_day is not None and death_day > next_day:
         death_day = None
-    last = summary.overall_survival_days if next_day is None else next_day
+    last = survived if next_day is None else next_day
     known = [mark.day for mark in marks] + [end for end in (last, next_day) if end is not None]
     end_day = death_day if death_day is not None else max(known, default=0)
     return SwimmerLane(

@@ -28,6 +28,7 @@ from mrresponse.respond import (
     swimmer,
     waterfall,
 )
+from mrresponse.respond.settings import DayCount
 from tests.readings import reading, respond_to, treatments_from
 
 START = date(2024, 1, 1)
@@ -360,6 +361,23 @@ def test_a_lane_is_as_long_as_what_is_known_and_says_whether_it_goes_on() -> Non
     )
     answered = lane(response_date=START + timedelta(days=30))
     assert (answered.response_day, answered.is_ongoing) == (30, True)
+
+
+@pytest.mark.parametrize(("day_count", "days"), [(DayCount.DIFFERENCE, 100), (DayCount.INCLUSIVE, 101)])
+def test_a_lane_counts_days_after_the_start_however_survival_is_counted(
+    day_count: DayCount, days: int
+) -> None:
+    dead = {"start_date": START, "overall_survival_days": days, "overall_survival_event": True}
+    next_therapy = START + timedelta(days=100)
+    rows = [
+        summary("A", **dead),
+        summary("B", **dead, end_date=next_therapy),
+        summary("C", start_date=START, overall_survival_days=days),
+        summary("D", **dead, end_date=next_therapy - timedelta(days=1)),
+    ]
+    figures = cohort_figures(rows, [], most=1, day_count=day_count)
+    lanes = {lane.patient_id: (lane.end_day, lane.death_day) for lane in figures[0].lanes}
+    assert lanes == {"A": (100, 100), "B": (100, 100), "C": (100, None), "D": (99, None)}
 
 
 def test_bars_and_lanes_of_one_length_stand_by_patient() -> None:
