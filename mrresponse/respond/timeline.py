@@ -13,6 +13,7 @@ from mrresponse.domain import (
     Finding,
     Measurement,
     MeasurementSource,
+    NewLesionStatus,
     Patient,
     StudyRecord,
     Treatment,
@@ -41,6 +42,7 @@ class Visit:
     """What one reader knows on one date.
 
     ``study`` is ``None`` for a visit made of findings alone; ``unread`` says why the images could not be used.
+    ``rejected`` are the lesions of which the last word up to this date is that they are none.
     """
 
     study_date: date
@@ -48,6 +50,7 @@ class Visit:
     study: StudyRecord | None = None
     findings: tuple[Finding, ...] = ()
     unread: str = ""
+    rejected: frozenset[str] = frozenset()
     _values: dict[tuple[Quantity, float, float], VisitValues] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -178,6 +181,7 @@ def reader_visits(
     looks_everywhere = not sources.isdisjoint(AUTOMATIC)
     dates = sorted({*records, *rows, *(study.study_date for study in patient.studies)})
     placed = place_findings(patient.findings, dates, settings.findings_window_days)
+    rejected = _rejected_by_date(rows)
     visits = [
         Visit(
             study_date=day,
@@ -185,6 +189,7 @@ def reader_visits(
             study=records.get(day),
             findings=tuple(placed.pop(day, ())),
             unread=_unread(records.get(day), rows.get(day), looks_everywhere=looks_everywhere, reader=reader),
+            rejected=rejected.get(day, frozenset()),
         )
         for day in dates
     ]
@@ -192,6 +197,21 @@ def reader_visits(
         Visit(study_date=day, findings=tuple(found), unread=NOT_IMAGED) for day, found in placed.items()
     ]
     return tuple(sorted(visits, key=attrgetter("study_date")))
+
+
+def _rejected_by_date(rows: Mapping[date, Mapping[str, Measurement]]) -> dict[date, frozenset[str]]:
+    """Return the lesions that count as rejected at each study; rows without a word leave the word before."""
+    rejected: set[str] = set()
+    found = {}
+    for day, of_day in sorted(rows.items()):
+        for lesion_id, m in of_day.items():
+            if m.new_lesion_status is NewLesionStatus.REJECTED:
+                rejected.add(lesion_id)
+            elif m.new_lesion_status is not None:
+                rejected.discard(lesion_id)
+        if rejected:
+            found[day] = frozenset(rejected)
+    return found
 
 
 def place_findings(
@@ -230,13 +250,16 @@ def _unread(
 
 
 def is_evaluable(visit: Visit, criterion: Criterion, settings: RespondSettings) -> bool:
-    """Tell whether a visit can be a baseline: read, and not every lesion beyond judgement under the criterion."""
+    """Tell whether a visit can be a baseline: read, and not every lesion beyond judgement under the criterion.
+
+    A lesion that a reader rejected is no disease, and so does not count either way.
+    """
     if visit.unread:
         return False
     values = visit.values(criterion, settings)
     has_lesion = False
     for lesion_id, m in visit.measurements.items():
-        if lesion_is_gone(m):
+        if lesion_id in visit.rejected or lesion_is_gone(m):
             continue
         if values.size_of(lesion_id) is not None or is_stated(m, criterion):
             return True

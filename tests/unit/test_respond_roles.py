@@ -553,6 +553,31 @@ def test_a_lesion_that_was_gone_at_the_baseline_is_new_when_it_is_seen() -> None
     assert (row.before, row.after) == ("excluded", "non_target")
 
 
+@pytest.mark.parametrize("word_at_day_0", [NewLesionStatus.REJECTED, None])
+def test_a_rejected_lesion_makes_no_study_a_baseline(word_at_day_0: NewLesionStatus | None) -> None:
+    """The only disease cannot be judged on day 0, so the study 20 days before the treatment is the baseline."""
+    not_assessed = {"state": MeasurementState.NOT_ASSESSED, "longest_diameter_mm": None}
+    rows = [
+        *(lesion(day) for day in (-20, 60)),
+        lesion(0, **not_assessed),
+        lesion(-20, "L02", 20.0, new_lesion_status=NewLesionStatus.REJECTED),
+        lesion(0, "L02", 21.0, new_lesion_status=word_at_day_0),
+    ]
+    result = run(rows, PLAIN, treatments=treatments_from(0))
+    first = result.assessments[0]
+    assert (first.study_date, first.is_baseline, first.baseline_burden) == (on(-20), True, 30.0)
+    # taken up again, it is disease that was measured on day 0
+    rows[-1] = replace(rows[-1], new_lesion_status=NewLesionStatus.DEFINITE)
+    assert run(rows, PLAIN, treatments=treatments_from(0)).assessments[0].study_date == on(0)
+
+
+def test_a_study_with_a_rejected_lesion_alone_is_a_baseline_without_disease() -> None:
+    rows = [lesion(day, new_lesion_status=NewLesionStatus.REJECTED) for day in (0, 60)]
+    result = run(rows, PLAIN, treatments=treatments_from(0))
+    rows_of_phase = [row for row in result.assessments if row.treatment_phase == "from 0"]
+    assert [(row.study_date, row.overall) for row in rows_of_phase] == [(on(0), None), (on(60), "NED")]
+
+
 def test_a_rejected_lesion_is_no_disease_of_a_later_phase_either() -> None:
     rejected = {"new_lesion_status": NewLesionStatus.REJECTED}
     rows = [
