@@ -194,7 +194,11 @@ def _hyperprogression(day: date, word: str, growth: Growth, settings: RespondSet
 
 
 def _changes(assessed: PhaseAssessment, basis: Basis, start: float) -> list[tuple[date, float | None]]:
-    burdens = [seen.target.burden if seen.target is not None else None for seen in basis.visits]
+    """Return the changes from baseline by date; a scan that iRECIST passes over as too early has none that counts."""
+    burdens = [
+        None if seen.target is None or EARLY_SCAN in seen.flags else seen.target.burden
+        for seen in basis.visits
+    ]
     return [
         (visit.study_date, None if burden is None else (burden - start) / start)
         for visit, burden in zip(assessed.follow_ups, burdens, strict=True)

@@ -141,6 +141,16 @@ def test_a_course_under_irecist(
     assert summary(result) == whole
 
 
+def test_a_scan_too_early_to_confirm_gives_no_depth_and_no_early_shrinkage() -> None:
+    """50 mm, 62 (+24 %), then 30 (-40 %) only 15 days later, which changes nothing, then 45 (-10 %)."""
+    result = run((35, 62.0, {}), (50, 30.0, {}), (70, 45.0, {}))
+    assert words(result) == ["iUPD", "iUPD", "iSD"]
+    assert flags(result) == [set(), {"early_scan_ignored"}, set()]
+    for row in result.summaries:
+        assert row.depth_of_response == pytest.approx(-0.10)
+        assert (row.early_change, row.early_shrinkage) == (pytest.approx(-0.10), False)
+
+
 @pytest.mark.parametrize(
     ("day", "tolerance", "word", "flag"),
     [
