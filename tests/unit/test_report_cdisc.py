@@ -465,6 +465,25 @@ def test_the_liver_counts_until_it_progresses_itself(tmp_path: Path) -> None:
     assert values("OVERALL", "LSTA") == [(days[1], "PD", "Y")]
 
 
+@pytest.mark.parametrize(
+    ("organ", "is_node", "said"),
+    [("liver", "false", ("Y", "Y")), ("lung", "false", ("N", "Y")), ("liver hilum", "true", ("N", "Y"))],
+)
+def test_disease_is_measurable_in_the_liver_where_a_target_is_there(
+    tmp_path: Path, organ: str, is_node: str, said: tuple[str, str]
+) -> None:
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP,2024-01-10\nP,2024-04-10\n")
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,perpendicular_diameter_mm,organ,is_node\n"
+        + "".join(f"P,L01,2024-0{month}-10,40,30,{organ},{is_node}\n" for month in (1, 4))
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [RECIST 1.1]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    rows = [row for row in dataset(tmp_path, "adam/adrs") if row["PARAMCD"] == "MDIS"]
+    assert {row["BASIS"]: row["AVALC"] for row in rows} == {"LIVER": said[0], "OVERALL": said[1]}
+
+
 def test_values_go_from_best_to_worst(folder: Path) -> None:
     values = {}
     for row in dataset(folder, "adam/adrs"):

@@ -170,7 +170,7 @@ def _adrs(subject: Subject, group: Group) -> Iterator[Row]:
         parameters = [
             *_best(summary, values),
             *_last(counted, summary.basis, values),
-            *_patient(subject, group),
+            *_patient(subject, group, summary.basis),
         ]
         for parameter in parameters:
             day = parameter.get("ADT")
@@ -237,13 +237,20 @@ def _last(rows: list[Assessment], basis: str, values: Mapping[str, int]) -> Iter
         yield _yes_no("IUPD", "iRECIST Unconfirmed Progression", first is not None, first)
 
 
-def _patient(subject: Subject, group: Group) -> Iterator[Row]:
+def _patient(subject: Subject, group: Group, basis: str) -> Iterator[Row]:
     baseline = next((row for row in group.assessments if row.is_baseline), None)
     if baseline is not None and "no_baseline" not in baseline.flags:
         measurable = baseline.baseline_burden is not None
+        if basis != _OVERALL:
+            targets = group.contributions.get(baseline.study_date, ())
+            measurable = any(map(_is_liver_target, targets))
         yield _yes_no("MDIS", "Measurable Disease at Baseline", measurable, baseline.study_date)
     death = subject.result.patient.death_date
     yield _yes_no("DEATH", "Death", death is not None, death)
+
+
+def _is_liver_target(lesion: Contribution) -> bool:
+    return lesion.role is LesionRole.TARGET and lesion.organ == "liver" and not lesion.is_node
 
 
 def _benefit(code: str, name: str, benefit: bool | None) -> Iterator[Row]:
