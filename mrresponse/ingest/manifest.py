@@ -108,8 +108,16 @@ def nifti_series(row: ManifestRow) -> FoundSeries:
     Raises
     ------
     DataError
-        The codes of `mrresponse.nifti.read_grid`.
+        ``manifest_mismatch`` where the row names a frame, which only a DICOM file has; the codes of
+        `mrresponse.nifti.read_grid`.
     """
+    if row.frame is not None:
+        raise DataError(
+            f"{row.place} column path: found frame {row.frame} of a NIfTI file, expected the file alone: one volume "
+            "is one contrast phase, only multi-frame DICOM has frames",
+            code="manifest_mismatch",
+            path=row.path,
+        )
     series = Series(
         path=row.path,
         contrast_phase=row.contrast_phase,

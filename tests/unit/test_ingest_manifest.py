@@ -31,6 +31,23 @@ def data(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize("frame", [1, 2])
+def test_a_frame_of_a_nifti_file_fails_its_patient(data, frame):
+    manifest(
+        data,
+        f"P1,2024-01-05,ART,art.nii.gz#{frame}",
+        "P1,2024-01-05,PRE,pre.nii.gz",
+        "P2,2024-01-05,ART,late.nii.gz",
+    )
+    found = ingest(data, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["P2"]
+    (failure,) = found.failures
+    assert (failure.patient_id, failure.study_date, failure.code) == (
+        "P1", date(2024, 1, 5), "manifest_mismatch",
+    )  # fmt: skip
+    assert f"row 2 column path: found frame {frame} of a NIfTI file" in failure.message
+
+
 def test_a_manifest_becomes_patients_in_order_of_dates(data):
     manifest(
         data,
