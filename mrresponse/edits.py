@@ -110,6 +110,7 @@ def read_edits(folder: Path) -> Edits:
     bad_lesions = (*bad_lesions, *_contradictions(lesions))
     measurements, bad_numbers = _numbers(place / MEASUREMENTS)
     readers, bad_readers = _rows(place / MASK_READERS, MaskReader, _mask_reader)
+    bad_readers = (*bad_readers, *_mask_contradictions(readers))
     masks, bad_masks = _masks(place / MASKS, readers)
     failures = (*failures, *bad_lesions, *bad_numbers)
     tables = {
@@ -266,6 +267,24 @@ def _contradictions(rows: Iterable[LesionEdit]) -> list[Failure]:
         )
         for (patient_id, lesion_id, column, _), words in sorted(said.items())
         if len(words) > 1
+    ]
+
+
+def _mask_contradictions(rows: Iterable[MaskReader]) -> list[Failure]:
+    """Return a failure where two readers are named for one mask: only one of them would stand in the audit."""
+    said: dict[tuple[str, date, str], set[str]] = {}
+    for row in rows:
+        said.setdefault((row.patient_id, row.study_date, row.mask), set()).add(row.reader.strip())
+    return [
+        Failure(
+            patient_id=patient_id,
+            study_date=study_date,
+            code="bad_value",
+            message=f"{MASK_READERS} column reader: found {' and '.join(sorted(readers))} for the mask {mask}, "
+            "expected one",
+        )
+        for (patient_id, study_date, mask), readers in sorted(said.items())
+        if len(readers) > 1
     ]
 
 

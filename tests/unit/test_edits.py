@@ -193,6 +193,19 @@ def test_who_corrected_a_mask_that_there_is_not_is_asked_for(tmp_path: Path) -> 
     )
 
 
+def test_two_readers_of_one_mask_are_not_chosen_between(tmp_path: Path) -> None:
+    header = "patient_id,study_date,mask,reader\n"
+    same = "P1,2024-01-05,lesions,Dr C\nP1,2024-01-05,Lesions,Dr C\nP1,2024-01-05,liver,Dr D\n"
+    edits_table(tmp_path, "masks.csv", header + same)
+    assert read_edits(tmp_path).failures == ()
+    edits_table(tmp_path, "masks.csv", header + same + "P1,2024-01-05,lesions,Dr D\n")
+    (failure,) = read_edits(tmp_path).failures
+    assert (failure.patient_id, failure.study_date, failure.step) == ("P1", date(2024, 1, 5), "images")
+    assert (
+        failure.message == "masks.csv column reader: found Dr C and Dr D for the mask lesions, expected one"
+    )
+
+
 def test_a_file_of_edits_with_a_misspelt_name_is_noted(tmp_path: Path) -> None:
     edits_table(tmp_path, "measurement.csv", NUMBERS)
     edits_table(tmp_path, ".DS_Store", "")
