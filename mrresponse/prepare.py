@@ -61,7 +61,8 @@ class PrepareSettings:
     Parameters
     ----------
     liver_phases
-        ``reference`` looks for the liver once, ``all`` in every contrast phase; the mean then counts.
+        ``reference`` looks for the liver once, ``all`` in every contrast phase; the mean then counts, of those in
+        register that show the place.
     liver_threshold
         Probability from which a voxel is liver.
     closing_mm
@@ -133,9 +134,8 @@ def prepare(
     flags += [_rejected(study, phase, one) for phase, one in registrations.items() if not one.accepted]
     if settings.liver_phases is LiverPhases.ALL:
         seen = _other_livers(study, images, liver_of, registrations, fixed)
-        flags += _disagreements(study, liver, seen, settings)
-        mean = np.stack([probability.voxels, *seen.values()]).mean(axis=0)
-        probability = Image(voxels=mean.astype(np.float32), grid=fixed.grid)
+        flags += _disagreements(study, liver, seen, fields, settings)
+        probability = _mean(probability, seen, fields)
         liver = _liver(probability, settings)
     return PreparedStudy(
         study=study,
@@ -211,9 +211,11 @@ def _other_livers(
     registrations: Mapping[ContrastPhase, Registration],
     fixed: Image,
 ) -> dict[ContrastPhase, FloatArray]:
-    """Find the liver in the other phases and bring it to the reference."""
+    """Find the liver in the other phases and bring it to the reference; one that is not in register says nothing."""
     seen = {}
     for phase, registration in registrations.items():
+        if not registration.accepted:
+            continue
         liver = liver_of(_series(study, phase), images[phase])
         if liver is not None:
             there = to_canonical(liver)
@@ -221,13 +223,30 @@ def _other_livers(
     return seen
 
 
+def _mean(
+    probability: Image, seen: Mapping[ContrastPhase, FloatArray], fields: Mapping[ContrastPhase, BoolArray]
+) -> Image:
+    """Return the mean probability over the phases that show each voxel; the reference shows all of them."""
+    total = probability.voxels.copy()
+    count = np.ones_like(total)
+    for phase, voxels in seen.items():
+        total += np.where(fields[phase], voxels, 0)
+        count += fields[phase]
+    return Image(voxels=total / count, grid=probability.grid)
+
+
 def _disagreements(
-    study: Study, liver: LabelMap, seen: Mapping[ContrastPhase, FloatArray], settings: PrepareSettings
+    study: Study,
+    liver: LabelMap,
+    seen: Mapping[ContrastPhase, FloatArray],
+    fields: Mapping[ContrastPhase, BoolArray],
+    settings: PrepareSettings,
 ) -> list[Flag]:
+    """Flag the phases whose liver overlaps too little with the reference's, where they show it."""
     flags = []
-    one = liver.voxels > 0
     for phase, probability in seen.items():
-        other = probability >= settings.liver_threshold
+        one = (liver.voxels > 0) & fields[phase]
+        other = (probability >= settings.liver_threshold) & fields[phase]
         dice = 2.0 * float((one & other).sum()) / max(float(one.sum() + other.sum()), 1.0)
         if dice < settings.least_cross_phase_dice:
             message = f"liver in {phase.value} and reference overlap with Dice {dice:.2f}"

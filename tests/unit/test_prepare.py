@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from mrresponse import geometry
 from mrresponse.domain import Agent, ContrastPhase, Grid, Image, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.prepare import LiverPhases, PrepareSettings, prepare
+from mrresponse.registration import Registration, identity
 from tests.phantoms import LIVER, Body, ball, grid_around, mask_of, rigid, world_points
 
 ART, PRE, OTHER = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST, ContrastPhase.OTHER
@@ -128,6 +130,56 @@ def test_livers_of_two_phases_that_disagree_are_flagged() -> None:
     settings = PrepareSettings(liver_phases=LiverPhases.ALL)
     found = prepare(study_of(ART, PRE), images, shifted_in_pre, settings)
     assert [flag.code for flag in found.flags] == ["cross_phase_dice"]
+
+
+def at_rest(*, accepted: bool) -> Callable[..., Registration]:
+    """Give what stands for a registration: nothing is moved."""
+    found = Registration(
+        transform=identity(), accepted=accepted, similarity_before=0.0, similarity_after=0.0, reason="at rest"
+    )
+    return lambda moving, fixed: found
+
+
+def network_liver(series: Series, image: Image) -> Image:
+    inside = LIVER.level(world_points(image.grid)) <= 1.0
+    return Image(voxels=np.where(inside, 0.9, 0.1).astype(np.float32), grid=image.grid)
+
+
+ALL_PHASES = PrepareSettings(liver_phases=LiverPhases.ALL)
+
+
+def test_a_phase_that_is_not_in_register_has_no_say_where_the_liver_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In PRE the liver lies 40 mm to the side; half of the liver would be at the mean 0.5 of both."""
+
+    def shifted_in_pre(series: Series, image: Image) -> Image:
+        centre = (40.0, 0.0, 0.0) if series.contrast_phase is PRE else (0.0, 0.0, 0.0)
+        inside = LIVER.moved(centre).level(world_points(image.grid)) <= 1.0
+        return Image(voxels=np.where(inside, 0.9, 0.1).astype(np.float32), grid=image.grid)
+
+    images = {ART: BODY.image(WIDE, ART), PRE: BODY.image(WIDE, PRE)}
+    monkeypatch.setattr("mrresponse.prepare.register_phases", at_rest(accepted=False))
+    found = prepare(study_of(ART, PRE), images, shifted_in_pre, ALL_PHASES)
+    alone = prepare(study_of(ART), {ART: images[ART]}, network_liver, ALL_PHASES)
+    np.testing.assert_array_equal(found.liver_probability.voxels, alone.liver_probability.voxels)
+    np.testing.assert_array_equal(found.liver.voxels, alone.liver.voxels)
+    assert [flag.code for flag in found.flags] == ["registration_rejected"]
+
+
+def test_a_phase_has_no_say_about_the_liver_outside_of_its_field_of_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PRE ends in the middle of the liver; above, 0.9 and a 0 for nothing seen would have the mean 0.45."""
+    top = int(np.rint(geometry.world_to_voxel(WIDE, [(0.0, 0.0, 0.0)])[0, 2]))
+    before = geometry.crop(BODY.image(WIDE, PRE), (0, 0, 0), (WIDE.shape[0], WIDE.shape[1], top + 1))
+    image = BODY.image(WIDE, ART)
+    monkeypatch.setattr("mrresponse.prepare.register_phases", at_rest(accepted=True))
+    found = prepare(study_of(ART, PRE), {ART: image, PRE: before}, network_liver, ALL_PHASES)
+    alone = prepare(study_of(ART), {ART: image}, network_liver, ALL_PHASES)
+    np.testing.assert_allclose(found.liver_probability.voxels, alone.liver_probability.voxels, rtol=1e-6)
+    np.testing.assert_array_equal(found.liver.voxels, alone.liver.voxels)
+    assert not found.flags
 
 
 def test_a_networks_liver_is_its_largest_piece_filled_and_closed() -> None:
