@@ -276,6 +276,7 @@ def _assessed_and_kept(patient: Patient, keys: Keys, job: _Job, folder: RunFolde
     # its masks and pictures are about to be those of other settings: what was finished before no longer fits them
     folder.resume.forget_patient(patient.patient_id)
     measured = _measured(patient, job)
+    folder.drop_other_studies(patient)
     if job.options.masks_only:
         return measured
     folder.keep_snapshots(measured)

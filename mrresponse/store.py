@@ -34,6 +34,7 @@ from mrresponse.domain import (
     MarkerSummary,
     Measurement,
     Outcome,
+    Patient,
     PatientResult,
     PhaseSummary,
     PreparedStudy,
@@ -46,7 +47,7 @@ from mrresponse.edits import read_edits, with_edits
 from mrresponse.errors import ConfigError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
 from mrresponse.journal import Entry, append, entry
-from mrresponse.report.run import source_file
+from mrresponse.report.run import source_file, source_folder
 from mrresponse.respond.settings import DayCount
 from mrresponse.resume import ResumeFolder, StoredResults
 from mrresponse.run_record import RunInfo, run_record
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from mrresponse.report import PatientSummary
     from mrresponse.respond import RespondSettings
 
+_MASKS = ("liver", "lesions", "viable")
 # Each is a choice on the cohort's page and adds to its size.
 _MOST_GROUPS = 12
 _LEFT_OUT_TRACKS = "private/tracks_of_failed.csv"
@@ -191,21 +193,40 @@ class RunFolder:
             native = to_grid_order(full, prepared.native_grid)
             voxels = native.voxels.astype(np.uint16)
             write_label_map(place / f"{name}.nii.gz", LabelMap(voxels=voxels, grid=native.grid))
-        for name in {"lesions", "viable"} - masks.keys():
-            (place / f"{name}.nii.gz").unlink(missing_ok=True)
+        _remove_masks(place, set(_MASKS) - masks.keys())
         self._keep_source(prepared)
 
+    def drop_other_studies(self, patient: Patient) -> None:
+        """Take away what an earlier run kept of studies that the patient does not have any more.
+
+        These are masks, and where source images lie; pictures go when those of now are written.
+        """
+        dates = {study.study_date.isoformat() for study in patient.studies}
+        for place in (self.masks / patient.patient_id).glob("*"):
+            if place.is_dir() and place.name not in dates:
+                _remove_masks(place, _MASKS)
+                if not any(place.iterdir()):
+                    place.rmdir()
+        for file in source_folder(self.path, patient.patient_id).glob("*.json"):
+            if file.stem not in dates:
+                file.unlink()
+
     def _keep_source(self, prepared: PreparedStudy) -> None:
-        """Write down where the images of the reference phase lie, for DICOM objects that refer to them."""
+        """Write down where the images of the reference phase lie, for DICOM objects that refer to them.
+
+        Images that are no DICOM have no such place, nor keep one of an earlier run.
+        """
         study = prepared.study
+        file = source_file(self.path, study.patient_id, study.study_date)
         reference = next(series for series in study.series if series.contrast_phase is prepared.reference)
         if reference.files:
             content = {
                 "files": [str(file.absolute()) for file in reference.files],
                 "frames": list(reference.frames),
             }
-            file = source_file(self.path, study.patient_id, study.study_date)
             write_atomically(file, json.dumps(content).encode(), mode=0o600)
+        else:
+            file.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -538,6 +559,11 @@ class RunFolder:
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         write_atomically(self.path / name, f"{text}\n".encode())
+
+
+def _remove_masks(place: Path, names: Collection[str]) -> None:
+    for name in names:
+        (place / f"{name}.nii.gz").unlink(missing_ok=True)
 
 
 def figures_of(

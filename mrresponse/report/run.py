@@ -52,4 +52,9 @@ Exporter = Callable[[FinishedRun, Path], None]
 
 def source_file(run: Path, patient_id: str, study_date: date) -> Path:
     """Return where a run keeps the places of the source images of a study's reference series."""
-    return run / "private" / "sources" / patient_id / f"{study_date.isoformat()}.json"
+    return source_folder(run, patient_id) / f"{study_date.isoformat()}.json"
+
+
+def source_folder(run: Path, patient_id: str) -> Path:
+    """Return the folder of these files of a patient."""
+    return run / "private" / "sources" / patient_id

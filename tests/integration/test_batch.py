@@ -154,6 +154,42 @@ def test_a_patient_that_left_the_data_folder_leaves_the_tables(finished: Path, c
     assert patients_in(finished) == {"P1", "P2"}
 
 
+def test_masks_and_pictures_of_a_study_that_left_the_data_go_unless_their_patient_fails(
+    finished: Path, cohort: SmallCohort
+) -> None:
+    """The later study leaves of P2 and of P3, whose other study cannot be read; P1 is as it was."""
+    manifest = cohort.data / "manifest.csv"
+    gone = (f"P2,{DATES[1]}", f"P3,{DATES[1]}")
+    lines = [line for line in manifest.read_text().splitlines() if not line.startswith(gone)]
+    manifest.write_text("\n".join(lines) + "\n")
+    spoil(cohort.image("P3", DATES[0]))
+    own = finished / "masks" / "P2" / DATES[1] / "notes.txt"
+    own.write_text("not of the program")
+
+    def dates(folder: str, pattern: str) -> dict[str, set[str]]:
+        return {
+            patient: {
+                day
+                for day in DATES
+                for file in (finished / folder / patient).rglob(pattern)
+                if day in str(file)
+            }
+            for patient in PATIENTS
+        }
+
+    expected = {"P1": set(DATES), "P2": {DATES[0]}, "P3": set(DATES)}
+    assert main(cohort.arguments(finished)) == 1
+    assert failures(finished) == {"P3": "truncated"}
+    assert dates("masks", "*.nii.gz") == expected
+    assert dates("snapshots", "*.*") == expected
+    assert own.is_file()
+    own.unlink()
+    assert main(cohort.arguments(finished, "--retry-failed")) == 1
+    write_settings(cohort, {"measure": {"viable_k_sd": 3.0}})
+    assert main(cohort.arguments(finished)) == 1
+    assert not own.parent.exists()
+
+
 def test_lesions_of_a_patient_that_fails_keep_their_names(finished: Path, cohort: SmallCohort) -> None:
     folder = RunFolder(path=finished)
     before = {track.lesion_id for track in folder.earlier_tracks() if track.patient_id == "P2"}

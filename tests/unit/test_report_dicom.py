@@ -401,6 +401,23 @@ def labels_of(file):
     return " ".join(item.SegmentLabel for item in dcmread(file).SegmentSequence)
 
 
+def test_a_study_has_a_place_of_its_source_as_long_as_it_is_there_as_dicom(tmp_path, run):
+    (result,) = run.results
+    first, second = result.patient.studies
+    folder = RunFolder(path=run.folder)
+
+    def places():
+        return sorted(file.stem for file in (run.folder / "private" / "sources").rglob("*.json"))
+
+    assert places() == [first.study_date.isoformat(), second.study_date.isoformat()]
+    now, viable = examined(first, swapped=False)
+    converted = replace(first, series=tuple(replace(one, files=(), frames=()) for one in first.series))
+    folder.keep_masks(replace(now, prepared=replace(now.prepared, study=converted)), viable)
+    assert places() == [second.study_date.isoformat()]
+    folder.drop_other_studies(replace(result.patient, studies=(converted,)))
+    assert places() == []
+
+
 def test_only_dicom_gets_a_place_of_its_source(tmp_path, run):
     places = list((run.folder / "private" / "sources").rglob("*.json"))
     assert len(places) == 2
