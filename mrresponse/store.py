@@ -339,7 +339,15 @@ class RunFolder:
         for result in results:
             self.keep_page(result)
         self._write_lists(results, summaries, info)
-        self._write_json("run.json", run_record(info))
+        record = run_record(info)
+        if self._is_interrupted():
+            # its masks may be others than the tables of before, which were assessed here, rest on
+            record["finished"] = None
+        self._write_json("run.json", record)
+
+    def _is_interrupted(self) -> bool:
+        """Tell whether a run of images was begun here and not finished since; typed tables never are."""
+        return (self.path / "run.json").is_file() and self.record().get("finished", "") is None
 
     def _lines_of_others(self, assessed: Collection[str]) -> Mapping[str, str]:
         """Return what was seen in the images of patients that cannot be assessed now, by table: it is still true."""

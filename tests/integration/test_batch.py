@@ -220,6 +220,25 @@ def test_a_patient_whose_masks_another_run_began_to_replace_is_not_finished(
     assert tables(finished) == tables(reference)
 
 
+def test_responses_done_again_do_not_finish_an_interrupted_run(
+    finished: Path, cohort: SmallCohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_finished() -> bool:
+        return json.loads((finished / "run.json").read_text())["finished"] is not None
+
+    write_settings(cohort, {"measure": {"viable_k_sd": 3.0}})
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_responded_and_kept", interrupted)
+        assert main(cohort.arguments(finished)) not in (0, 1)
+    for _ in range(2):
+        assert main(["respond", str(finished)]) == 0
+        assert not is_finished()
+    assert main(cohort.arguments(finished)) == 0
+    assert is_finished()
+    assert main(["respond", str(finished)]) == 0
+    assert is_finished()
+
+
 # --- what depends on what -----------------------------------------------------------------------------------------
 
 
