@@ -28,6 +28,8 @@ from mrresponse.typed import WORDS, parse_measurement
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 _WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
 _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
+# A perpendicular diameter is at most the longest one, a viable part at most the whole lesion.
+_BOUNDS = (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
 # What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
 _MOST_TOO_SMALL_MM = 5.0
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
@@ -213,13 +215,13 @@ def _site(cells: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_sizes(cells: Mapping[str, str]) -> None:
-    """Refuse a perpendicular diameter above the longest one: they were exchanged, or one is wrong."""
-    for longest, perpendicular in (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2]):
-        long, short = (parse_measurement(cells.get(name)).value for name in (longest, perpendicular))
-        if long is not None and short is not None and short > long:
+    """Refuse a size above the one that bounds it: they were exchanged, or one is wrong."""
+    for larger, smaller in _BOUNDS:
+        most, found = (parse_measurement(cells.get(name)).value for name in (larger, smaller))
+        if most is not None and found is not None and found > most:
             raise ValueError(
-                f" column {perpendicular}: found {cells[perpendicular].strip()} above {longest} "
-                f"{cells[longest].strip()}, expected at most that"
+                f" column {smaller}: found {cells[smaller].strip()} above {larger} {cells[larger].strip()}, expected "
+                "at most that"
             )
 
 

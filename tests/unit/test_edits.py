@@ -92,6 +92,7 @@ def edits_table(folder: Path, name: str, text: str) -> None:
     ("sizes", "said"),
     [
         ("10,20,,", "column perpendicular_diameter_mm: found 20 above longest_diameter_mm 10"),
+        ("10,,12,", "column viable_longest_diameter_mm: found 12 above longest_diameter_mm 10"),
         (",,8,9.5", "column viable_perpendicular_diameter_mm: found 9.5 above viable_longest_diameter_mm 8"),
     ],
 )

@@ -131,6 +131,15 @@ def one_row(tmp_path, **cells):
         ({"longest_diameter_mm": "0", "volume_ml": "5"}, "column volume_ml: found measured"),
         ({"longest_diameter_mm": "20", "volume_ml": "absent"}, "column volume_ml: found absent"),
         ({"longest_diameter_mm": "16", "perpendicular_diameter_mm": "28"}, "found 28 above longest_diameter_mm 16"),
+        (
+            {"longest_diameter_mm": "20", "viable_longest_diameter_mm": "30"},
+            "column viable_longest_diameter_mm: found 30 above longest_diameter_mm 20, expected at most that",
+        ),
+        (
+            {"state": "measured", "longest_diameter_mm": "20", "viable_longest_diameter_mm": "20.1"},
+            "column viable_longest_diameter_mm: found 20.1 above longest_diameter_mm 20",
+        ),
+        ({"volume_ml": "4", "viable_volume_ml": "5"}, "column viable_volume_ml: found 5 above volume_ml 4"),
         ({"state": "absent", "longest_diameter_mm": "30"}, "found 30 beside state absent, expected no number"),
         ({"state": "not_found", "volume_ml": "3"}, "found 3 beside state not_found, expected no number"),
         ({"state": "not_assessed", "longest_diameter_mm": "0"}, "found 0 beside state not_assessed"),
@@ -160,6 +169,17 @@ def test_what_contradicts_itself_fails_its_patient_and_names_lesion_and_study(tm
     assert said in failure.message
     assert "measurements.csv row 2 (lesion L01)" in failure.message
     assert (failure.patient_id, failure.study_date.isoformat()) == ("P1", "2024-01-05")
+
+
+def test_a_lesion_that_is_viable_as_a_whole_is_measured(tmp_path):
+    cells = {
+        "longest_diameter_mm": "20",
+        "viable_longest_diameter_mm": "20.0",
+        "volume_ml": "4",
+        "viable_volume_ml": "4",
+    }
+    (measurement,) = one_row(tmp_path, **cells).patients[0][2]
+    assert (measurement.viable_longest_diameter_mm, measurement.viable_volume_ml) == (20.0, 4.0)
 
 
 def test_a_state_typed_by_a_person_does_not_make_a_network_of_her(tmp_path):
