@@ -182,6 +182,7 @@ def run(
     _log_to_terminal(verbose=verbose)
     settings = _settings(config, device=device)
     part = None if shard is None else Shard.parse(shard)
+    _check_apart(masks, out)
     info = run_info(settings, masks)
     workplace = choose_workplace(settings, masks, workers=workers, address=dask, resources=dask_resources)
     with workplace.begun():
@@ -204,6 +205,15 @@ def run(
             options=options,
             part=part,
             show_paths=show_paths,
+        )
+
+
+def _check_apart(masks: Path | None, out: Path) -> None:
+    """Refuse given masks where the run writes its own: it would write over them."""
+    if masks is not None and masks.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(
+            "--masks: found a folder within that of --out, which the run writes, expected another one; copy the masks, "
+            "or put corrected ones into edits/masks"
         )
 
 

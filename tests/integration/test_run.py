@@ -396,6 +396,17 @@ def test_cuda_where_there_is_none_stops_everything(
     assert "found 0 CUDA device(s)" in said
 
 
+def test_masks_within_the_folder_of_the_run_are_refused_and_stay(
+    phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(phantom / "truth" / "masks", out / "masks")
+    before = sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*"))
+    assert main(["run", str(phantom / "data"), "--masks", str(out / "masks"), "--out", str(out)]) == 2
+    assert "edits/masks" in capsys.readouterr().err
+    assert sorted((path, path.stat().st_mtime_ns) for path in out.rglob("*")) == before
+
+
 def test_a_folder_that_holds_something_else_is_not_written_to(
     phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
