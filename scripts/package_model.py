@@ -1,6 +1,6 @@
 """Write a model folder: ``python scripts/package_model.py CONFIG CHECKPOINT models/NAME [--figures FILE]``.
 
-``--certainty 0.6 0.9 0.8 0.75`` says how sure a lesion network must be of a lesion: the least probability of its
+``--certainty 0.4 0.8 0.65 0.75`` says how sure a lesion network must be of a lesion: the least probability of its
 voxels, their highest and their mean, and the least within its outline. ``tune_lesions.py`` finds out; without it they
 are 0.5, 0.7, 0.5 and 0.5.
 """
