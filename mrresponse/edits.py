@@ -23,10 +23,9 @@ from mrresponse.domain import (
     PatientEdits,
 )
 from mrresponse.errors import DataError
-from mrresponse.ingest.inputs import UNNAMED, as_failure, check_id, is_safe_id
+from mrresponse.ingest.inputs import UNNAMED, is_safe_id
 from mrresponse.ingest.numbers import complete_edit
 from mrresponse.ingest.patient_tables import column_notes, read_checked
-from mrresponse.tables import parse_rows
 
 FOLDER = "edits"
 OVERRIDES = "overrides.csv"
@@ -176,13 +175,17 @@ def _own(rows: tuple[Row, ...], patient_id: str) -> tuple[Row, ...]:
 
 
 def _rows(
-    path: Path, kind: type[Row], check: Callable[[Row, str, date], Row]
+    path: Path,
+    kind: type[Row],
+    check: Callable[[Row, str, date], Row],
+    *,
+    complete: Callable[[dict[str, str]], dict[str, str]] = dict,
 ) -> tuple[tuple[Row, ...], tuple[Failure, ...]]:
     """Read one table of edits; a row without a date of its own is dated by the file's last change (UTC)."""
     if not path.is_file():
         return (), ()
     changed = _changed(path)
-    return read_checked(path, kind, lambda row, place: check(row, place, changed))
+    return read_checked(path, kind, lambda row, place: check(row, place, changed), complete=complete)
 
 
 def _changed(path: Path) -> date:
@@ -290,31 +293,21 @@ def _mask_contradictions(rows: Iterable[MaskReader]) -> list[Failure]:
 
 def _numbers(path: Path) -> tuple[tuple[MeasurementEdit, ...], tuple[Failure, ...]]:
     """Read numbers as a reader types them: bare, or one of the words that stand for their absence."""
-    if not path.is_file():
-        return (), ()
-    changed = _changed(path)
-    rows: list[MeasurementEdit] = []
-    failures: list[Failure] = []
     seen: set[tuple[str, str, date]] = set()
-    for number, row in parse_rows(path, MeasurementEdit, complete=complete_edit):
-        try:
-            if isinstance(row, DataError):
-                raise row
-            check_id(row.patient_id, f"{path.name} row {number}")
-        except DataError as error:
-            failures.append(as_failure(error))
-            continue
+
+    def number(row: MeasurementEdit, place: str, changed: date) -> MeasurementEdit:
         key = (row.patient_id, row.lesion_id, row.study_date)
         if key in seen:
-            message = f"{path.name} row {number}: found {row.lesion_id} twice at one study, expected one row"
-            twice = DataError(
-                message, code="bad_value", patient_id=row.patient_id, study_date=row.study_date, path=path
+            raise DataError(
+                f"{place}: found {row.lesion_id} twice at one study, expected one row",
+                code="bad_value",
+                patient_id=row.patient_id,
+                study_date=row.study_date,
             )
-            failures.append(as_failure(twice))
-            continue
         seen.add(key)
-        rows.append(replace(row, when=row.when or changed))
-    return tuple(rows), tuple(failures)
+        return replace(row, when=row.when or changed)
+
+    return _rows(path, MeasurementEdit, number, complete=complete_edit)
 
 
 def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit, ...], tuple[Failure, ...]]:

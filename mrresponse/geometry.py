@@ -261,6 +261,19 @@ def box_slices(box: Box) -> tuple[slice, slice, slice]:
     return i, j, k
 
 
+def largest_piece(mask: BoolArray, *, connectivity: int = 1) -> BoolArray:
+    """Return the largest connected piece of a mask; nothing of an empty one.
+
+    ``connectivity`` 1 joins voxels that share a face, 3 also those that share an edge or a corner.
+    """
+    pieces, count = ndimage.label(mask, structure=ndimage.generate_binary_structure(3, connectivity))
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray(pieces == sizes.argmax())
+
+
 def dilate(mask: BoolArray, spacing_mm: tuple[float, float, float], radius_mm: float) -> BoolArray:
     """Grow a mask by all voxels whose centre is within ``radius_mm`` of one of its voxel centres."""
     box = bounding_box(mask)

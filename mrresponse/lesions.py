@@ -20,7 +20,7 @@ from mrresponse.domain import (
     MeasurementSource,
     PreparedStudy,
 )
-from mrresponse.geometry import Box, box_slices, dilate, voxel_to_world
+from mrresponse.geometry import Box, box_slices, dilate, largest_piece, voxel_to_world
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
 _MILD = Certainty()
@@ -167,9 +167,9 @@ def _outlined(labels: LabelArray, within: BoolArray) -> LabelArray:
     closer = labels.copy()
     for label, cut in enumerate(ndimage.find_objects(labels), start=1):
         body = labels[cut] == label
-        closer[cut][body & ~_largest_piece(body & within[cut])] = 0
-        if not (closer[cut] == label).any():
-            closer[cut][body] = label
+        kept = largest_piece(body & within[cut], connectivity=3)
+        if kept.any():
+            closer[cut][body & ~kept] = 0
     return closer
 
 
@@ -183,19 +183,9 @@ def _opened(labels: LabelArray, spacing_mm: tuple[float, float, float], share: f
         # half a voxel more: depth is measured to voxel centres, and the end of a smooth body is no tail
         away = ndimage.distance_transform_edt(depth <= radius, sampling=spacing_mm)
         reached = away <= radius + min(spacing_mm) / 2.0
-        kept = _largest_piece(body & reached)
+        kept = largest_piece(body & reached, connectivity=3)
         opened[cut][(body & ~kept)[1:-1, 1:-1, 1:-1]] = 0
     return opened
-
-
-def _largest_piece(mask: BoolArray) -> BoolArray:
-    """Return the largest connected piece of a mask; nothing of an empty one."""
-    pieces, count = ndimage.label(mask, structure=_TOUCHING)
-    if count < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return np.asarray(pieces == sizes.argmax())
 
 
 def _is_large_enough(body: BoolArray, grid: Grid, settings: LesionSettings) -> bool:

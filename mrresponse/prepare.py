@@ -28,6 +28,7 @@ from mrresponse.geometry import (
     erode,
     field_of_view,
     grow_box,
+    largest_piece,
     margin_voxels,
     resample_image,
     to_canonical,
@@ -108,7 +109,7 @@ def prepare(
         raise _error(study, reference, "found no liver mask for the reference series", "no_liver")
     fixed, probability = to_canonical(native), to_canonical(probability)
     raw = probability.voxels >= settings.liver_threshold
-    box = bounding_box(_main_body(raw))
+    box = bounding_box(largest_piece(raw))
     if box is None:
         raise _error(study, reference, "found no liver, expected one in the reference series", "no_liver")
     flags = [] if _main_share(raw) >= settings.least_main_share else [_fragments(study, reference, raw)]
@@ -186,22 +187,13 @@ def _liver(probability: Image, settings: PrepareSettings) -> LabelMap:
     is_given = bool(np.isin(probability.voxels, (0.0, 1.0)).all())
     if not is_given:
         spacing_mm = probability.grid.spacing_mm
-        grown = dilate(_main_body(mask), spacing_mm, settings.closing_mm)
+        grown = dilate(largest_piece(mask), spacing_mm, settings.closing_mm)
         mask = ndimage.binary_fill_holes(erode(grown, spacing_mm, settings.closing_mm))
     return LabelMap(voxels=mask.astype(np.uint16), grid=probability.grid)
 
 
-def _main_body(mask: BoolArray) -> BoolArray:
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == int(sizes.argmax()))
-
-
 def _main_share(mask: BoolArray) -> float:
-    return float(_main_body(mask).sum()) / max(float(mask.sum()), 1.0)
+    return float(largest_piece(mask).sum()) / max(float(mask.sum()), 1.0)
 
 
 def _other_livers(

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mrresponse.domain import Failure, Measurement, MeasurementState, Patient, Study, StudyRecord
-from mrresponse.errors import DataError
-from mrresponse.ingest.inputs import NOT_FATAL, as_failure, check_id
+from mrresponse.ingest.inputs import NOT_FATAL
 from mrresponse.ingest.patient_tables import (
     after_death,
     column_notes,
@@ -22,7 +21,6 @@ from mrresponse.ingest.patient_tables import (
     read_patient_tables,
     with_tables,
 )
-from mrresponse.tables import parse_rows
 from mrresponse.typed import WORDS, parse_measurement
 
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
@@ -99,18 +97,7 @@ def read_measurements(path: Path) -> tuple[tuple[Measurement, ...], tuple[Failur
     DataError
         ``bad_table``: the file is absent, no table, or lacks a column it needs.
     """
-    rows = []
-    failures = []
-    for number, row in parse_rows(path, Measurement, complete=complete, required=_REQUIRED):
-        try:
-            if isinstance(row, DataError):
-                raise row
-            check_id(row.patient_id, f"{path.name} row {number}")
-        except DataError as error:
-            failures.append(as_failure(error))
-            continue
-        rows.append(row)
-    return tuple(rows), tuple(failures)
+    return read_checked(path, Measurement, lambda row, _place: row, complete=complete, required=_REQUIRED)
 
 
 def complete(cells: dict[str, str]) -> dict[str, str]:

@@ -121,12 +121,20 @@ def read_patient_tables(folder: Path) -> PatientTables:
 
 
 def read_checked(
-    path: Path, row_type: type[Row], make: Callable[[Row, str], Made]
+    path: Path,
+    row_type: type[Row],
+    make: Callable[[Row, str], Made],
+    *,
+    complete: Callable[[dict[str, str]], dict[str, str]] = dict,
+    required: Sequence[str] | None = None,
 ) -> tuple[tuple[Made, ...], tuple[Failure, ...]]:
-    """Read the rows of a table, each checked and completed by `make`; bad rows become failures."""
+    """Read the rows of a table, each checked and completed by `make`; bad rows become failures.
+
+    `complete` and `required` are those of `mrresponse.tables.parse_rows`.
+    """
     rows: list[Made] = []
     failures: list[Failure] = []
-    for number, row in parse_rows(path, row_type):
+    for number, row in parse_rows(path, row_type, complete=complete, required=required):
         place = f"{path.name} row {number}"
         if isinstance(row, DataError):
             failures.append(as_failure(row))

@@ -28,7 +28,7 @@ from mrresponse.respond.restate import overrides_by_group
 from mrresponse.respond.settings import RespondSettings, criteria_of
 from mrresponse.respond.targets import target_values
 from mrresponse.respond.timeline import Visit, reader_visits, source_of
-from mrresponse.respond.values import LesionValue, is_rejected, is_viable_part, lesion_value, quantity_name
+from mrresponse.respond.values import LesionValue, is_viable_part, lesion_value, quantity_name
 
 Group = tuple[str, str, str]
 FINDING = "finding"
@@ -84,7 +84,7 @@ def contributions(
         dated = [(row, visits[measured_by][row.study_date]) for row in rows]
         known = {lesion_id for lesion_id, role in roles.items() if role is not LesionRole.NEW}
         later = [visit for row, visit in dated if not row.is_baseline]
-        rejected = _rejected(visits[measured_by].values(), rows[0].study_date)
+        rejected = visits[measured_by][rows[0].study_date].rejected
         statuses = {
             (visit.study_date, lesion.lesion_id): lesion.status
             for visit, lesions in zip(
@@ -111,15 +111,6 @@ def stale(row: Assessment) -> DataError:
         patient_id=row.patient_id,
         study_date=row.study_date,
     )
-
-
-def _rejected(visits: Iterable[Visit], baseline: date) -> frozenset[str]:
-    histories: dict[str, list[Measurement]] = {}
-    for visit in visits:
-        if visit.study_date <= baseline:
-            for lesion_id, measurement in visit.measurements.items():
-                histories.setdefault(lesion_id, []).append(measurement)
-    return frozenset([name for name, history in histories.items() if is_rejected(history)])
 
 
 def _findings(

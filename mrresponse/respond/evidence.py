@@ -24,7 +24,7 @@ from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.targets import TargetSum, TargetVisit, begin, judge_through, sum_targets
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import Estimate, estimates_of, sum_of
-from mrresponse.respond.values import is_liver, is_rejected
+from mrresponse.respond.values import is_liver
 
 Ids = tuple[str, ...]
 
@@ -74,7 +74,6 @@ class PhaseEvidence:
     lesions: tuple[KnownLesion, ...] = field(init=False)
     liver_lesions: frozenset[str] = field(init=False)
     later_lesions: frozenset[str] = field(init=False)
-    rejected: frozenset[str] = field(init=False)
     has_findings: bool = field(init=False)
     _roles: dict[TargetRule, Roles] = field(default_factory=dict, init=False)
     _targets: dict[tuple[Ids, TargetRule], TargetSeries] = field(default_factory=dict, init=False)
@@ -89,9 +88,10 @@ class PhaseEvidence:
         for visit in self.up_to_baseline:
             for lesion_id, measurement in visit.measurements.items():
                 histories.setdefault(lesion_id, []).append(measurement)
-        self.lesions = known_lesions(histories, self.baseline.study_date, self.settings)
+        self.lesions = known_lesions(
+            histories, self.baseline.study_date, self.settings, rejected=self.baseline.rejected
+        )
         self.liver_lesions = frozenset([name for name, found in histories.items() if is_liver(found[-1])])
-        self.rejected = frozenset([name for name, found in histories.items() if is_rejected(found)])
         self.later_lesions = frozenset[str]().union(*[visit.measurements for visit in self.follow_ups])
         self.has_findings = any(visit.findings for visit in (*self.up_to_start, *self.follow_ups))
 
@@ -123,7 +123,9 @@ class PhaseEvidence:
         known = self.roles(criterion).known
         if self.later_lesions <= known:
             return ((),) * len(self.follow_ups)
-        return new_lesions_through(known, self.follow_ups, criterion, self.settings, rejected=self.rejected)
+        return new_lesions_through(
+            known, self.follow_ups, criterion, self.settings, rejected=self.baseline.rejected
+        )
 
     def findings(self, criterion: Criterion) -> tuple[dict[Key, Finding], tuple[FindingsAtVisit, ...]]:
         """Return the findings that are disease before the treatment, and what they say at every follow-up visit."""

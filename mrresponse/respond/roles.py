@@ -1,6 +1,6 @@
 """Which lesion is target, non-target or no disease at the baseline of a treatment phase, and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -19,7 +19,6 @@ from mrresponse.respond.values import (
     is_infiltrative,
     is_merged_away,
     is_porta_hepatis,
-    is_rejected,
     is_seen,
     is_thrombus,
     is_viable_part,
@@ -68,11 +67,16 @@ _Candidate = tuple[float, str, str, str]
 
 
 def known_lesions(
-    histories: Mapping[str, Sequence[Measurement]], baseline: date, settings: RespondSettings
+    histories: Mapping[str, Sequence[Measurement]],
+    baseline: date,
+    settings: RespondSettings,
+    *,
+    rejected: Collection[str],
 ) -> tuple[KnownLesion, ...]:
     """Return the lesions known at a baseline study, by name.
 
-    ``histories`` holds each lesion's measurements up to and including the baseline, by date.
+    ``histories`` holds each lesion's measurements up to and including the baseline, by date; ``rejected`` are those
+    that a reader rejected by then.
     """
     found = []
     for lesion_id, history in sorted(histories.items()):
@@ -80,7 +84,7 @@ def known_lesions(
         current = last if last.study_date == baseline else None
         settled = (
             Role(lesion_id, None, "rejected", may_be_new=True)
-            if is_rejected(history)
+            if lesion_id in rejected
             else _role_without_measurement(lesion_id, history, current)
         )
         if settled is None and _is_always_benign(history):

@@ -181,7 +181,7 @@ def reader_visits(
     looks_everywhere = not sources.isdisjoint(AUTOMATIC)
     dates = sorted({*records, *rows, *(study.study_date for study in patient.studies)})
     placed = place_findings(patient.findings, dates, settings.findings_window_days)
-    rejected = _rejected_by_date(rows)
+    rejected = _rejected_by_date(sorted({*dates, *placed}), rows)
     visits = [
         Visit(
             study_date=day,
@@ -189,28 +189,29 @@ def reader_visits(
             study=records.get(day),
             findings=tuple(placed.pop(day, ())),
             unread=_unread(records.get(day), rows.get(day), looks_everywhere=looks_everywhere, reader=reader),
-            rejected=rejected.get(day, frozenset()),
+            rejected=rejected[day],
         )
         for day in dates
     ]
     visits += [
-        Visit(study_date=day, findings=tuple(found), unread=NOT_IMAGED) for day, found in placed.items()
+        Visit(study_date=day, findings=tuple(found), unread=NOT_IMAGED, rejected=rejected[day])
+        for day, found in placed.items()
     ]
     return tuple(sorted(visits, key=attrgetter("study_date")))
 
 
-def _rejected_by_date(rows: Mapping[date, Mapping[str, Measurement]]) -> dict[date, frozenset[str]]:
-    """Return the lesions that count as rejected at each study; rows without a word leave the word before."""
-    rejected: set[str] = set()
+def _rejected_by_date(
+    dates: Iterable[date], rows: Mapping[date, Mapping[str, Measurement]]
+) -> dict[date, frozenset[str]]:
+    """Return the lesions that count as rejected at each date; rows without a word leave the word before."""
+    rejected: frozenset[str] = frozenset()
     found = {}
-    for day, of_day in sorted(rows.items()):
-        for lesion_id, m in of_day.items():
-            if m.new_lesion_status is NewLesionStatus.REJECTED:
-                rejected.add(lesion_id)
-            elif m.new_lesion_status is not None:
-                rejected.discard(lesion_id)
-        if rejected:
-            found[day] = frozenset(rejected)
+    for day in dates:
+        said = {m.lesion_id: m.new_lesion_status for m in rows.get(day, {}).values() if m.new_lesion_status}
+        if said:
+            no = {lesion_id for lesion_id, word in said.items() if word is NewLesionStatus.REJECTED}
+            rejected = (rejected - said.keys()) | no
+        found[day] = rejected
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
-from mrresponse.domain import Measurement, MeasurementState, NewLesionStatus
+from mrresponse.domain import Measurement, MeasurementState
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import is_below, number
 
@@ -206,12 +206,6 @@ def is_stated(measurement: Measurement, criterion: Criterion) -> bool:
 def is_benign(measurement: Measurement) -> bool:
     """Tell whether the lesion's pattern is that of a cyst or a haemangioma."""
     return measurement.pattern is not None and _plain(measurement.pattern) in BENIGN_PATTERNS
-
-
-def is_rejected(history: Iterable[Measurement]) -> bool:
-    """Tell whether the last word on a lesion that was taken for new is that it is none; rows without a word aside."""
-    said = [m.new_lesion_status for m in history if m.new_lesion_status is not None]
-    return bool(said) and said[-1] is NewLesionStatus.REJECTED
 
 
 def is_thrombus(measurement: Measurement) -> bool:

@@ -210,7 +210,7 @@ def phase_means(
     settings: LesionExampleSettings,
     rng: np.random.Generator,
     *,
-    parenchyma: Tissue = Tissue.LIVER,
+    parenchyma: Tissue,
 ) -> dict[ContrastPhase, torch.Tensor]:
     """Draw the tissue means of every phase of one study: table, table bent by a curve, or fully random."""
     kind = rng.random()

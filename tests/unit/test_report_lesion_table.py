@@ -23,8 +23,10 @@ from mrresponse.report import lesion_table, response_table, write_lesion_table
 from mrresponse.report.charts import Axis
 from mrresponse.report.curves import lesion_panels
 from mrresponse.report.lesion_table import lesion_quantities, liver_quantity
-from mrresponse.report.wording import percent, quantity_of, signed_percent, size_cell
+from mrresponse.report.wording import percent, quantity_of, signed_percent, size_cell, size_read
 from mrresponse.respond import MRECIST, RespondSettings, respond
+from mrresponse.respond.criteria import CRITERIA
+from mrresponse.respond.values import lesion_value
 from tests.reference_course import PHASES, reference_course
 
 
@@ -305,3 +307,30 @@ def test_a_restated_read_shows_the_numbers_of_the_reader_that_was_restated() -> 
     assert cells["adjudicated", "L01"] == cells["A", "L01"] == ("40.0", "30.0")
     overall = {row.reader: row.cells for row in rows if row.row == "overall response"}
     assert overall == {"A": ("", "SD"), "adjudicated": ("", "PR")}
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST"])
+@pytest.mark.parametrize("aphe", [None, True, False])
+@pytest.mark.parametrize("viable", [None, *MeasurementState])
+@pytest.mark.parametrize("state", [one for one in MeasurementState if one is not MeasurementState.MERGED])
+def test_pages_read_of_a_lesion_what_the_rules_read(
+    state: MeasurementState, viable: MeasurementState | None, aphe: bool | None, criterion: str
+) -> None:
+    """Pages may not import the rules; a merged lesion counts 0 there beside its parent, which a page does not write."""
+    row = Measurement(
+        patient_id="P1",
+        study_date=date(2024, 1, 1),
+        lesion_id="L01",
+        state=state,
+        longest_diameter_mm=20.0 if state is MeasurementState.MEASURED else None,
+        viable_state=viable,
+        viable_longest_diameter_mm=12.0 if viable is MeasurementState.MEASURED else None,
+        aphe=aphe,
+        organ="liver",
+        reader="Dr A",
+        source=MeasurementSource.READER,
+    )
+    read = lesion_value(row, CRITERIA[criterion], node_normal_mm=10.0)
+    # what is too small has no number of its own: the rules put their default there, a page the word
+    expected = None if "too small" in read.note else read.value
+    assert size_read(row, quantity_of(criterion, row)) == expected
