@@ -44,6 +44,8 @@ CHANNELS = (
     ContrastPhase.HEPATOBILIARY,
 )
 MARGIN_MM = 15.0
+_ORDINARY = TissueSpread(t1=0.04, proton_density=0.04, concentration=(0.85, 1.2), phase_mixing=0.15)
+_UNUSUAL = TissueSpread(t1=0.12, proton_density=0.08)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,9 @@ class LesionExampleSettings:
     """Of the livers, with pieces of neighbouring organs taken for liver and pieces of liver left out."""
     share_perfused: float = 0.85
     """Of the people whose perfusion anomalies are parenchyma but for its arterial supply."""
+    share_ordinary: float = 0.5
+    """Of the people whose tissues stray little from the table: a tumour bright in the arterial phase that differs as
+    little from the liver in the others as most do."""
     median_mm: float = MEDIAN_DIAMETER_MM
     """Median diameter of the tumours drawn."""
 
@@ -218,7 +223,8 @@ def phase_means(
         common = random_means(rng)
         return {phase: monotone_curve(0.5 * common + 0.5 * random_means(rng), rng) for phase in phases}
     protocol = draw_protocol(rng)
-    state = draw_state(agent, rng, TissueSpread(t1=0.12, proton_density=0.08))
+    spread = _ORDINARY if rng.random() < settings.share_ordinary else _UNUSUAL
+    state = draw_state(agent, rng, spread)
     if rng.random() < settings.share_perfused:
         state = with_perfusion_of(state, parenchyma, rng)
     means = {phase: randomise_bowel(state_means(agent, phase, protocol, state), rng) for phase in phases}

@@ -26,7 +26,7 @@ from mrresponse.synthetic.label_maps import load_templates, mixed_source
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
 from mrresponse.training.cases import list_cases, split
 from mrresponse.training.fused_norm import fuse_norm_and_relu
-from mrresponse.training.losses import dice_cross_entropy, tversky_loss
+from mrresponse.training.losses import dice_cross_entropy, lesionwise_loss, tversky_loss
 from mrresponse.training.real_examples import (
     RealCase,
     load_lesion_case,
@@ -303,9 +303,12 @@ def _step(
     with autocast(run.device.type, "auto")():
         logits = run.network(images)
     loss = dice_cross_entropy(logits, target, class_weights=weights)
-    if settings.stage is Stage.LESIONS and settings.tversky_weight:
+    if settings.stage is Stage.LESIONS:
         lesion = torch.softmax(logits.float(), dim=1)[:, 2]
-        loss = loss + settings.tversky_weight * tversky_loss(lesion, (target == 2).float())
+        if settings.tversky_weight:
+            loss = loss + settings.tversky_weight * tversky_loss(lesion, (target == 2).float())
+        if settings.lesionwise_weight:
+            loss = loss + settings.lesionwise_weight * lesionwise_loss(lesion, target)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), settings.clip_norm)

@@ -44,6 +44,8 @@ class TrainingSettings(BaseModel):
     """Weight of the lesion class in the cross-entropy (lesion stage)."""
     tversky_weight: float = Field(default=0.0, ge=0)
     """Weight of the Tversky loss on lesions: finds more of them at the price of more false alarms."""
+    lesionwise_weight: float = Field(default=0.0, ge=0)
+    """Weight of the loss that counts every lesion alike (lesion stage): small ones are found more often."""
     pool_size: int = Field(default=16, ge=1)
     reuse: int = Field(default=10, ge=1)
     median_mm: float = Field(default=MEDIAN_DIAMETER_MM, gt=0)

@@ -35,7 +35,13 @@ from mrresponse.training import loop
 from mrresponse.training.evaluate import dice, tally_lesions
 from mrresponse.training.fused_norm import NormRelu, fuse_norm_and_relu
 from mrresponse.training.loop import architecture_arguments, learning_rate, train
-from mrresponse.training.losses import dice_cross_entropy, soft_dice, tversky_loss
+from mrresponse.training.losses import (
+    IGNORED,
+    dice_cross_entropy,
+    lesionwise_loss,
+    soft_dice,
+    tversky_loss,
+)
 from mrresponse.training.package import write_bundle
 from mrresponse.training.settings import TrainingSettings, load_training_settings
 
@@ -96,6 +102,39 @@ def test_tversky_punishes_misses_more_than_false_alarms() -> None:
     missing[:1_000] = 0
     extra[5_000:6_000] = 1
     assert float(tversky_loss(missing, mask)) > float(tversky_loss(extra, mask))
+
+
+def test_a_missed_small_lesion_costs_as_much_as_a_missed_large_one() -> None:
+    target = torch.zeros((1, 40, 20, 20), dtype=torch.int64)
+    target[0, 2:12, 5:15, 5:15] = 2
+    target[0, 30:33, 5:8, 5:8] = 2
+    small_missed, large_missed = torch.zeros(target.shape), torch.zeros(target.shape)
+    small_missed[0, 2:12, 5:15, 5:15] = 1.0
+    large_missed[0, 30:33, 5:8, 5:8] = 1.0
+    # 1 - (2 * 0 + 10) / (0 + voxels + 10), halved by the one that was found
+    assert float(lesionwise_loss(small_missed, target)) == pytest.approx((1 - 10 / 37) / 2)
+    assert float(lesionwise_loss(large_missed, target)) == pytest.approx((1 - 10 / 1010) / 2)
+
+
+def test_a_lesion_is_compared_without_its_neighbours_and_what_nobody_knows() -> None:
+    target = torch.ones((1, 16, 8, 8), dtype=torch.int64)
+    target[0, 4:6, 3:5, 3:5] = 2
+    target[0, 7:9, 3:5, 3:5] = 2
+    target[0, :3] = IGNORED
+    found = (target == 2).float()
+    found[0, :3] = 1.0
+    assert float(lesionwise_loss(found, target)) == pytest.approx(0.0)
+    found[0, 4:6, 1, 3:5] = 1.0
+    # four false voxels in the boxes of both lesions of eight voxels
+    assert float(lesionwise_loss(found, target)) == pytest.approx(1 - 26 / 30)
+
+
+def test_a_batch_without_a_lesion_costs_nothing_lesion_by_lesion() -> None:
+    found = torch.full((2, 8, 8, 8), 0.7, requires_grad=True)
+    loss = lesionwise_loss(found, torch.zeros((2, 8, 8, 8), dtype=torch.int64))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert found.grad is not None and float(found.grad.abs().sum()) == 0.0
 
 
 def test_the_fused_norm_equals_group_norm_then_relu_with_its_gradients() -> None:
