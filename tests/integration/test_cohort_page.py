@@ -165,6 +165,39 @@ def test_hostile_text_shows_as_text_and_fits_a_phone(chromium: Chromium, tmp_pat
     assert HOSTILE in chromium.value("document.querySelector('#group option').textContent")
 
 
+@pytest.mark.parametrize("width", [870, 1280])
+def test_long_pseudonyms_and_dates_are_not_broken_within(
+    chromium: Chromium, tmp_path: Path, width: int
+) -> None:
+    names = ["d41d8cd98f00b204e9800998ecf8427e", "Liver_Study_Patient_000123", "PSEUDONYM3f9c2a7be41d"]
+    lines = [
+        replace(summarise(result), patient_id=name)
+        for name, result in zip(names, cohort_of(3), strict=True)
+    ]
+    failure = Failure(patient_id=names[0], code="no_liver_found", message="no liver found in a phase " * 20)
+    chromium.open(write_index(lines, tmp_path, failures=[failure]), width=width)
+    # lines that the words of an element take: one wherever nothing is broken
+    taken = (
+        "[...document.querySelectorAll('SELECTOR')].map(one => {"
+        "const words = document.createRange(); words.selectNodeContents(one);"
+        "return new Set([...words.getClientRects()].map(box => Math.round(box.bottom))).size })"
+    )
+    assert chromium.value(taken.replace("SELECTOR", "table tbody th .name")) == [1, 1, 1, 1]
+    assert chromium.value(taken.replace("SELECTOR", "#table td small .n")) == [1] * 6
+    assert chromium.value("document.documentElement.scrollWidth") <= width
+
+
+def test_a_name_that_no_line_holds_is_broken_and_nothing_scrolls_sideways(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    lines = [replace(summarise(result), patient_id="W" * 300) for result in cohort_of(1)]
+    failure = Failure(patient_id="W" * 300, code="no_liver", message="W" * 300)
+    path = write_index(lines, tmp_path, failures=[failure])
+    for width in (390, 870, 1280):
+        chromium.open(path, width=width)
+        assert chromium.value("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.slow
 def test_page_of_a_thousand_patients_is_small_and_ready_within_two_seconds(
     chromium: Chromium, tmp_path: Path
