@@ -171,8 +171,7 @@ def test_long_pseudonyms_and_dates_are_not_broken_within(
 ) -> None:
     names = ["d41d8cd98f00b204e9800998ecf8427e", "Liver_Study_Patient_000123", "PSEUDONYM3f9c2a7be41d"]
     lines = [
-        replace(summarise(result), patient_id=name)
-        for name, result in zip(names, cohort_of(3), strict=True)
+        replace(summarise(result), patient_id=name) for name, result in zip(names, cohort_of(3), strict=True)
     ]
     failure = Failure(patient_id=names[0], code="no_liver_found", message="no liver found in a phase " * 20)
     chromium.open(write_index(lines, tmp_path, failures=[failure]), width=width)
