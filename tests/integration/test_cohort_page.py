@@ -127,6 +127,30 @@ def test_bar_names_its_patient_and_leads_to_the_page(chromium: Chromium, page: P
     assert "best response" in words
 
 
+def test_figures_are_walked_by_keyboard(chromium: Chromium, page: Path) -> None:
+    chromium.open(page, width=1280)
+    chromium.value("document.getElementById('group').focus()")
+    chromium.press("Tab", 9)
+    here = "document.activeElement.closest('.figure').id"
+    bar = "document.activeElement.getAttribute('aria-label')"
+    words = "document.getElementById('tip').hidden ? '' : document.getElementById('tip').textContent"
+    assert chromium.value(here) == "waterfall"
+    first = chromium.value(bar)
+    assert chromium.value(words) == first
+    chromium.press("ArrowRight", 39)
+    second = chromium.value(bar)
+    assert second != first
+    assert chromium.value(words) == second
+    chromium.press("ArrowLeft", 37)
+    assert chromium.value(bar) == first
+    # one stop for a figure
+    chromium.press("Tab", 9)
+    assert chromium.value(here) == "spider"
+    chromium.press("Escape", 27)
+    assert chromium.value(words) == ""
+    assert complaints(chromium) == []
+
+
 def test_list_links_to_the_patients_page(chromium: Chromium, tmp_path: Path) -> None:
     course = reference_course()
     page = write_report(course, tmp_path)
