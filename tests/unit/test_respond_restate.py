@@ -512,7 +512,11 @@ def test_a_lesion_that_a_reader_does_not_see_at_a_visit_dates_no_progression_the
 
 
 def course_of_a_nodule(
-    *overrides: Override, organ: str, last: str, more: tuple[str, ...] = ()
+    *overrides: Override,
+    organ: str,
+    last: str,
+    more: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
 ) -> ResponseResult:
     """Return a stable target, a doubtful nodule of days 60 and 120 with a status on day 180, and other disease."""
     words = {SECOND: "equivocal", THIRD: "equivocal", FOURTH: last}
@@ -525,7 +529,7 @@ def course_of_a_nodule(
         ]
     found += [replace(measured(day, 8.0, "A"), lesion_id="L03", organ="lung") for day in SIZES]
     return respond(
-        Patient(patient_id="P", edits=PatientEdits(overrides=overrides)),
+        Patient(patient_id="P", edits=PatientEdits(overrides=overrides), findings=findings),
         [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
         found,
         RespondSettings(criteria=("RECIST 1.1",)),
@@ -561,6 +565,18 @@ def test_a_doubtful_lesion_that_a_reader_calls_definite_is_dated_at_its_first_ap
         restated(THIRD, new_lesions="definite"), organ="lung", last="equivocal", more=("L04",)
     )
     assert dates_of(two)["adjudicated", "overall"] == THIRD
+    # nor whether it is the nodule, or what was reported without a baseline
+    spot = Finding(
+        patient_id="P",
+        date=THIRD,
+        kind=FindingKind.EXTRAHEPATIC_LESION,
+        status=FindingStatus.STABLE,
+        site="rib",
+    )
+    either = course_of_a_nodule(
+        restated(THIRD, new_lesions="definite"), organ="lung", last="equivocal", findings=(spot,)
+    )
+    assert dates_of(either)["adjudicated", "overall"] == THIRD
     # what is no progression has no date
     stable = course_of_a_nodule(
         restated(THIRD, new_lesions="definite", overall=Response.SD), organ="lung", last="equivocal"
@@ -599,3 +615,10 @@ def test_the_liver_without_its_new_lesion_needs_a_word_of_irecist() -> None:
         "iRECIST", "column liver_response: found nothing, expected the response by iRECIST"
     )
     assert rows(attempt(liver_response=Response.ISD), "adjudicated")[1].liver_response == "iSD"
+
+
+def test_a_new_lesion_that_is_restated_as_doubtful_is_flagged_so() -> None:
+    result = course_of_a_nodule(restated(FOURTH, new_lesions="equivocal"), organ="liver", last="definite")
+    row = rows(result, "adjudicated")[-1]
+    assert (row.liver_response, row.overall, row.dated_from) == ("SD", "SD", None)
+    assert row.flags == ("new_lesion_equivocal", "restated")
