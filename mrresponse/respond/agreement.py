@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrresponse.domain import AgreementVisit, Assessment, PhaseSummary, Response
+from mrresponse.respond.restate import RESTATED
 
 # Ordered categories; NE and NED have no place in the order. Stable disease of non-targets alone ranks with SD.
 RANKS: Mapping[str, int] = {
@@ -61,14 +62,21 @@ class AgreementRow:
 
 
 def agreement_visits(assessments: Iterable[Assessment]) -> tuple[AgreementVisit, ...]:
-    """Pair the assessments that two readers made of one visit; at a baseline only the sums can differ."""
+    """Pair the assessments that two readers made of one visit; at a baseline only the sums can differ.
+
+    What was restated is no reading beside that of its reader, whose numbers and other visits it has.
+    """
     by_visit: dict[tuple[str, str, str, date], dict[str, Assessment]] = defaultdict(dict)
-    for row in assessments:
+    rows = tuple(assessments)
+    restated = {_group(row) for row in rows if RESTATED in row.flags}
+    for row in rows:
+        if _group(row) in restated:
+            continue
         by_visit[row.patient_id, row.treatment_phase, row.criterion, row.study_date][row.reader] = row
     return tuple(
-        _visit(rows[first], rows[second])
-        for rows in by_visit.values()
-        for first, second in combinations(sorted(rows), 2)
+        _visit(read[first], read[second])
+        for read in by_visit.values()
+        for first, second in combinations(sorted(read), 2)
     )
 
 
@@ -123,6 +131,10 @@ def limits_of_agreement(
         return bias, None, None
     half = _NORMAL_95 * math.sqrt(_total_variance(groups, together))
     return bias, bias - half, bias + half
+
+
+def _group(row: Assessment) -> tuple[str, str, str, str]:
+    return row.patient_id, row.treatment_phase, row.criterion, row.reader
 
 
 def _visit(first: Assessment, second: Assessment) -> AgreementVisit:

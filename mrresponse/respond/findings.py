@@ -24,6 +24,7 @@ class FindingEntry:
     name: str
     text: str
     is_liver: bool
+    size_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,14 @@ class FindingsAtVisit:
         if not self.entries:
             return ()
         return tuple(e.name for e in self._of(component, liver_only=liver_only))
+
+    def sizes(self, component: str, *, liver_only: bool) -> dict[str, float | None]:
+        """Return the sizes of the findings of one component, by name however it is spaced and capitalised."""
+        if not self.entries:
+            return {}
+        return {
+            " ".join(e.name.lower().split()): e.size_mm for e in self._of(component, liver_only=liver_only)
+        }
 
     def _of(self, component: str, *, liver_only: bool) -> tuple[FindingEntry, ...]:
         return tuple(e for e in self.entries if e.component == component and (e.is_liver or not liver_only))
@@ -172,6 +181,7 @@ def _made(finding: Finding, component: str) -> FindingEntry:
         name=finding_name(finding),
         text=describe_finding(finding),
         is_liver=is_of_liver(finding),
+        size_mm=finding.size_mm,
     )
 
 

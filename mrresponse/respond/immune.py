@@ -1,6 +1,7 @@
 """iRECIST: progression that a later scan must confirm (Seymour 2017; response-criteria section 3)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -28,14 +29,20 @@ PLAIN_WORDS = {immune: plain for plain, immune in IMMUNE_WORDS.items()}
 
 @dataclass(slots=True)
 class ImmuneEvidence:
-    """What RECIST 1.1 says of one visit, and the sizes that a confirmation compares."""
+    """What RECIST 1.1 says of one visit, and the sizes that a confirmation compares.
+
+    ``burden`` is ``None`` where a target is missing, ``least_burden`` the sum of those measured. ``progressing`` and
+    ``standing`` are the reported non-targets that progress and those that are merely there, with their sizes.
+    """
 
     study_date: date
     target: Response | None
     burden: float | None
+    least_burden: float | None
     non_target: Response | None
     non_target_burden: float | None
-    non_target_stated: bool
+    progressing: Mapping[str, float | None]
+    standing: Mapping[str, float | None]
     new: tuple[NewLesion, ...]
     new_stated: tuple[str, ...]
     is_read: bool
@@ -89,8 +96,18 @@ class _Pending:
     by_non_target: bool
     burden: float | None
     non_target_burden: float | None
+    progressing: Mapping[str, float | None]
     new_sizes: dict[str, float | None]
     has_new: bool
+
+    def complete(self, evidence: ImmuneEvidence, sizes: Mapping[str, float | None]) -> None:
+        """Take what was not measured at the first unconfirmed progression from a later one."""
+        if self.burden is None:
+            self.burden = evidence.burden
+        if self.non_target_burden is None:
+            self.non_target_burden = evidence.non_target_burden
+        for lesion, size in self.new_sizes.items():
+            self.new_sizes[lesion] = sizes.get(lesion) if size is None else size
 
 
 @dataclass(slots=True)
@@ -150,6 +167,7 @@ def _first_call(
             by_non_target=evidence.non_target is PD,
             burden=evidence.burden,
             non_target_burden=evidence.non_target_burden,
+            progressing=evidence.progressing,
             new_sizes=dict(sizes),
             has_new=bool(sizes or evidence.new_stated),
         )
@@ -178,8 +196,12 @@ def _pending_call(
             flags=flags,
         )
     unmeasured = [lesion for lesion, organ in state.new_targets.items() if sizes.get(lesion, 0.0) is None]
-    if evidence.target is NE or unmeasured or not evidence.is_read:
-        what = f"new lesion {', '.join(unmeasured)} not measured" if unmeasured else "not evaluable"
+    is_evaluable = evidence.target is not NE and evidence.is_read
+    is_unassessed = pending.by_non_target and evidence.non_target is NE
+    if unmeasured or is_unassessed or not is_evaluable:
+        what = "non-targets, which progressed, not assessed" if is_evaluable else "not evaluable"
+        if unmeasured:
+            what = f"new lesion {', '.join(unmeasured)} not measured"
         response = IUPD if evidence.non_target is PD else NE
         return _call(evidence, response, what, is_void=True)
     if _is_reset(pending, evidence, sizes):
@@ -196,7 +218,16 @@ def _pending_call(
     pending.last = evidence.study_date
     _record(state, evidence, sizes)
     note = f"no further change since the iUPD of {pending.since.isoformat()}"
-    return _call(evidence, IUPD, note, flags=flags)
+    if pending.by_target and evidence.target is PD and None in (pending.burden, evidence.burden):
+        note = (
+            f"whether it grew further since the iUPD of {pending.since.isoformat()} is not known: "
+            "targets not all measured"
+        )
+    pending.complete(evidence, sizes)
+    call = _call(evidence, IUPD, note, flags=flags)
+    if _unchanged(pending, evidence):
+        call.non_target = IUPD
+    return call
 
 
 def _further(
@@ -214,7 +245,10 @@ def _further(
         return "non-targets progress too"
     if pending.by_target and _grew(pending.burden, evidence.burden, least):
         return f"target sum {evidence.burden} mm, at least {least} mm above {pending.burden} mm"
-    if pending.by_non_target and evidence.non_target_stated:
+    if pending.by_target and _grew(pending.burden, evidence.least_burden, least):
+        # those that are missing can only add to it
+        return f"targets measured alone {evidence.least_burden} mm, at least {least} mm above {pending.burden} mm"
+    if pending.by_non_target and evidence.progressing:
         return "non-targets increased further"
     if pending.by_non_target and _grew(pending.non_target_burden, evidence.non_target_burden, 0.0):
         return f"non-target sum {evidence.non_target_burden} mm above {pending.non_target_burden} mm"
@@ -252,7 +286,7 @@ def _grew(before: float | None, after: float | None, least: float) -> bool:
 
 def _is_reset(pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, float | None]) -> bool:
     """Tell whether targets and non-targets meet a response again by shrinkage since the pending iUPD."""
-    if PD in (evidence.target, evidence.non_target):
+    if PD in (evidence.target, evidence.non_target) or _unchanged(pending, evidence):
         return False
     new_gone = pending.has_new and not sizes and not evidence.new_stated
     shrank = (
@@ -261,6 +295,16 @@ def _is_reset(pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, floa
         and exceeds(pending.burden, evidence.burden)
     )
     return pending.by_target or pending.by_non_target or shrank or new_gone
+
+
+def _unchanged(pending: _Pending, evidence: ImmuneEvidence) -> bool:
+    """Tell whether a reported non-target that progressed is still there, and not shown to have shrunk since."""
+    for name, before in pending.progressing.items():
+        now = evidence.standing.get(name)
+        is_smaller = before is not None and now is not None and exceeds(before, now)
+        if name in evidence.standing and not is_smaller:
+            return True
+    return False
 
 
 def _has_regrown(nadir: float | None, size: float | None, settings: RespondSettings) -> bool:

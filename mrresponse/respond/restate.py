@@ -7,17 +7,21 @@ response, dates, ``after_progression``) is derived again. Sums and changes are n
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from mrresponse.domain import ADJUDICATED, Assessment, AuditRow, Override, PhaseSummary, Response
 from mrresponse.errors import DataError
 from mrresponse.respond.assess import DATED_EARLIER, Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
+from mrresponse.respond.newlesions import NEW_ORDER
 from mrresponse.respond.rules import overall_response
 
 RESTATED = "restated"
 EDIT = "overrides.csv"
 PARTS = ("target", "non_target", "new_lesions", "liver_response", "overall")
 IMMUNE = frozenset(word for word in Response if "i" in word)
+PROGRESSION = frozenset({Response.PD, Response.IUPD, Response.ICPD})
+DOUBTFUL = ("candidate", "equivocal")
 
 Group = tuple[str, str, str]
 
@@ -99,15 +103,17 @@ def restate(
             raise _refused(row, f"column study_date: expected a visit after the baseline: {known}")
         _check_words(row, criterion)
     one_disease = assessed.liver is assessed.overall
-    overall = _basis(assessed.overall, [by_date.get(day) for day in dates], criterion)
+    stated = [by_date.get(day) for day in dates]
+    overall = _dated(_basis(assessed.overall, stated, criterion), assessed, stated)
+    liver = _liver(assessed.liver, overall if one_disease else None, stated, criterion)
     return replace(
         assessed,
-        overall=overall,
+        overall=_moved(overall, dates, stated),
         probabilities=tuple(
             None if day in by_date else known
             for known, day in zip(assessed.probabilities, dates, strict=False)
         ),
-        liver=_liver(assessed.liver, overall if one_disease else None, [by_date.get(day) for day in dates]),
+        liver=_moved(liver, dates, stated),
     )
 
 
@@ -125,6 +131,8 @@ def restated_rows(
         reason = (
             f"{row.overall}: restated by {override.reader}, {override.reason}; {old.reader} had {old.reason}"
         )
+        if row.dated_from is not None and row.dated_from != old.dated_from:
+            reason += f"; progression is dated {row.dated_from.isoformat()}, when the lesion was first seen"
         row = replace(row, reason=reason, flags=(*row.flags, RESTATED))
         stated.append(row)
         audit += _audit(row, old, override)
@@ -201,12 +209,55 @@ def _visit(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit
         response = overall_response(target, non_target, new_lesions)
     is_dated = response is visit.response and new_lesions == visit.new_lesions
     return replace(
-        visit if is_dated else _undated(visit),
+        _with_new_lesions(visit if is_dated else _undated(visit), new_lesions),
         target_response=target,
         non_target=non_target,
-        new_lesions=new_lesions,
         response=response,
     )
+
+
+def _with_new_lesions(visit: BasisVisit, word: str) -> BasisVisit:
+    """Return a visit with another word of its new lesions, and the doubt that goes with it."""
+    if word == visit.new_lesions:
+        return visit
+    flags = [flag for flag in visit.flags if flag not in {f"new_lesion_{doubt}" for doubt in DOUBTFUL}]
+    flags += [f"new_lesion_{word}"] if word in DOUBTFUL else []
+    return replace(visit, new_lesions=word, flags=tuple(flags))
+
+
+def _dated(basis: Basis, assessed: PhaseAssessment, overrides: Sequence[Override | None]) -> Basis:
+    """Date a progression by a doubtful lesion that a reader calls definite at its first appearance.
+
+    Where several appeared at different visits, or a finding is in doubt too, nobody knows which one is meant.
+    """
+    visits = list(basis.visits)
+    for index, row in enumerate(overrides):
+        before = assessed.overall.visits[index].new_lesions
+        if row is None or row.new_lesions != "definite" or before not in DOUBTFUL:
+            continue
+        if visits[index].response not in PROGRESSION:
+            continue
+        first = {lesion.first_seen for lesion in assessed.new[index] if lesion.status in DOUBTFUL}
+        is_reported = bool(assessed.findings[index].texts("equivocal", liver_only=False))
+        if len(first) == 1 and not is_reported and min(first) < row.study_date:
+            flags = (*visits[index].flags, DATED_EARLIER)
+            visits[index] = replace(visits[index], dated_from=min(first), flags=flags)
+    return replace(basis, visits=tuple(visits))
+
+
+def _moved(basis: Basis, dates: Sequence[date], overrides: Sequence[Override | None]) -> Basis:
+    """Date no progression by a new lesion at or before a visit at which a reader says that nothing is new."""
+    is_none = [row is not None and row.new_lesions == "none" for row in overrides]
+    visits = list(basis.visits)
+    for index, visit in enumerate(basis.visits):
+        if visit.dated_from is None:
+            continue
+        free = [k for k in range(index) if is_none[k] and dates[k] >= visit.dated_from]
+        if free:
+            later = range(free[-1] + 1, index)
+            first = next((k for k in later if visits[k].new_lesions in NEW_ORDER[1:]), index)
+            visits[index] = _undated(visit) if first == index else replace(visit, dated_from=dates[first])
+    return replace(basis, visits=tuple(visits))
 
 
 def _undated(visit: BasisVisit) -> BasisVisit:
@@ -220,17 +271,41 @@ def _components(visit: BasisVisit) -> tuple[Response | None, Response | None, st
     return visit.target_response, visit.non_target, visit.new_lesions
 
 
-def _liver(liver: Basis, same: Basis | None, overrides: Sequence[Override | None]) -> Basis:
-    """Return the liver's basis: restated by its own column, or with the patient where there is no other disease."""
+def _liver(
+    liver: Basis, same: Basis | None, overrides: Sequence[Override | None], criterion: Criterion
+) -> Basis:
+    """Return the liver's basis: restated by its own column, or with the patient where there is no other disease.
+
+    Its new lesions are no surer than those of the patient.
+    """
     visits = []
     for index, (visit, row) in enumerate(zip(liver.visits, overrides, strict=True)):
         if same is not None:
             visit = same.visits[index]
+        if row is not None and row.new_lesions and _rank(row.new_lesions) < _rank(visit.new_lesions):
+            visit = _less_new(visit, row, criterion)
         if row is not None and row.liver_response is not None:
             visit = visit if row.liver_response is visit.response else _undated(visit)
             visit = replace(visit, response=row.liver_response)
         visits.append(visit)
     return replace(liver, visits=tuple(visits))
+
+
+def _rank(word: str) -> int:
+    return NEW_ORDER.index(word) if word in NEW_ORDER else 0
+
+
+def _less_new(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit:
+    """Return a visit of the liver without the new lesion that is none of the patient."""
+    word = row.new_lesions or ""
+    visit = _with_new_lesions(_undated(visit), word)
+    if row.liver_response is not None:
+        return visit
+    if criterion.progression_call is ProgressionCall.CONFIRMED:
+        raise _refused(
+            row, f"column liver_response: found nothing, expected the response by {criterion.name}"
+        )
+    return replace(visit, response=overall_response(visit.target_response, visit.non_target, word))
 
 
 def _check_words(row: Override, criterion: Criterion) -> None:

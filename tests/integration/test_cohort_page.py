@@ -127,6 +127,30 @@ def test_bar_names_its_patient_and_leads_to_the_page(chromium: Chromium, page: P
     assert "best response" in words
 
 
+def test_figures_are_walked_by_keyboard(chromium: Chromium, page: Path) -> None:
+    chromium.open(page, width=1280)
+    chromium.value("document.getElementById('group').focus()")
+    chromium.press("Tab", 9)
+    here = "document.activeElement.closest('.figure').id"
+    bar = "document.activeElement.getAttribute('aria-label')"
+    words = "document.getElementById('tip').hidden ? '' : document.getElementById('tip').textContent"
+    assert chromium.value(here) == "waterfall"
+    first = chromium.value(bar)
+    assert chromium.value(words) == first
+    chromium.press("ArrowRight", 39)
+    second = chromium.value(bar)
+    assert second != first
+    assert chromium.value(words) == second
+    chromium.press("ArrowLeft", 37)
+    assert chromium.value(bar) == first
+    # one stop for a figure
+    chromium.press("Tab", 9)
+    assert chromium.value(here) == "spider"
+    chromium.press("Escape", 27)
+    assert chromium.value(words) == ""
+    assert complaints(chromium) == []
+
+
 def test_list_links_to_the_patients_page(chromium: Chromium, tmp_path: Path) -> None:
     course = reference_course()
     page = write_report(course, tmp_path)
@@ -163,6 +187,38 @@ def test_hostile_text_shows_as_text_and_fits_a_phone(chromium: Chromium, tmp_pat
     assert chromium.value("document.scripts.length") == 2
     assert HOSTILE in chromium.value("document.querySelector('#table tbody th').textContent")
     assert HOSTILE in chromium.value("document.querySelector('#group option').textContent")
+
+
+@pytest.mark.parametrize("width", [870, 1280])
+def test_long_pseudonyms_and_dates_are_not_broken_within(
+    chromium: Chromium, tmp_path: Path, width: int
+) -> None:
+    names = ["d41d8cd98f00b204e9800998ecf8427e", "Liver_Study_Patient_000123", "PSEUDONYM3f9c2a7be41d"]
+    lines = [
+        replace(summarise(result), patient_id=name) for name, result in zip(names, cohort_of(3), strict=True)
+    ]
+    failure = Failure(patient_id=names[0], code="no_liver_found", message="no liver found in a phase " * 20)
+    chromium.open(write_index(lines, tmp_path, failures=[failure]), width=width)
+    # lines that the words of an element take: one wherever nothing is broken
+    taken = (
+        "[...document.querySelectorAll('SELECTOR')].map(one => {"
+        "const words = document.createRange(); words.selectNodeContents(one);"
+        "return new Set([...words.getClientRects()].map(box => Math.round(box.bottom))).size })"
+    )
+    assert chromium.value(taken.replace("SELECTOR", "table tbody th .name")) == [1, 1, 1, 1]
+    assert chromium.value(taken.replace("SELECTOR", "#table td small .n")) == [1] * 6
+    assert chromium.value("document.documentElement.scrollWidth") <= width
+
+
+def test_a_name_that_no_line_holds_is_broken_and_nothing_scrolls_sideways(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    lines = [replace(summarise(result), patient_id="W" * 300) for result in cohort_of(1)]
+    failure = Failure(patient_id="W" * 300, code="no_liver", message="W" * 300)
+    path = write_index(lines, tmp_path, failures=[failure])
+    for width in (390, 870, 1280):
+        chromium.open(path, width=width)
+        assert chromium.value("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.slow

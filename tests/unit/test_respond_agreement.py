@@ -254,6 +254,21 @@ def test_visits_of_one_patient_are_not_taken_for_independent() -> None:
     assert widths[1] == pytest.approx(widths[0])
 
 
+def test_a_restated_read_is_paired_with_no_reader() -> None:
+    rows = [
+        *(assessed("P1", reader, day, "PD") for reader in ("A", "B") for day in (60, 120)),
+        assessed("P1", "adjudicated", 60, "SD", flags=("restated",)),
+        assessed("P1", "adjudicated", 120, "PD"),
+        # a reader of that name, of whom nothing was restated
+        *(assessed("P2", reader, 60, "PR") for reader in ("A", "adjudicated")),
+    ]
+    assert [(v.patient_id, v.reader_1, v.reader_2) for v in agreement_visits(rows)] == [
+        ("P1", "A", "B"),
+        ("P1", "A", "B"),
+        ("P2", "A", "adjudicated"),
+    ]
+
+
 # --- the adjudicated read of a cohort -----------------------------------------------------------------------------
 
 

@@ -180,8 +180,9 @@ def test_a_non_target_confirms_by_any_further_progression_and_the_targets_by_the
     assert words(both) == ["iUPD", "iCPD"]
     other = run((56, 62.0, {}), (90, 62.0, {}), progressing=(90,))
     assert words(other) == ["iUPD", "iCPD"]
+    # no change from the last assessment is no further increase and no shrinkage (working group's clarifications)
     stable = run((56, 50.0, {}), (90, 50.0, {}), progressing=(56,))
-    assert words(stable) == ["iUPD", "iSD"]
+    assert words(stable) == ["iUPD", "iUPD"]
 
 
 def test_new_targets_are_limited_by_number_and_organ() -> None:
@@ -389,6 +390,110 @@ def test_progressing_non_targets_stay_so_where_a_new_lesion_is_not_measured() ->
         ("iUPD", "new lesion L not measured"),
     ]
     assert words(non_target_course((56, 20.0, 12.0), (90, 20.0, 0.0))) == ["iUPD", "NE"]
+
+
+SAID = tuple[int, FindingStatus, float | None]
+PRESENT, WORSE, STABLE = FindingStatus.PRESENT, FindingStatus.PROGRESSING, FindingStatus.STABLE
+
+
+def bone(*said: SAID, sizes: tuple[float, ...] = (50.0, 50.0, 50.0, 50.0)) -> ResponseResult:
+    """Return a patient with a target measured on days 0, 56, 90 and 130, and non-target disease of a bone."""
+    days = (0, 56, 90, 130)
+    found = tuple(
+        Finding(
+            patient_id="P",
+            date=START + timedelta(days=day),
+            kind=FindingKind.NON_TARGET,
+            status=status,
+            site="bone",
+            size_mm=size,
+        )
+        for day, status, size in ((0, PRESENT, 20.0), *said)
+    )
+    studies = [StudyRecord(patient_id="P", study_date=START + timedelta(days=day)) for day in days]
+    rows = [lesion("T", day, size) for day, size in zip(days, sizes, strict=True)]
+    return respond(
+        Patient(patient_id="P", findings=found),
+        studies,
+        rows,
+        RespondSettings(criteria=("iRECIST",), findings_window_days=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("later", "expected", "day"),
+    [
+        # no change from the last assessment: iUPD again, and a further increase confirms
+        (((90, STABLE, None), (130, WORSE, None)), ["iUPD", "iUPD", "iCPD"], 90),
+        (((90, PRESENT, 30.0), (130, STABLE, 30.0)), ["iUPD", "iUPD", "iUPD"], 56),
+        # smaller than when it progressed, or gone: void, and the next one needs its own confirmation
+        (((90, STABLE, 25.0), (130, WORSE, 35.0)), ["iUPD", "iSD", "iUPD"], 130),
+        (((90, FindingStatus.GONE, None), (130, FindingStatus.GONE, None)), ["iUPD", "iSD", "iSD"], None),
+        # not looked at: nothing is known of it
+        (((130, WORSE, None),), ["iUPD", "NE", "iCPD"], 56),
+        ((), ["iUPD", "NE", "NE"], 56),
+    ],
+)
+def test_a_reported_progression_is_void_only_where_it_shrank(
+    later: tuple[SAID, ...], expected: list[str], day: int | None
+) -> None:
+    result = bone((56, WORSE, 30.0), *later)
+    assert words(result) == expected
+    assert summary(result)[1] == day
+
+
+def test_targets_that_shrink_do_not_void_a_progression_of_non_targets_that_stay() -> None:
+    # Seymour 2017, table 2: targets iPR, non-targets iUPD, no new lesions: remains iUPD
+    result = bone((56, WORSE, None), (90, STABLE, None), (130, STABLE, None), sizes=(50.0, 50.0, 30.0, 30.0))
+    assert [(row.target, row.non_target, row.overall) for row in result.assessments[2:]] == [
+        ("iPR", "iUPD", "iUPD"),
+        ("iPR", "iUPD", "iUPD"),
+    ]
+    assert notes(result)[1] == ("iUPD", STILL)
+
+
+def test_a_progression_of_non_targets_that_are_not_assessed_is_not_void() -> None:
+    assert notes(bone((56, WORSE, None)))[1] == ("NE", "non-targets, which progressed, not assessed")
+    measured_only = non_target_course((56, 30.0, None), (90, None, None), (130, 30.5, None))
+    assert words(measured_only) == ["iUPD", "NE", "iCPD"]
+
+
+def two_targets(*visits: tuple[int, float | None, float | None]) -> ResponseResult:
+    """Return a patient with targets of 25 mm each: day, and their sizes."""
+    rows = [lesion(name, 0, 25.0) for name in "TU"]
+    for day, first, second in visits:
+        rows += [lesion("T", day, first), lesion("U", day, second)]
+    studies = [
+        StudyRecord(patient_id="P", study_date=day) for day in sorted({row.study_date for row in rows})
+    ]
+    return respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+
+
+def test_growth_since_a_progression_by_a_partial_sum_is_unknown_until_all_are_measured() -> None:
+    # 62 of 50 mm by one target alone; 82 mm may be less than there was; 87 mm is 5 mm above that
+    result = two_targets((56, 62.0, None), (90, 62.0, 20.0), (130, 66.9, 20.0), (170, 67.0, 20.0))
+    assert notes(result) == [
+        ("iUPD", FIRST),
+        (
+            "iUPD",
+            f"whether it grew further since the iUPD of {FEB_26} is not known: targets not all measured",
+        ),
+        ("iUPD", STILL),
+        ("iCPD", f"confirms the iUPD of {FEB_26}: target sum 87.0 mm, at least 5.0 mm above 82.0 mm"),
+    ]
+    assert summary(result) == ("iCPD", 130)
+
+
+def test_targets_measured_alone_confirm_where_they_exceed_the_whole_sum_by_enough() -> None:
+    # 65 mm together at the iUPD: one target of 70 mm is 5 mm more, whatever the other one has
+    assert notes(two_targets((56, 40.0, 25.0), (90, 70.0, None)))[1] == (
+        "iCPD",
+        f"confirms the iUPD of {FEB_26}: targets measured alone 70.0 mm, at least 5.0 mm above 65.0 mm",
+    )
+    assert notes(two_targets((56, 40.0, 25.0), (90, 69.9, None)))[1] == (
+        "iUPD",
+        f"whether it grew further since the iUPD of {FEB_26} is not known: targets not all measured",
+    )
 
 
 def reported(*said: tuple[int, FindingStatus, str], sizes: tuple[float, ...]) -> ResponseResult:

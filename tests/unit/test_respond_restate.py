@@ -492,3 +492,133 @@ def test_a_progression_of_the_liver_that_a_reader_confirms_keeps_its_earlier_dat
     assert dates == dict.fromkeys(
         [(reader, basis) for reader in ("A", "adjudicated") for basis in ("liver", "overall")], SECOND
     )
+
+
+def dates_of(result: ResponseResult) -> dict[tuple[str, str], date | None]:
+    return {(row.reader, row.basis): row.progression_date for row in result.summaries}
+
+
+def test_a_lesion_that_a_reader_does_not_see_at_a_visit_dates_no_progression_there() -> None:
+    # doubtful on day 60, where a reader says that nothing is new, and definite on day 120
+    result = restated_with_a_new_lesion(restated(SECOND, new_lesions="none"))
+    second, third, _ = rows(result, "adjudicated")
+    assert (second.overall, second.new_lesions, third.overall, third.dated_from) == ("PR", "none", "PD", None)
+    assert "progression_dated_earlier" not in third.flags
+    # the doubt of day 60 is settled
+    assert "new_lesion_equivocal" in rows(result, "A")[0].flags
+    assert "new_lesion_equivocal" not in second.flags
+    found = dates_of(result)
+    assert (found["A", "overall"], found["adjudicated", "overall"]) == (SECOND, THIRD)
+
+
+def course_of_a_nodule(
+    *overrides: Override,
+    organ: str,
+    last: str,
+    more: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
+) -> ResponseResult:
+    """Return a stable target, a doubtful nodule of days 60 and 120 with a status on day 180, and other disease."""
+    words = {SECOND: "equivocal", THIRD: "equivocal", FOURTH: last}
+    found = [measured(day, 40.0, "A") for day in SIZES]
+    for name in ("L02", *more):
+        days = (SECOND, THIRD, FOURTH) if name == "L02" else (THIRD, FOURTH)
+        found += [
+            replace(doubtful(day, 9.0, NewLesionStatus(words[day])), organ=organ, lesion_id=name)
+            for day in days
+        ]
+    found += [replace(measured(day, 8.0, "A"), lesion_id="L03", organ="lung") for day in SIZES]
+    return respond(
+        Patient(patient_id="P", edits=PatientEdits(overrides=overrides), findings=findings),
+        [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
+        found,
+        RespondSettings(criteria=("RECIST 1.1",)),
+    )
+
+
+def test_a_date_that_is_moved_stops_at_the_next_visit_with_the_lesion() -> None:
+    own = course_of_a_nodule(organ="lung", last="definite")
+    assert dates_of(own)["A", "overall"] == SECOND
+    moved = course_of_a_nodule(restated(SECOND, new_lesions="none"), organ="lung", last="definite")
+    assert [row.dated_from for row in rows(moved, "adjudicated")] == [None, None, THIRD]
+    assert dates_of(moved)["adjudicated", "overall"] == THIRD
+    # seen on day 60, not there on day 120: first seen on day 180
+    anew = course_of_a_nodule(restated(THIRD, new_lesions="none"), organ="lung", last="definite")
+    assert dates_of(anew)["adjudicated", "overall"] == FOURTH
+    in_liver = course_of_a_nodule(restated(SECOND, new_lesions="none"), organ="liver", last="definite")
+    assert dates_of(in_liver) == {
+        ("A", "liver"): SECOND, ("A", "overall"): SECOND,
+        ("adjudicated", "liver"): THIRD, ("adjudicated", "overall"): THIRD,
+    }  # fmt: skip
+
+
+def test_a_doubtful_lesion_that_a_reader_calls_definite_is_dated_at_its_first_appearance() -> None:
+    # RECIST 1.1: an equivocal lesion that is confirmed dates the progression at its first appearance
+    result = course_of_a_nodule(restated(THIRD, new_lesions="definite"), organ="lung", last="equivocal")
+    second, third, _ = rows(result, "adjudicated")
+    assert (second.overall, third.overall, third.dated_from) == ("SD", "PD", SECOND)
+    assert "progression_dated_earlier" in third.flags
+    assert "new_lesion_equivocal" not in third.flags
+    assert dates_of(result)["adjudicated", "overall"] == SECOND
+    # of two that appeared one after the other nobody knows which one is meant
+    two = course_of_a_nodule(
+        restated(THIRD, new_lesions="definite"), organ="lung", last="equivocal", more=("L04",)
+    )
+    assert dates_of(two)["adjudicated", "overall"] == THIRD
+    # nor whether it is the nodule, or what was reported without a baseline
+    spot = Finding(
+        patient_id="P",
+        date=THIRD,
+        kind=FindingKind.EXTRAHEPATIC_LESION,
+        status=FindingStatus.STABLE,
+        site="rib",
+    )
+    either = course_of_a_nodule(
+        restated(THIRD, new_lesions="definite"), organ="lung", last="equivocal", findings=(spot,)
+    )
+    assert dates_of(either)["adjudicated", "overall"] == THIRD
+    # what is no progression has no date
+    stable = course_of_a_nodule(
+        restated(THIRD, new_lesions="definite", overall=Response.SD), organ="lung", last="equivocal"
+    )
+    assert dates_of(stable)["adjudicated", "overall"] is None
+
+
+def test_what_is_not_new_anywhere_is_not_new_in_the_liver() -> None:
+    override = restated(FOURTH, new_lesions="none")
+    result = course_of_a_nodule(override, organ="liver", last="definite")
+    own, adjudicated = rows(result, "A")[-1], rows(result, "adjudicated")[-1]
+    assert (own.liver_response, own.overall) == ("PD", "PD")
+    assert (adjudicated.liver_response, adjudicated.overall) == ("SD", "SD")
+    assert dates_of(result)["adjudicated", "liver"] is None
+    stated = course_of_a_nodule(replace(override, liver_response=Response.PD), organ="liver", last="definite")
+    assert rows(stated, "adjudicated")[-1].liver_response == "PD"
+
+
+def test_the_liver_without_its_new_lesion_needs_a_word_of_irecist() -> None:
+    found = [measured(day, 40.0, "A") for day in SIZES]
+    found += [replace(doubtful(THIRD, 14.0, NewLesionStatus.DEFINITE), organ="liver")]
+    found += [replace(measured(day, 8.0, "A"), lesion_id="L03", organ="lung") for day in SIZES]
+
+    def attempt(**more: Any) -> ResponseResult:
+        override = restated(criterion="iRECIST", overall=Response.ISD, new_lesions="none", **more)
+        return respond(
+            Patient(patient_id="P", edits=PatientEdits(overrides=(override,))),
+            [StudyRecord(patient_id="P", study_date=day) for day in SIZES],
+            found,
+            RespondSettings(criteria=("iRECIST",)),
+        )
+
+    with pytest.raises(DataError) as caught:
+        attempt()
+    assert caught.value.message == REFUSED.format(
+        "iRECIST", "column liver_response: found nothing, expected the response by iRECIST"
+    )
+    assert rows(attempt(liver_response=Response.ISD), "adjudicated")[1].liver_response == "iSD"
+
+
+def test_a_new_lesion_that_is_restated_as_doubtful_is_flagged_so() -> None:
+    result = course_of_a_nodule(restated(FOURTH, new_lesions="equivocal"), organ="liver", last="definite")
+    row = rows(result, "adjudicated")[-1]
+    assert (row.liver_response, row.overall, row.dated_from) == ("SD", "SD", None)
+    assert row.flags == ("new_lesion_equivocal", "restated")

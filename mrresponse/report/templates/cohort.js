@@ -19,10 +19,27 @@ const link = (patient, words, ...drawn) => {
   made.setAttribute("aria-label", made.dataset.tip);
   return made;
 };
+// A figure is one stop of the Tab key; arrow keys go from patient to patient.
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+const walk = (drawing) => {
+  const links = [...drawing.querySelectorAll("a")];
+  if (links.length) links[0].setAttribute("tabindex", 0);
+  drawing.addEventListener("keydown", (event) => {
+    const here = links.indexOf(event.target);
+    if (here < 0 || !(event.key in STEPS)) return;
+    event.preventDefault();
+    const next = links[here + STEPS[event.key]];
+    if (!next) return;
+    links[here].setAttribute("tabindex", -1);
+    next.setAttribute("tabindex", 0);
+    next.focus();
+  });
+};
 const figure = (holder, height, label, draw) => {
   const width = Math.max(holder.clientWidth, 280);
   const drawing = node("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "cohort", role: "group", "aria-label": label });
   draw(drawing, width);
+  walk(drawing);
   holder.replaceChildren(drawing);
 };
 const LEFT = 44, RIGHT = 10;
@@ -206,6 +223,8 @@ if (choice) {
     clearTimeout(pending);
     pending = setTimeout(draw, 150);
   });
+  // what Tab is to reach must be there
+  addEventListener("keydown", (event) => { if (event.key === "Tab") for (const holder of [...waiting.keys()]) drawWaiting(holder); });
   addEventListener("beforeprint", () => { for (const holder of [...waiting.keys()]) drawWaiting(holder); });
   draw();
 }

@@ -22,5 +22,6 @@ const showTip = (event) => {
 };
 document.addEventListener("pointerover", showTip);
 document.addEventListener("click", showTip);
+document.addEventListener("focusin", showTip);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
