@@ -173,7 +173,8 @@ def _liver_doubts(
     if not settings.least_liver_ml <= volume_ml <= settings.largest_liver_ml:
         expected = f"expected {settings.least_liver_ml:.0f} to {settings.largest_liver_ml:.0f} mL"
         yield "liver_volume", f"liver volume {volume_ml:.0f} mL, {expected}"
-    if _is_at_edge(prepared, liver):
+    # a liver mask may leave lesions out
+    if _is_at_edge(prepared, liver | (lesion_map.labels.voxels > 0)):
         yield "liver_at_edge", "the liver reaches the edge of the volume and may be cut off"
     values = prepared.images[prepared.reference].voxels[liver & (lesion_map.labels.voxels == 0)]
     if values.size:
@@ -201,7 +202,8 @@ def _signal_doubts(
     arterial = prepared.images.get(ContrastPhase.ARTERIAL)
     if before is None or arterial is None:
         return
-    liver = prepared.liver.voxels > 0
+    shown = _shown_by(prepared, ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL)
+    liver = (prepared.liver.voxels > 0) & shown
     unit = float(np.median(before.voxels[liver])) if liver.any() else 0.0
     if unit <= 0:
         return
@@ -209,7 +211,7 @@ def _signal_doubts(
     if gain is not None and not settings.least_gain <= gain <= settings.largest_gain:
         expected = f"expected {settings.least_gain:.2f} to {settings.largest_gain:.2f}"
         yield "gain", f"unenhanced tissue in ART is {gain:.2f} times that in PRE, {expected}"
-    enhancement = np.percentile((arterial.voxels / (gain or 1.0) - before.voxels) / unit, 99.5)
+    enhancement = np.percentile(((arterial.voxels / (gain or 1.0) - before.voxels) / unit)[shown], 99.5)
     if enhancement < settings.least_arterial:
         found = f"brightest vessels enhance by {enhancement:.1f} times the liver in ART"
         yield "mistimed_arterial", f"{found}, expected at least {settings.least_arterial:.1f}"
@@ -223,15 +225,24 @@ def _signal_doubts(
         )
 
 
+def _shown_by(prepared: PreparedStudy, *phases: ContrastPhase) -> BoolArray:
+    """Return the voxels in the field of view of all these phases."""
+    shown = np.ones(prepared.grid.shape, dtype=bool)
+    for phase in phases:
+        if phase in prepared.fields:
+            shown &= prepared.fields[phase]
+    return shown
+
+
 def _arterial_share(prepared: PreparedStudy, gain: float) -> float | None:
     """Return the liver's enhancement in ART over that in PVP; ``None`` where PVP is missing or hardly enhances."""
     if ContrastPhase.PORTAL_VENOUS not in prepared.images:
         return None
-    liver = prepared.liver.voxels > 0
-    before, arterial, portal = (
-        float(np.median(prepared.images[phase].voxels[liver]))
-        for phase in (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
-    )
+    phases = (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
+    liver = (prepared.liver.voxels > 0) & _shown_by(prepared, *phases)
+    if not liver.any():
+        return None
+    before, arterial, portal = (float(np.median(prepared.images[phase].voxels[liver])) for phase in phases)
     portal -= before
     # below a fifth of the signal before contrast there is no enhancement to take a share of
     return (arterial / gain - before) / portal if portal > 0.2 * before else None

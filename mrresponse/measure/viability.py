@@ -201,6 +201,8 @@ def _find_reference(
         region = (depth > share * settings.reference_erosion_mm) & (off >= share * settings.reference_gap_mm)
         for image in prepared.images.values():
             region &= image.voxels[coarse] > 0
+        for seen in prepared.fields.values():
+            region &= seen[coarse]
         if vessel_phase is not None and region.any():
             signal = prepared.images[vessel_phase].voxels[coarse]
             middle = np.median(signal[region])
@@ -288,7 +290,9 @@ def _gain(prepared: PreparedStudy, liver_signal: float) -> float:
     if not tissue.any():
         return 1.0
     width = 0.02
-    counts, edges = np.histogram(np.log(arterial[tissue] / precontrast[tissue]), np.arange(-1.5, 1.5, width))
+    # from a thousandth to a thousand times: series may be stored in different units
+    edges = width * np.arange(-350, 351)
+    counts, _ = np.histogram(np.log(arterial[tissue] / precontrast[tissue]), edges)
     peak = int(ndimage.gaussian_filter1d(counts.astype(np.float64), 2.0).argmax())
     return float(np.exp(edges[peak] + width / 2.0))
 

@@ -212,6 +212,33 @@ def test_a_gross_change_of_gain_is_found_and_corrected() -> None:
     assert viable_volume_ml(found) == pytest.approx(viable_volume_ml(plain), rel=0.05)
 
 
+@pytest.mark.parametrize("gain", [0.1, 8.0])
+def test_a_gain_of_another_scale_is_found_and_corrected(gain: float) -> None:
+    """Series of one study may be stored in different units: liver and dead tissue stay what they are."""
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0, core=0.5),)
+    prepared = prepared_study(lesions, noise_sd=0.03)
+    other = changed(prepared, ART, prepared.images[ART].voxels * np.float32(gain))
+    found = find_viable(examined(lesions, other), SETTINGS)
+    assert found.enhancement is not None
+    assert found.enhancement.gain == pytest.approx(gain, rel=0.05)
+    assert viable_volume_ml(found) == pytest.approx(lesions[0].viable_volume_ml, rel=0.1)
+
+
+def test_the_reference_lies_where_every_phase_shows_the_liver() -> None:
+    """Towards the end of a phase its signal fades: liver there seems to enhance, and is no reference."""
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
+    prepared = prepared_study(lesions, noise_sd=0.03)
+    height = phantoms.world_points(GRID)[..., 2]
+    shown = height < 14.0
+    faded = changed(prepared, PRE, np.where(shown, prepared.images[PRE].voxels, 30.0).astype(np.float32))
+    found = find_viable(examined(lesions, replace(faded, fields={PRE: shown})), SETTINGS)
+    assert found.reference is not None
+    assert found.enhancement is not None
+    assert not (found.reference.sample & ~shown).any()
+    # liver enhances by 0.24 of its signal before contrast
+    assert found.enhancement.reference_mean == pytest.approx(0.24, abs=0.02)
+
+
 def test_a_given_viable_mask_is_believed() -> None:
     lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
     study = examined(lesions, prepared_study(lesions))

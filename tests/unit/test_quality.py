@@ -5,7 +5,16 @@ import numpy as np
 
 from mrresponse.domain import Agent, ContrastPhase, ExaminedStudy, Flag, Image, PreparedStudy
 from mrresponse.quality import QualitySettings, check_quality, check_technique, review_level
-from tests.phantoms import LIVER, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
+from tests.phantoms import (
+    LIVER,
+    Ellipsoid,
+    ball,
+    grid_around,
+    label_map,
+    lesion_map,
+    prepared_study,
+    world_points,
+)
 
 ART, PRE = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST
 WIDE = grid_around(margin_mm=40.0)
@@ -39,6 +48,16 @@ def test_a_liver_cut_by_the_volume_is_flagged() -> None:
     assert "liver_at_edge" in codes(prepared_study(grid=grid_around(margin_mm=-5.0)))
 
 
+def test_a_lesion_cut_by_the_volume_is_flagged_where_the_liver_mask_leaves_it_out() -> None:
+    grid = grid_around(Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(85.0, 65.0, 55.0)), margin_mm=1.0)
+    top = ball((0.0, 0.0, 50.0), 24.0)
+    study = prepared_study([top], grid=grid)
+    liver = np.where(world_points(grid)[..., 2] > 40.0, np.uint16(0), study.liver.voxels)
+    study = replace(study, liver=replace(study.liver, voxels=liver))
+    assert "liver_at_edge" not in codes(study)
+    assert "liver_at_edge" in codes(study, top)
+
+
 def test_a_change_of_gain_is_flagged() -> None:
     study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
     assert codes(scaled(study, ART, 1.6)) == ["gain"]
@@ -49,6 +68,15 @@ def test_an_arterial_phase_without_enhancement_is_flagged() -> None:
     study = prepared_study(grid=WIDE)
     unenhanced = replace(study, images={**study.images, ART: study.images[PRE]})
     assert "mistimed_arterial" in codes(unenhanced)
+
+
+def test_an_arterial_phase_without_enhancement_is_flagged_where_the_precontrast_phase_ends_early() -> None:
+    """Where PRE shows nothing, all of ART would count as enhancement."""
+    study = prepared_study(grid=WIDE)
+    shown = world_points(WIDE)[..., 2] < 30.0
+    before = Image(voxels=np.where(shown, study.images[PRE].voxels, np.float32(0.0)), grid=WIDE)
+    images = {**study.images, ART: study.images[PRE], PRE: before}
+    assert "mistimed_arterial" in codes(replace(study, images=images, fields={PRE: shown}))
 
 
 def test_an_inhomogeneous_liver_is_flagged() -> None:
