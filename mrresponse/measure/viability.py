@@ -56,7 +56,7 @@ class Reference:
     volume_ml
         The volume they stand for.
     vessels_removed
-        False where there is no phase to see them in.
+        False where there is no phase in register to see them in.
     medians, sds
         Median and standard deviation of its signal in every contrast phase.
     centre_mm
@@ -165,8 +165,17 @@ def _why_not(study: ExaminedStudy, enhancement: Enhancement, settings: MeasureSe
 
 
 def phases_short_of(prepared: PreparedStudy, lesion: BoolArray, box: Box) -> frozenset[ContrastPhase]:
-    """Name the phases whose field of view does not hold the whole lesion, a mask in its box of the grid."""
-    return frozenset(phase for phase, seen in prepared.fields.items() if (lesion & ~seen[box]).any())
+    """Name the phases that do not show the whole lesion, a mask in its box of the grid, at its place.
+
+    Their field of view does not hold it, or they could not be brought into register.
+    """
+    short = (phase for phase, seen in prepared.fields.items() if (lesion & ~seen[box]).any())
+    return _out_of_register(prepared) | frozenset(short)
+
+
+def _out_of_register(prepared: PreparedStudy) -> frozenset[ContrastPhase]:
+    refused = {row.moving for row in prepared.registrations if not row.accepted}
+    return frozenset(phase for phase in prepared.images if phase.value in refused)
 
 
 def clean_viable(
@@ -194,8 +203,9 @@ def _find_reference(
     sampling = (spacing[0] * step[0], spacing[1] * step[1], spacing[2])
     depth, off = _depths(liver, lesions[coarse], sampling)
     voxel_ml = prepared.grid.voxel_volume_ml * step[0] * step[1]
+    usable = prepared.images.keys() - _out_of_register(prepared)
     vessel_phase = next(
-        (p for p in (ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED) if p in prepared.images), None
+        (p for p in (ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED) if p in usable), None
     )
     for share in (1.0, 0.5):
         region = (depth > share * settings.reference_erosion_mm) & (off >= share * settings.reference_gap_mm)
@@ -369,7 +379,7 @@ def _derivation(reference: Reference, enhancement: Enhancement, settings: Measur
     if enhancement.gain != 1.0:
         parts.append(f"arterial gain {enhancement.gain:.2f} corrected")
     if not reference.vessels_removed:
-        parts.append("vessels not removed: no portal venous phase")
+        parts.append("vessels not removed: no portal venous phase in register")
     return "; ".join(parts)
 
 
