@@ -31,6 +31,7 @@ REVIEW_CODES = frozenset(
         "fragments",
         "liver_volume",
         "liver_at_edge",
+        "not_axial",
         "inhomogeneous",
         "gain",
         "mistimed_arterial",
@@ -63,7 +64,8 @@ class QualitySettings:
         Share of the tissue outside the liver that is brighter than 1.3 times the liver before contrast: with fat
         suppression next to nothing is.
     slice_ratio
-        Slices of two studies that differ by more than this factor are not the same technique.
+        Slices of two studies that differ by more than this factor are not the same technique. Pixels larger than slices
+        by more than it were not taken in the axial plane.
     """
 
     least_liver_ml: float = 600.0
@@ -142,10 +144,13 @@ def _differences(before: ExaminedStudy, after: ExaminedStudy, settings: QualityS
             f"with {phase}" for phase in sorted(added)
         ]
         yield f"contrast phases: {', '.join(changes)}"
-    for code, name in (
-        ("mistimed_arterial", "timing of the arterial phase"),
-        ("fat_not_suppressed", "fat suppression"),
+    pre, art = ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL
+    for code, name, needed in (
+        ("mistimed_arterial", "timing of the arterial phase", {pre, art}),
+        ("fat_not_suppressed", "fat suppression", {pre}),
     ):
+        if not needed <= one.images.keys() & other.images.keys():
+            continue
         if _has(before, code) is not _has(after, code):
             words = ("doubtful", "sound") if _has(before, code) else ("sound", "doubtful")
             yield f"{name}: {' -> '.join(words)}"
@@ -176,6 +181,12 @@ def _liver_doubts(
     # a liver mask may leave lesions out
     if _is_at_edge(prepared, liver | (lesion_map.labels.voxels > 0)):
         yield "liver_at_edge", "the liver reaches the edge of the volume and may be cut off"
+    *pixel, between = prepared.grid.spacing_mm
+    if max(pixel) > settings.slice_ratio * between:
+        found = (
+            f"pixels of {pixel[0]:.1f} x {pixel[1]:.1f} mm in the axial plane, in which sizes are measured"
+        )
+        yield "not_axial", f"{found}: the slices were taken in another plane"
     values = prepared.images[prepared.reference].voxels[liver & (lesion_map.labels.voxels == 0)]
     if values.size:
         variation = float(values.std()) / max(float(values.mean()), 1e-6)
