@@ -19,7 +19,9 @@ from mrresponse.domain import (
     LesionMap,
     MeasurementSource,
     PreparedStudy,
+    Study,
 )
+from mrresponse.errors import DataError
 from mrresponse.geometry import Box, box_slices, dilate, largest_piece, voxel_to_world
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
@@ -88,9 +90,14 @@ def find_lesions(
         with one label is split into its connected components.
     suits
         What the network that gave the probability needs where ``settings`` do not say.
+
+    Raises
+    ------
+    DataError
+        That of `with_viable`.
     """
     if isinstance(found, GivenLesions):
-        return _given_lesions(found)
+        return _given_lesions(found, prepared.study)
     if set(prepared.images) <= {ContrastPhase.OTHER}:
         return LesionMap(
             labels=LabelMap(voxels=np.zeros(prepared.grid.shape, dtype=np.uint16), grid=prepared.grid),
@@ -116,7 +123,7 @@ def find_lesions(
     )
 
 
-def _given_lesions(found: GivenLesions) -> LesionMap:
+def _given_lesions(found: GivenLesions, study: Study) -> LesionMap:
     labels = found.labels.voxels
     if len(np.unique(labels[labels > 0])) == 1:
         pieces, count = ndimage.label(labels > 0, structure=_TOUCHING)
@@ -128,16 +135,29 @@ def _given_lesions(found: GivenLesions) -> LesionMap:
         lesions=_described(labels, grid, None),
         source=MeasurementSource.MASK,
     )
-    return lesion_map if found.viable is None else with_viable(lesion_map, found.viable)
+    return lesion_map if found.viable is None else with_viable(lesion_map, found.viable, study)
 
 
-def with_viable(lesion_map: LesionMap, viable: LabelMap) -> LesionMap:
+def with_viable(lesion_map: LesionMap, viable: LabelMap, study: Study) -> LesionMap:
     """Put a given viable mask into a lesion map; it is believed.
 
     By place, not by value: the viable mask may be of one class or numbered otherwise.
+
+    Raises
+    ------
+    DataError
+        ``viable_outside_lesions``: it is not empty, and lies in no lesion at all. It would say that all tumour is dead.
     """
     labels = lesion_map.labels
     inside = np.where(viable.voxels > 0, labels.voxels, 0).astype(np.uint16)
+    count = np.count_nonzero(viable.voxels)
+    if count and not inside.any():
+        raise DataError(
+            f"mask 'viable' has {count} voxels, none of them in a lesion; expected viable tumour within lesions",
+            code="viable_outside_lesions",
+            patient_id=study.patient_id,
+            study_date=study.study_date,
+        )
     return replace(lesion_map, viable=LabelMap(voxels=inside, grid=labels.grid))
 
 

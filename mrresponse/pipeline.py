@@ -235,7 +235,9 @@ def _with_corrected_masks(
         flags = check_quality(study.prepared, lesion_map, settings.quality)
         study = replace(study, lesion_map=lesion_map, flags=flags)
     viable = corrected_viable(study.prepared, mine)
-    return study if viable is None else replace(study, lesion_map=with_viable(study.lesion_map, viable))
+    if viable is None:
+        return study
+    return replace(study, lesion_map=with_viable(study.lesion_map, viable, study.prepared.study))
 
 
 def _mask_audit(

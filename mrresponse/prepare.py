@@ -109,7 +109,7 @@ def prepare(
         raise _error(study, reference, "found no liver mask for the reference series", "no_liver")
     fixed, probability = to_canonical(native), to_canonical(probability)
     raw = probability.voxels >= settings.liver_threshold
-    box = bounding_box(largest_piece(raw))
+    box = bounding_box(_main_pieces(raw, settings) if _is_given(probability) else largest_piece(raw))
     if box is None:
         raise _error(study, reference, "found no liver, expected one in the reference series", "no_liver")
     flags = [] if _main_share(raw) >= settings.least_main_share else [_fragments(study, reference, raw)]
@@ -184,12 +184,24 @@ def _series(study: Study, phase: ContrastPhase) -> Series:
 def _liver(probability: Image, settings: PrepareSettings) -> LabelMap:
     """Largest piece, filled and closed; a mask that was given as 0 and 1 is believed as it is."""
     mask = probability.voxels >= settings.liver_threshold
-    is_given = bool(np.isin(probability.voxels, (0.0, 1.0)).all())
-    if not is_given:
+    if not _is_given(probability):
         spacing_mm = probability.grid.spacing_mm
         grown = dilate(largest_piece(mask), spacing_mm, settings.closing_mm)
         mask = ndimage.binary_fill_holes(erode(grown, spacing_mm, settings.closing_mm))
     return LabelMap(voxels=mask.astype(np.uint16), grid=probability.grid)
+
+
+def _is_given(probability: Image) -> bool:
+    return bool(np.isin(probability.voxels, (0.0, 1.0)).all())
+
+
+def _main_pieces(mask: BoolArray, settings: PrepareSettings) -> BoolArray:
+    """Return the pieces of a given mask that are more than specks: without one of them it would be flagged."""
+    pieces, _ = ndimage.label(mask)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    is_main = (sizes >= (1.0 - settings.least_main_share) * sizes.sum()) & (sizes > 0)
+    return np.asarray((is_main | (sizes == sizes.max()))[pieces] & mask)
 
 
 def _main_share(mask: BoolArray) -> float:

@@ -31,6 +31,7 @@ REVIEW_CODES = frozenset(
         "fragments",
         "liver_volume",
         "liver_at_edge",
+        "not_axial",
         "inhomogeneous",
         "gain",
         "mistimed_arterial",
@@ -63,7 +64,8 @@ class QualitySettings:
         Share of the tissue outside the liver that is brighter than 1.3 times the liver before contrast: with fat
         suppression next to nothing is.
     slice_ratio
-        Slices of two studies that differ by more than this factor are not the same technique.
+        Slices of two studies that differ by more than this factor are not the same technique. Pixels larger than slices
+        by more than it were not taken in the axial plane.
     """
 
     least_liver_ml: float = 600.0
@@ -142,10 +144,13 @@ def _differences(before: ExaminedStudy, after: ExaminedStudy, settings: QualityS
             f"with {phase}" for phase in sorted(added)
         ]
         yield f"contrast phases: {', '.join(changes)}"
-    for code, name in (
-        ("mistimed_arterial", "timing of the arterial phase"),
-        ("fat_not_suppressed", "fat suppression"),
+    pre, art = ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL
+    for code, name, needed in (
+        ("mistimed_arterial", "timing of the arterial phase", {pre, art}),
+        ("fat_not_suppressed", "fat suppression", {pre}),
     ):
+        if not needed <= one.images.keys() & other.images.keys():
+            continue
         if _has(before, code) is not _has(after, code):
             words = ("doubtful", "sound") if _has(before, code) else ("sound", "doubtful")
             yield f"{name}: {' -> '.join(words)}"
@@ -173,8 +178,15 @@ def _liver_doubts(
     if not settings.least_liver_ml <= volume_ml <= settings.largest_liver_ml:
         expected = f"expected {settings.least_liver_ml:.0f} to {settings.largest_liver_ml:.0f} mL"
         yield "liver_volume", f"liver volume {volume_ml:.0f} mL, {expected}"
-    if _is_at_edge(prepared, liver):
+    # a liver mask may leave lesions out
+    if _is_at_edge(prepared, liver | (lesion_map.labels.voxels > 0)):
         yield "liver_at_edge", "the liver reaches the edge of the volume and may be cut off"
+    *pixel, between = prepared.grid.spacing_mm
+    if max(pixel) > settings.slice_ratio * between:
+        found = (
+            f"pixels of {pixel[0]:.1f} x {pixel[1]:.1f} mm in the axial plane, in which sizes are measured"
+        )
+        yield "not_axial", f"{found}: the slices were taken in another plane"
     values = prepared.images[prepared.reference].voxels[liver & (lesion_map.labels.voxels == 0)]
     if values.size:
         variation = float(values.std()) / max(float(values.mean()), 1e-6)
@@ -201,7 +213,8 @@ def _signal_doubts(
     arterial = prepared.images.get(ContrastPhase.ARTERIAL)
     if before is None or arterial is None:
         return
-    liver = prepared.liver.voxels > 0
+    shown = _shown_by(prepared, ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL)
+    liver = (prepared.liver.voxels > 0) & shown
     unit = float(np.median(before.voxels[liver])) if liver.any() else 0.0
     if unit <= 0:
         return
@@ -209,7 +222,7 @@ def _signal_doubts(
     if gain is not None and not settings.least_gain <= gain <= settings.largest_gain:
         expected = f"expected {settings.least_gain:.2f} to {settings.largest_gain:.2f}"
         yield "gain", f"unenhanced tissue in ART is {gain:.2f} times that in PRE, {expected}"
-    enhancement = np.percentile((arterial.voxels / (gain or 1.0) - before.voxels) / unit, 99.5)
+    enhancement = np.percentile(((arterial.voxels / (gain or 1.0) - before.voxels) / unit)[shown], 99.5)
     if enhancement < settings.least_arterial:
         found = f"brightest vessels enhance by {enhancement:.1f} times the liver in ART"
         yield "mistimed_arterial", f"{found}, expected at least {settings.least_arterial:.1f}"
@@ -223,15 +236,24 @@ def _signal_doubts(
         )
 
 
+def _shown_by(prepared: PreparedStudy, *phases: ContrastPhase) -> BoolArray:
+    """Return the voxels in the field of view of all these phases."""
+    shown = np.ones(prepared.grid.shape, dtype=bool)
+    for phase in phases:
+        if phase in prepared.fields:
+            shown &= prepared.fields[phase]
+    return shown
+
+
 def _arterial_share(prepared: PreparedStudy, gain: float) -> float | None:
     """Return the liver's enhancement in ART over that in PVP; ``None`` where PVP is missing or hardly enhances."""
     if ContrastPhase.PORTAL_VENOUS not in prepared.images:
         return None
-    liver = prepared.liver.voxels > 0
-    before, arterial, portal = (
-        float(np.median(prepared.images[phase].voxels[liver]))
-        for phase in (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
-    )
+    phases = (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
+    liver = (prepared.liver.voxels > 0) & _shown_by(prepared, *phases)
+    if not liver.any():
+        return None
+    before, arterial, portal = (float(np.median(prepared.images[phase].voxels[liver])) for phase in phases)
     portal -= before
     # below a fifth of the signal before contrast there is no enhancement to take a share of
     return (arterial / gain - before) / portal if portal > 0.2 * before else None

@@ -46,7 +46,7 @@ class Judged:
 def describe(
     prepared: PreparedStudy, viable_map: ViableMap, judged: Judged, settings: MeasureSettings
 ) -> Phenotype:
-    """Describe one lesion by its signal relative to reference liver, from the phases that show it whole."""
+    """Describe one lesion by its signal relative to reference liver, from the phases that show it whole, in place."""
     short = phases_short_of(prepared, judged.lesion, judged.box)
     if short:
         whole = {phase: image for phase, image in prepared.images.items() if phase not in short}
@@ -80,7 +80,10 @@ def describe(
 def _has_aphe(
     ratios: dict[ContrastPhase, float], viable_map: ViableMap, judged: Judged, settings: MeasureSettings
 ) -> bool | None:
+    """Tell whether the lesion enhances more than liver; nothing where enhancement says nothing of viability either."""
     enhancement = viable_map.enhancement
+    if enhancement is not None and enhancement.is_subtracted and viable_map.labels is None:
+        return None
     if enhancement is None or ART not in ratios or (enhancement.is_subtracted and PRE not in ratios):
         return None
     excess = float(np.median(enhancement.voxels[judged.box][judged.part])) - enhancement.reference_mean

@@ -56,7 +56,7 @@ class Reference:
     volume_ml
         The volume they stand for.
     vessels_removed
-        False where there is no phase to see them in.
+        False where there is no phase in register to see them in.
     medians, sds
         Median and standard deviation of its signal in every contrast phase.
     centre_mm
@@ -165,8 +165,17 @@ def _why_not(study: ExaminedStudy, enhancement: Enhancement, settings: MeasureSe
 
 
 def phases_short_of(prepared: PreparedStudy, lesion: BoolArray, box: Box) -> frozenset[ContrastPhase]:
-    """Name the phases whose field of view does not hold the whole lesion, a mask in its box of the grid."""
-    return frozenset(phase for phase, seen in prepared.fields.items() if (lesion & ~seen[box]).any())
+    """Name the phases that do not show the whole lesion, a mask in its box of the grid, at its place.
+
+    Their field of view does not hold it, or they could not be brought into register.
+    """
+    short = (phase for phase, seen in prepared.fields.items() if (lesion & ~seen[box]).any())
+    return _out_of_register(prepared) | frozenset(short)
+
+
+def _out_of_register(prepared: PreparedStudy) -> frozenset[ContrastPhase]:
+    refused = {row.moving for row in prepared.registrations if not row.accepted}
+    return frozenset(phase for phase in prepared.images if phase.value in refused)
 
 
 def clean_viable(
@@ -194,13 +203,16 @@ def _find_reference(
     sampling = (spacing[0] * step[0], spacing[1] * step[1], spacing[2])
     depth, off = _depths(liver, lesions[coarse], sampling)
     voxel_ml = prepared.grid.voxel_volume_ml * step[0] * step[1]
+    usable = prepared.images.keys() - _out_of_register(prepared)
     vessel_phase = next(
-        (p for p in (ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED) if p in prepared.images), None
+        (p for p in (ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED) if p in usable), None
     )
     for share in (1.0, 0.5):
         region = (depth > share * settings.reference_erosion_mm) & (off >= share * settings.reference_gap_mm)
         for image in prepared.images.values():
             region &= image.voxels[coarse] > 0
+        for seen in prepared.fields.values():
+            region &= seen[coarse]
         if vessel_phase is not None and region.any():
             signal = prepared.images[vessel_phase].voxels[coarse]
             middle = np.median(signal[region])
@@ -288,7 +300,9 @@ def _gain(prepared: PreparedStudy, liver_signal: float) -> float:
     if not tissue.any():
         return 1.0
     width = 0.02
-    counts, edges = np.histogram(np.log(arterial[tissue] / precontrast[tissue]), np.arange(-1.5, 1.5, width))
+    # from a thousandth to a thousand times: series may be stored in different units
+    edges = width * np.arange(-350, 351)
+    counts, _ = np.histogram(np.log(arterial[tissue] / precontrast[tissue]), edges)
     peak = int(ndimage.gaussian_filter1d(counts.astype(np.float64), 2.0).argmax())
     return float(np.exp(edges[peak] + width / 2.0))
 
@@ -365,7 +379,7 @@ def _derivation(reference: Reference, enhancement: Enhancement, settings: Measur
     if enhancement.gain != 1.0:
         parts.append(f"arterial gain {enhancement.gain:.2f} corrected")
     if not reference.vessels_removed:
-        parts.append("vessels not removed: no portal venous phase")
+        parts.append("vessels not removed: no portal venous phase in register")
     return "; ".join(parts)
 
 

@@ -308,9 +308,7 @@ def _note_found(
     event = TrackEvent.MATCHED
     if len(found) > 1:
         event = TrackEvent.SPLIT
-    elif thread.observations[-1].event in (TrackEvent.ABSENT, TrackEvent.NOT_FOUND) and _was_looked_for(
-        thread, number, worlds
-    ):
+    elif _was_missed(thread, number, worlds):
         event = TrackEvent.REAPPEARED
     evidence = f"{distance:.1f} mm from its place registered from {worlds.date_of(thread.seen)}"
     thread.observations.append(
@@ -327,10 +325,17 @@ def _note_found(
     thread.look = look_at_lesion(worlds.studies[number], thread.observations[-1].labels, body.points)
 
 
-def _was_looked_for(thread: _Thread, number: int, worlds: _Worlds) -> bool:
-    """Tell whether any study since the track was last seen could have shown it."""
-    between = worlds.studies[thread.seen + 1 : number]
-    return any(study.lesion_map.not_assessable is None for study in between)
+def _was_missed(thread: _Thread, number: int, worlds: _Worlds) -> bool:
+    """Tell whether a study since the track was last seen looked for it in vain."""
+    since = zip(
+        worlds.studies[thread.seen + 1 : number],
+        thread.observations[thread.seen + 1 - thread.began :],
+        strict=True,
+    )
+    return any(
+        study.lesion_map.not_assessable is None and one.event in (TrackEvent.ABSENT, TrackEvent.NOT_FOUND)
+        for study, one in since
+    )
 
 
 def _note_missing(thread: _Thread, number: int, expected: Body, worlds: _Worlds) -> None:

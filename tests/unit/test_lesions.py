@@ -13,7 +13,8 @@ from mrresponse.domain import (
     MeasurementSource,
     PreparedStudy,
 )
-from mrresponse.lesions import LesionSettings, find_lesions
+from mrresponse.errors import DataError
+from mrresponse.lesions import LesionSettings, find_lesions, with_viable
 from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study
 
 GRID = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=8.0)
@@ -167,6 +168,23 @@ def test_given_viable_voxels_carry_the_label_of_their_lesion() -> None:
     found = find_lesions(STUDY, GivenLesions(labels=labels, viable=viable), LesionSettings())
     assert found.viable is not None
     assert set(np.unique(found.viable.voxels)) == {0, 9}
+
+
+def test_a_given_viable_mask_beside_every_lesion_is_refused() -> None:
+    """Where none of it lies in a lesion it would say that all tumour is dead."""
+    labels = label_map([ball((-20.0, 0.0, 0.0), 20.0)], GRID)
+    beside = label_map([ball((20.0, 0.0, 0.0), 10.0)], GRID)
+    with pytest.raises(
+        DataError, match=r"P001 2024-01-10: mask 'viable' .* none of them in a lesion"
+    ) as caught:
+        find_lesions(STUDY, GivenLesions(labels=labels, viable=beside), LesionSettings())
+    assert caught.value.code == "viable_outside_lesions"
+    found = find_lesions(STUDY, GivenLesions(labels=labels), LesionSettings())
+    with pytest.raises(DataError, match="none of them in a lesion"):
+        with_viable(found, beside, STUDY.study)
+    nothing = replace(beside, voxels=np.zeros(GRID.shape, dtype=np.uint16))
+    empty = find_lesions(STUDY, GivenLesions(labels=labels, viable=nothing), LesionSettings())
+    assert empty.viable is not None
 
 
 def test_without_a_t1_contrast_phase_lesions_are_not_assessable() -> None:

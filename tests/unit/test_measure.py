@@ -13,6 +13,7 @@ from mrresponse.domain import (
     Caliper,
     ContrastPhase,
     ExaminedStudy,
+    Flag,
     Grid,
     LabelMap,
     LesionTrack,
@@ -21,6 +22,7 @@ from mrresponse.domain import (
     MeasurementState,
     NewLesionStatus,
     Observation,
+    RegistrationRecord,
     TrackEvent,
 )
 from mrresponse.geometry import world_to_voxel
@@ -266,7 +268,9 @@ def test_a_lesion_that_every_phase_shows_whole_is_measured_as_if_nothing_were_cu
     # the phase is cut for the lesion above alone: its image is left as it is
     noted = replace(study, prepared=replace(study.prepared, fields={phase: BELOW}))
     track = tracked(seen(TrackEvent.FIRST, 2))
-    assert only([noted], track) == only([study], track)
+    row, whole = only([noted], track), only([study], track)
+    # the liver that it is compared with is another, and named
+    assert replace(row, viable_reason="") == replace(whole, viable_reason="")
 
 
 def test_washout_is_judged_on_phases_that_show_the_lesion_whole() -> None:
@@ -278,6 +282,51 @@ def test_washout_is_judged_on_phases_that_show_the_lesion_whole() -> None:
     row = only([cut(portal_alone, ContrastPhase.PORTAL_VENOUS)], track)
     assert (row.aphe, row.washout, row.pattern) == (True, None, None)
     assert row.viable_state is MeasurementState.MEASURED
+
+
+def refused(study: ExaminedStudy, phase: ContrastPhase, shift: int) -> ExaminedStudy:
+    """Leave a phase where it is, some voxels along x off its place, since it could not be brought into register."""
+    image = study.prepared.images[phase]
+    moved = replace(image, voxels=np.roll(image.voxels, shift, axis=0))
+    record = RegistrationRecord(
+        patient_id="P001",
+        study_date=DAY,
+        moving=phase.value,
+        fixed="ART",
+        accepted=False,
+        measure="mutual information in the liver (nats)",
+        similarity_before=0.1,
+        similarity_after=0.1,
+        reason="did not rise",
+    )
+    images = {**study.prepared.images, phase: moved}
+    return replace(study, prepared=replace(study.prepared, images=images, registrations=(record,)))
+
+
+def test_nothing_is_judged_on_a_phase_that_is_out_of_register() -> None:
+    # beside BIG, 40 mm to the side, the precontrast and the portal venous phase show other things
+    study = examined((BIG, SMALL), ALL[:3])
+    track = tracked(seen(TrackEvent.NEW, 1))
+    row = only([refused(study, ContrastPhase.PRECONTRAST, 20)], track)
+    assert row.viable_state is MeasurementState.NOT_ASSESSED
+    assert (row.aphe, row.washout, row.pattern) == (None, True, None)
+    assert row.new_lesion_status is NewLesionStatus.EQUIVOCAL
+    assert "arterial hyperenhancement not assessed" in row.new_lesion_reason
+    row = only([refused(study, ContrastPhase.PORTAL_VENOUS, 20)], track)
+    assert (row.aphe, row.washout, row.pattern) == (True, None, None)
+    assert row.viable_state is MeasurementState.MEASURED
+
+
+@pytest.mark.parametrize("is_mistimed", [True, False])
+def test_hyperenhancement_is_not_called_absent_where_the_arterial_phase_cannot_show_it(
+    is_mistimed: bool,
+) -> None:
+    study = examined((BIG, ball((25.0, 0.0, 4.0), 14.0, core=1.0)))
+    flag = Flag(patient_id="P001", study_date=DAY, code="mistimed_arterial", message="too late")
+    row = only([replace(study, flags=(flag,) if is_mistimed else ())], tracked(seen(TrackEvent.NEW, 2)))
+    assert row.viable_state is (MeasurementState.NOT_ASSESSED if is_mistimed else MeasurementState.ABSENT)
+    assert row.aphe is (None if is_mistimed else False)
+    assert f"arterial hyperenhancement {'not assessed' if is_mistimed else 'absent'}" in row.new_lesion_reason
 
 
 def test_the_reader_can_be_named() -> None:

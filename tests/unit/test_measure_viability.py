@@ -151,6 +151,30 @@ def test_a_precontrast_phase_out_of_register_says_nothing_of_viability() -> None
     assert find_viable(examined(lesions, other), SETTINGS).labels is not None
 
 
+def test_vessels_are_not_looked_for_in_a_phase_out_of_register() -> None:
+    """In PVP the vessels lie 12 mm beside their places in ART: left in, they would raise the threshold."""
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
+    prepared = prepared_study(lesions, noise_sd=0.03)
+    refused = RegistrationRecord(
+        patient_id="P001",
+        study_date=date(2024, 1, 10),
+        moving="PVP",
+        fixed="ART",
+        accepted=False,
+        measure="mutual information in the liver (nats)",
+        similarity_before=0.1,
+        similarity_after=0.1,
+        reason="did not rise",
+    )
+    moved = changed(prepared, PVP, np.roll(prepared.images[PVP].voxels, 4, axis=0))
+    found = find_viable(examined(lesions, replace(moved, registrations=(refused,))), SETTINGS)
+    assert found.enhancement is not None
+    # liver enhances by 0.24 of its signal before contrast; noise of 0.03 in both images is 0.04 of their difference
+    assert found.enhancement.reference_mean == pytest.approx(0.24, abs=0.02)
+    assert found.enhancement.reference_sd < 0.08
+    assert found.reason.endswith("vessels not removed: no portal venous phase in register")
+
+
 def test_noise_that_hides_enhancement_is_not_read_as_necrosis() -> None:
     lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
     found = find_viable(examined(lesions, prepared_study(lesions, noise_sd=0.4)), SETTINGS)
@@ -210,6 +234,33 @@ def test_a_gross_change_of_gain_is_found_and_corrected() -> None:
     assert found.enhancement.gain == pytest.approx(1.5, rel=0.05)
     assert "gain 1.5" in found.reason
     assert viable_volume_ml(found) == pytest.approx(viable_volume_ml(plain), rel=0.05)
+
+
+@pytest.mark.parametrize("gain", [0.1, 8.0])
+def test_a_gain_of_another_scale_is_found_and_corrected(gain: float) -> None:
+    """Series of one study may be stored in different units: liver and dead tissue stay what they are."""
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0, core=0.5),)
+    prepared = prepared_study(lesions, noise_sd=0.03)
+    other = changed(prepared, ART, prepared.images[ART].voxels * np.float32(gain))
+    found = find_viable(examined(lesions, other), SETTINGS)
+    assert found.enhancement is not None
+    assert found.enhancement.gain == pytest.approx(gain, rel=0.05)
+    assert viable_volume_ml(found) == pytest.approx(lesions[0].viable_volume_ml, rel=0.1)
+
+
+def test_the_reference_lies_where_every_phase_shows_the_liver() -> None:
+    """Towards the end of a phase its signal fades: liver there seems to enhance, and is no reference."""
+    lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
+    prepared = prepared_study(lesions, noise_sd=0.03)
+    height = phantoms.world_points(GRID)[..., 2]
+    shown = height < 14.0
+    faded = changed(prepared, PRE, np.where(shown, prepared.images[PRE].voxels, 30.0).astype(np.float32))
+    found = find_viable(examined(lesions, replace(faded, fields={PRE: shown})), SETTINGS)
+    assert found.reference is not None
+    assert found.enhancement is not None
+    assert not (found.reference.sample & ~shown).any()
+    # liver enhances by 0.24 of its signal before contrast
+    assert found.enhancement.reference_mean == pytest.approx(0.24, abs=0.02)
 
 
 def test_a_given_viable_mask_is_believed() -> None:

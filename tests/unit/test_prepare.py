@@ -10,7 +10,7 @@ from mrresponse.domain import Agent, ContrastPhase, Grid, Image, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.prepare import LiverPhases, PrepareSettings, prepare
 from mrresponse.registration import Registration, identity
-from tests.phantoms import LIVER, Body, ball, grid_around, mask_of, rigid, world_points
+from tests.phantoms import LIVER, Body, Ellipsoid, ball, grid_around, mask_of, rigid, world_points
 
 ART, PRE, OTHER = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST, ContrastPhase.OTHER
 WIDE = grid_around(spacing_mm=(4.0, 4.0, 5.0), margin_mm=45.0)
@@ -180,6 +180,22 @@ def test_a_phase_has_no_say_about_the_liver_outside_of_its_field_of_view(
     np.testing.assert_allclose(found.liver_probability.voxels, alone.liver_probability.voxels, rtol=1e-6)
     np.testing.assert_array_equal(found.liver.voxels, alone.liver.voxels)
     assert not found.flags
+
+
+def test_a_given_liver_in_pieces_is_kept_whole() -> None:
+    """As after a resection: the second piece ends 43 mm beyond the largest one, and 20 mm are kept around that."""
+    left = Ellipsoid(centre_mm=(0.0, 85.0, 0.0), semi_axes_mm=(45.0, 18.0, 30.0))
+
+    def in_two(series: Series, image: Image) -> Image:
+        points = world_points(image.grid)
+        inside = (LIVER.level(points) <= 1.0) | (left.level(points) <= 1.0)
+        return Image(voxels=inside.astype(np.float32), grid=image.grid)
+
+    found = prepare(study_of(ART), {ART: BODY.image(WIDE, ART)}, in_two, PrepareSettings())
+    given = mask_of(LIVER, WIDE) | mask_of(left, WIDE)
+    full = geometry.paste(found.liver, found.crop_start, geometry.canonical_grid(found.native_grid))
+    np.testing.assert_array_equal(full.voxels > 0, given)
+    assert [flag.code for flag in found.flags] == ["fragments"]
 
 
 def test_a_networks_liver_is_its_largest_piece_filled_and_closed() -> None:

@@ -2,10 +2,20 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import pytest
 
 from mrresponse.domain import Agent, ContrastPhase, ExaminedStudy, Flag, Image, PreparedStudy
 from mrresponse.quality import QualitySettings, check_quality, check_technique, review_level
-from tests.phantoms import LIVER, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
+from tests.phantoms import (
+    LIVER,
+    Ellipsoid,
+    ball,
+    grid_around,
+    label_map,
+    lesion_map,
+    prepared_study,
+    world_points,
+)
 
 ART, PRE = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST
 WIDE = grid_around(margin_mm=40.0)
@@ -39,6 +49,34 @@ def test_a_liver_cut_by_the_volume_is_flagged() -> None:
     assert "liver_at_edge" in codes(prepared_study(grid=grid_around(margin_mm=-5.0)))
 
 
+def test_a_lesion_cut_by_the_volume_is_flagged_where_the_liver_mask_leaves_it_out() -> None:
+    grid = grid_around(Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(85.0, 65.0, 55.0)), margin_mm=1.0)
+    top = ball((0.0, 0.0, 50.0), 24.0)
+    study = prepared_study([top], grid=grid)
+    liver = np.where(world_points(grid)[..., 2] > 40.0, np.uint16(0), study.liver.voxels)
+    study = replace(study, liver=replace(study.liver, voxels=liver))
+    assert "liver_at_edge" not in codes(study)
+    assert "liver_at_edge" in codes(study, top)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "codes_found"),
+    [
+        ((4.0, 7.0, 4.0), ["not_axial"]),  # coronal slices
+        ((7.0, 4.0, 4.0), ["not_axial"]),  # sagittal slices
+        ((4.0, 4.0, 7.0), []),
+        ((4.0, 4.0, 4.0), []),
+    ],
+)
+def test_slices_across_the_plane_of_measurement_are_flagged(
+    spacing_mm: tuple[float, float, float], codes_found: list[str]
+) -> None:
+    """Diameters are measured in the axial plane, of which coronal slices of 7 mm show every seventh millimetre."""
+    lesion = ball((20.0, 0.0, 0.0), 30.0)
+    grid = grid_around(spacing_mm=spacing_mm, margin_mm=40.0)
+    assert codes(prepared_study([lesion], grid=grid), lesion) == codes_found
+
+
 def test_a_change_of_gain_is_flagged() -> None:
     study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
     assert codes(scaled(study, ART, 1.6)) == ["gain"]
@@ -49,6 +87,15 @@ def test_an_arterial_phase_without_enhancement_is_flagged() -> None:
     study = prepared_study(grid=WIDE)
     unenhanced = replace(study, images={**study.images, ART: study.images[PRE]})
     assert "mistimed_arterial" in codes(unenhanced)
+
+
+def test_an_arterial_phase_without_enhancement_is_flagged_where_the_precontrast_phase_ends_early() -> None:
+    """Where PRE shows nothing, all of ART would count as enhancement."""
+    study = prepared_study(grid=WIDE)
+    shown = world_points(WIDE)[..., 2] < 30.0
+    before = Image(voxels=np.where(shown, study.images[PRE].voxels, np.float32(0.0)), grid=WIDE)
+    images = {**study.images, ART: study.images[PRE], PRE: before}
+    assert "mistimed_arterial" in codes(replace(study, images=images, fields={PRE: shown}))
 
 
 def test_an_inhomogeneous_liver_is_flagged() -> None:
@@ -140,3 +187,14 @@ def test_every_difference_of_technique_is_said_with_both_values() -> None:
         "since 2024-01-10: contrast phases: without ART, without DEL",
         "since 2024-01-10: fat suppression: sound -> doubtful",
     ]
+
+
+def test_a_technique_that_one_study_cannot_show_is_not_compared() -> None:
+    """Without a precontrast phase nothing is known of the suppression of fat, nor of the timing of the arterial."""
+    without = prepared_study(grid=WIDE, phases=(ART, ContrastPhase.PORTAL_VENOUS))
+    whole = prepared_study(grid=WIDE, phases=(PRE, ART, ContrastPhase.PORTAL_VENOUS))
+    doubts = ("fat_not_suppressed", "mistimed_arterial")
+    assert technique(examined(without, FIRST), examined(whole, SECOND, *doubts)) == [
+        "since 2024-01-10: contrast phases: with PRE"
+    ]
+    assert len(technique(examined(whole, FIRST), examined(whole, SECOND, *doubts))) == 2

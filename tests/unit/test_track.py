@@ -110,6 +110,17 @@ def test_a_place_outside_the_field_of_view_is_said_to_be_outside() -> None:
     assert events(track([one, two], SETTINGS))["L02"] == ["first", "outside"]
 
 
+def test_a_lesion_that_was_gone_reappears_though_a_study_between_did_not_show_its_place() -> None:
+    far = ball((60.0, 0.0, 0.0), 16.0)
+    one, two, three, four = history([A, far], [A], [A], [A, far])
+    cut = replace(three.prepared.native_grid, shape=(36, *GRID.shape[1:]))
+    three = replace(three, prepared=replace(three.prepared, native_grid=cut))
+    found = track([one, two, three, four], SETTINGS)
+    assert events(found)["L02"] == ["first", "absent", "outside", "reappeared"]
+    # what was outside all the time was not gone
+    assert events(track([one, three, four], SETTINGS))["L02"] == ["first", "outside", "matched"]
+
+
 def test_a_lesion_that_falls_apart_keeps_its_fragments() -> None:
     large = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(22.0, 12.0, 12.0))
     pieces = [ball((-13.0, 0.0, 0.0), 16.0), ball((13.0, 0.0, 0.0), 14.0)]
