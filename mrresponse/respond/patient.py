@@ -150,7 +150,7 @@ def _respond(
         results += _reader_results(context, phases, views, overrides)
     check_used(overrides, {result.group for result in results if result.group is not None})
     if patient.edits.lesions:
-        known: dict[str, set[str]] = {phase.name: set() for phase in (*phases, *views)} | {COURSE: set()}
+        known = {name: set[str]() for name in (*(phase.name for phase in (*phases, *views)), COURSE)}
         for result in results:
             if result.group is not None:
                 known[result.group[0]] |= result.known

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 ARCHITECTURE = "segresnet"
 CHANNELS = {Stage.LIVER: (1, 2), Stage.LESIONS: (6, 3)}
 CHECKPOINT = "checkpoint.pt"
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_STOPPING: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 _FIRST_WEIGHTS = "convInit.conv.weight"
 """Of the convolution at the full resolution; its outputs are the network's filters."""
 Batch = tuple[torch.Tensor, torch.Tensor]
