@@ -241,12 +241,14 @@ def _assess(
     from mrresponse.domain import Failure
     from mrresponse.edits import read_edits, with_edits
     from mrresponse.respond.cohort import load_curves
-    from mrresponse.shards import all_names, keep_shard, part_of
+    from mrresponse.shards import all_names, forget_shards, keep_shard, part_of
 
     edits = read_edits(folder.path)
     _print_notes([*ingested.notes, *edits.notes])
     patients, unedited = with_edits(ingested.patients, edits, folder.earlier_tracks())
     failures = [*ingested.failures, *unedited]
+    if part is None:
+        forget_shards(folder)
     log = folder.begin(info)
     names: tuple[str, ...] = ()
     if part is not None:
@@ -283,7 +285,7 @@ def _assess(
 
 
 def _write(
-    folder: "RunFolder", finished: Iterable[str], failures: "Sequence[Failure]", info: "RunInfo"
+    folder: "RunFolder", finished: Sequence[str], failures: "Sequence[Failure]", info: "RunInfo"
 ) -> None:
     results = folder.finish(finished, failures, info)
     _print_responses(results)
@@ -323,6 +325,7 @@ def segment(
     _load_ahead(workers)
     from mrresponse.batch import BatchOptions, assess_cohort, choose_workplace
     from mrresponse.run_record import run_info
+    from mrresponse.shards import forget_shards
     from mrresponse.store import RunFolder
 
     _log_to_terminal(verbose=verbose)
@@ -334,6 +337,7 @@ def segment(
     folder = RunFolder.create(out)
     _print_notes(ingested.notes)
     with folder.locked():
+        forget_shards(folder)
         options = BatchOptions(masks_only=True, log=folder.begin(info))
         segmented = assess_cohort(
             ingested.patients, settings, folder=folder, workplace=workplace, options=options

@@ -111,6 +111,7 @@ def read_edits(folder: Path) -> Edits:
     readers, bad_readers = _rows(place / MASK_READERS, MaskReader, _mask_reader)
     bad_readers = (*bad_readers, *_mask_contradictions(readers))
     masks, bad_masks = _masks(place / MASKS, readers)
+    bad_masks = (*bad_masks, *_without_mask(readers, masks))
     failures = (*failures, *bad_lesions, *bad_numbers)
     tables = {
         OVERRIDES: Override,
@@ -233,6 +234,11 @@ def _lesion(row: LesionEdit, place: str, changed: date) -> LesionEdit:
         problem = f" column role: found {row.role}, expected one of {', '.join(STATED_ROLES)}"
     elif row.same_as == row.lesion_id:
         problem = f" column same_as: found {row.same_as}, expected another lesion"
+    elif row.same_as and (row.role is not None or row.new_lesion_status is not None):
+        problem = (
+            f": found same_as {row.same_as} beside another decision, expected that in a row of {row.same_as}: "
+            f"{row.lesion_id} is measured as that lesion"
+        )
     else:
         return replace(row, when=row.when or changed)
     raise DataError(f"{place}{problem}", code="bad_value", patient_id=row.patient_id)
@@ -288,6 +294,22 @@ def _mask_contradictions(rows: Iterable[MaskReader]) -> list[Failure]:
         )
         for (patient_id, study_date, mask), readers in sorted(said.items())
         if len(readers) > 1
+    ]
+
+
+def _without_mask(readers: Iterable[MaskReader], masks: Iterable[MaskEdit]) -> list[Failure]:
+    """Return a failure where a reader is named for a mask that is not there: it, or its reader, would be missing."""
+    there = {(row.patient_id, row.study_date, row.mask) for row in masks}
+    missing = {(row.patient_id, row.study_date, row.mask) for row in readers} - there
+    return [
+        Failure(
+            patient_id=patient_id,
+            study_date=study_date,
+            code="bad_edit",
+            message=f"{MASK_READERS}: found no mask {Path(MASKS, patient_id, str(study_date), mask)}{_MASK_SUFFIX}, "
+            "expected it",
+        )
+        for patient_id, study_date, mask in sorted(missing)
     ]
 
 

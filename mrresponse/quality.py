@@ -22,6 +22,9 @@ from mrresponse.domain import (
 )
 from mrresponse.geometry import canonical_grid, dilate, world_to_voxel
 
+# Breathing moves the edge of the volume by a few mm, which at the dome of the liver is a hundredth of it.
+_LEAST_SHOWN = 0.98
+
 # One of these asks for a review, two forbid unedited use. What is merely missing is said, but is no doubt about
 # what is there.
 REVIEW_CODES = frozenset(
@@ -94,6 +97,7 @@ def check_quality(
         *_fat_doubts(prepared, around, settings),
         *_lesion_doubts(prepared, lesion_map, settings),
         *_missing(prepared),
+        *_cut(prepared),
     ]
     study = prepared.study
     flags += [
@@ -154,6 +158,16 @@ def _differences(before: ExaminedStudy, after: ExaminedStudy, settings: QualityS
         if _has(before, code) is not _has(after, code):
             words = ("doubtful", "sound") if _has(before, code) else ("sound", "doubtful")
             yield f"{name}: {' -> '.join(words)}"
+
+
+def _cut(prepared: PreparedStudy) -> Iterator[tuple[str, str]]:
+    """Name the phases that show a part of the liver only: what lies beyond is not judged in them."""
+    liver = prepared.liver.voxels > 0
+    for phase, seen in prepared.fields.items():
+        share = float(seen[liver].mean()) if liver.any() else 1.0
+        if share < _LEAST_SHOWN:
+            found = f"{phase} shows {100 * share:.0f} % of the liver, expected all of it"
+            yield "phase_cut", f"{found}: slices are missing at its ends, or it was planned otherwise"
 
 
 def _has(study: ExaminedStudy, code: str) -> bool:

@@ -240,6 +240,19 @@ class ResumeFolder:
         )
         self._failure_file(patient_id).unlink(missing_ok=True)
 
+    def patient_ids(self) -> frozenset[str]:
+        """Return everybody who was worked on: finished, failed or begun."""
+        files = (*(self.path / "patients").glob("*.json"), *self.failures.glob("*.json"))
+        return frozenset(
+            [*(file.stem for file in files), *(one.name for one in (self.path / "studies").glob("*"))]
+        )
+
+    def drop_patient(self, patient_id: str) -> None:
+        """Remove all that is kept of a patient but for what the networks said."""
+        self.forget_patient(patient_id)
+        self._failure_file(patient_id).unlink(missing_ok=True)
+        self.drop_studies(patient_id)
+
     def forget_patient(self, patient_id: str) -> None:
         """Let a patient count as not finished."""
         self._patient_file(patient_id).unlink(missing_ok=True)

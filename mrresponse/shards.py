@@ -9,8 +9,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
+from mrresponse import __version__
 from mrresponse.config import settings_digest
 from mrresponse.domain import Failure, Patient
 from mrresponse.errors import ConfigError
@@ -88,6 +90,7 @@ def keep_shard(
     content = {
         "number": shard.number,
         "count": shard.count,
+        "version": __version__,
         "settings_id": settings_digest(info.settings),
         "segmenter": info.segmenter,
         "models": dict(info.model_digests or {}),
@@ -96,8 +99,18 @@ def keep_shard(
         "patients": sorted(ids - {one.patient_id for one in failures if one.code not in NOT_FATAL}),
         "failures": [failure_to_json(one) for one in failures],
     }
-    file = folder.path / "private" / "shards" / f"{shard.name}.json"
+    file = _notes_of_shards(folder) / f"{shard.name}.json"
     write_atomically(file, json.dumps(content, indent=1).encode(), mode=0o600)
+
+
+def forget_shards(folder: RunFolder) -> None:
+    """Let the parts of before count as not run: what is begun now changes what their patients are finished with."""
+    for file in _notes_of_shards(folder).glob("shard-*.json"):
+        file.unlink(missing_ok=True)
+
+
+def _notes_of_shards(folder: RunFolder) -> Path:
+    return folder.path / "private" / "shards"
 
 
 def merge(folder: RunFolder) -> tuple[tuple[str, ...], tuple[Failure, ...]]:
@@ -111,9 +124,14 @@ def merge(folder: RunFolder) -> tuple[tuple[str, ...], tuple[Failure, ...]]:
     """
     parts = [
         json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted((folder.path / "private" / "shards").glob("shard-*.json"))
+        for file in sorted(_notes_of_shards(folder).glob("shard-*.json"))
     ]
     _check_complete(parts)
+    if folder.record().get("settings_id") != parts[0]["settings_id"]:
+        raise ConfigError(
+            "merge: run.json has other settings than the shards, expected equal ones; another command wrote it since: "
+            "run them again (what is finished is not done again)"
+        )
     finished: list[str] = []
     failures = [failure_from_json(one) for part in parts for one in part["failures"]]
     for part in parts:
@@ -122,7 +140,7 @@ def merge(folder: RunFolder) -> tuple[tuple[str, ...], tuple[Failure, ...]]:
             failure = folder.resume.recall_failure(patient_id)
             if failure is not None:
                 failures.append(failure)
-            elif folder.resume.keys(patient_id) is not None:
+            elif folder.resume.recall_patient(patient_id) is not None:
                 finished.append(patient_id)
             else:
                 unfinished.append(patient_id)
@@ -144,6 +162,10 @@ def _check_complete(parts: Sequence[dict[str, object]]) -> None:
         raise ConfigError(
             "merge: the shards were divided differently or had different settings or models, expected equal ones; "
             "run them again, or remove private/shards of the older run"
+        )
+    if len({part.get("version") for part in parts}) > 1:
+        raise ConfigError(
+            "merge: the shards are of different versions of this program, expected one; run them again"
         )
     if len({json.dumps(part.get("models"), sort_keys=True) for part in parts}) > 1:
         raise ConfigError("merge: the shards had different models, expected equal ones; run them again")

@@ -46,6 +46,7 @@ from mrresponse.domain import (
 from mrresponse.edits import read_edits, with_edits
 from mrresponse.errors import ConfigError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
+from mrresponse.ingest.inputs import UNNAMED
 from mrresponse.journal import Entry, append, entry
 from mrresponse.report.run import source_file, source_folder
 from mrresponse.respond.settings import DayCount
@@ -170,7 +171,8 @@ class RunFolder:
 
     def edited_masks(self, patient_id: str) -> tuple[Path, ...]:
         """Return the masks that readers corrected of a patient."""
-        return tuple(sorted((self.path / "edits" / "masks" / patient_id).rglob("*.nii.gz")))
+        # not rglob: it passes over folders that are links
+        return tuple(sorted((self.path / "edits" / "masks" / patient_id).glob("*/*.nii.gz")))
 
     def keep_masks(self, examined: ExaminedStudy, viable: LabelMap | None) -> None:
         """Write the liver, lesion and viable masks of a study on the native grid of its reference phase.
@@ -205,11 +207,34 @@ class RunFolder:
         for place in (self.masks / patient.patient_id).glob("*"):
             if place.is_dir() and place.name not in dates:
                 _remove_masks(place, _MASKS)
-                if not any(place.iterdir()):
-                    place.rmdir()
+                _remove_empty(place)
         for file in source_folder(self.path, patient.patient_id).glob("*.json"):
             if file.stem not in dates:
                 file.unlink()
+
+    def _drop_patients_beside(self, finished: Iterable[str], failures: Sequence[Failure]) -> None:
+        """Take away what earlier runs kept of patients that the data folder does not have any more.
+
+        One that fails keeps it. Where a failure names nobody, anybody may have failed, and nothing goes.
+        """
+        here = {*finished, *(one.patient_id for one in failures if one.code != "unknown_patient")}
+        if UNNAMED in here:
+            return
+        for name in self.resume.patient_ids() - here:
+            # first: rows without their masks would count as finished
+            self.resume.drop_patient(name)
+            self.drop_other_studies(Patient(patient_id=name))
+            self._drop_pictures_and_page(name)
+            for place in (self.masks / name, source_folder(self.path, name)):
+                _remove_empty(place)
+
+    def _drop_pictures_and_page(self, patient_id: str) -> None:
+        from mrresponse.report.names import file_stem
+        from mrresponse.report.snapshots import write_snapshots
+
+        write_snapshots(self.path / "snapshots", patient_id, ())
+        _remove_empty(self.path / "snapshots" / file_stem(patient_id))
+        (self.pages / f"{file_stem(patient_id)}.html").unlink(missing_ok=True)
 
     def _keep_source(self, prepared: PreparedStudy) -> None:
         """Write down where the images of the reference phase lie, for DICOM objects that refer to them.
@@ -272,11 +297,12 @@ class RunFolder:
         return replace(result, snapshots=read_snapshots(self.path / "snapshots", result.patient.patient_id))
 
     def finish(
-        self, finished: Iterable[str], failures: Sequence[Failure], info: RunInfo
+        self, finished: Collection[str], failures: Sequence[Failure], info: RunInfo
     ) -> Sequence[PatientResult]:
         """Write every table of a run whose patients are kept, and the list of them; return the patients, sorted.
 
-        The results are read from disk one by one, each time they are asked for.
+        What earlier runs kept of anybody else goes. The results are read from disk one by one, each time they are asked
+        for.
         """
         results = StoredResults(self.resume, sorted(finished))
         self._keep_tracks_of_others(frozenset(finished))
@@ -285,6 +311,7 @@ class RunFolder:
             results, (*TABLES_OF_IMAGES, *TABLES_OF_RESPONSES), info.settings.respond
         )
         self._write_lists(results, summaries, info)
+        self._drop_patients_beside(finished, failures)
         self._write_json("run.json", run_record(replace(info, seconds=seconds)))
         return results
 
@@ -572,6 +599,11 @@ class RunFolder:
 def _remove_masks(place: Path, names: Collection[str]) -> None:
     for name in names:
         (place / f"{name}.nii.gz").unlink(missing_ok=True)
+
+
+def _remove_empty(place: Path) -> None:
+    if place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
 
 
 def figures_of(

@@ -139,7 +139,24 @@ def missing_parts(study: Study) -> tuple[str, ...]:
         found.append("no portal venous or delayed series: washout cannot be judged")
     if all(series.agent is None for series in study.series):
         found.append("contrast agent not known")
+    found += _short_series(study)
     return tuple(found)
+
+
+def _short_series(study: Study) -> Iterator[str]:
+    """Name the contrast phases with fewer slices than others as far apart: slices lost at an end leave no gap."""
+    most: dict[float | None, int] = {}
+    dynamic = [one for one in study.series if one.files and one.contrast_phase is not ContrastPhase.OTHER]
+    for series in dynamic:
+        spacing = series.slice_thickness_mm
+        most[spacing] = max(most.get(spacing, 0), len(series.files))
+    for series in dynamic:
+        count, expected = len(series.files), most[series.slice_thickness_mm]
+        if count < expected:
+            yield (
+                f"{count} slices in {series.contrast_phase}, {expected} in others of this spacing: slices may be "
+                "missing at its ends"
+            )
 
 
 def _study_rows(studies: Iterable[Study]) -> Iterator[CheckRow]:

@@ -38,7 +38,7 @@ from mrresponse.respond.restate import (
     restate,
     restated_rows,
 )
-from mrresponse.respond.roles import stated_roles
+from mrresponse.respond.roles import check_roles_used, stated_roles
 from mrresponse.respond.rows import Context, assessment_rows, no_baseline_rows
 from mrresponse.respond.rules import FLAG_MESSAGES
 from mrresponse.respond.settings import RespondSettings, criteria_of, settings_id
@@ -69,6 +69,8 @@ class _PhaseResult:
     summaries: tuple[PhaseSummary, ...]
     group: Group | None = None
     audit: tuple[AuditRow, ...] = ()
+    known: frozenset[str] = frozenset()
+    """Lesions known at the baseline: those that a reader can give a role."""
 
 
 def respond(
@@ -100,8 +102,8 @@ def respond(
     Raises
     ------
     DataError
-        Where one of several treatment phases is named ``course``, a reader measured a lesion twice in one study, or
-        an override restates an assessment that is not there.
+        Where one of several treatment phases is named ``course``, a reader measured a lesion twice in one study, an
+        override restates an assessment that is not there, or a role is of a phase or a lesion that has none.
     """
     with _no_search_for_cycles():
         return _respond(patient, studies, measurements, settings)
@@ -147,6 +149,12 @@ def _respond(
         )
         results += _reader_results(context, phases, views, overrides)
     check_used(overrides, {result.group for result in results if result.group is not None})
+    if patient.edits.lesions:
+        known = {name: set[str]() for name in (*(phase.name for phase in (*phases, *views)), COURSE)}
+        for result in results:
+            if result.group is not None:
+                known[result.group[0]] |= result.known
+        check_roles_used(patient.edits.lesions, known, {m.lesion_id for m in measurements})
     assessments = tuple(chain.from_iterable([result.assessments for result in results]))
     return ResponseResult(
         phases=_with_baselines((*phases, *views), patient, assessments),
@@ -309,6 +317,7 @@ def _assessed_result(
         assessments=rows,
         summaries=summarise_phase(context, phase, criterion, rows, assessed),
         group=(phase.name, criterion.name, context.reader),
+        known=frozenset(role.lesion_id for role in assessed.roles),
     )
 
 

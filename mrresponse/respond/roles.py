@@ -171,6 +171,47 @@ def stated_roles(edits: Sequence[LesionEdit], treatment_phase: str) -> dict[str,
     return general | own
 
 
+def check_roles_used(
+    edits: Sequence[LesionEdit], known: Mapping[str, Collection[str]], measured: Collection[str]
+) -> None:
+    """Refuse a role that would be without effect.
+
+    Parameters
+    ----------
+    known
+        The lesions known at the baselines of each treatment phase; none where it has no baseline.
+    measured
+        All lesions, at whatever study.
+
+    Raises
+    ------
+    DataError
+        ``bad_edit``: of a treatment phase that is not there, or of a lesion that no baseline knows.
+    """
+    for row in edits:
+        if row.role is None:
+            continue
+        if row.treatment_phase and row.treatment_phase not in known:
+            raise _unused(
+                row, f"found treatment phase {row.treatment_phase!r}, expected one of {', '.join(known)}"
+            )
+        own = [known[row.treatment_phase]] if row.treatment_phase else list(known.values())
+        if row.lesion_id in measured and any(own) and not any(row.lesion_id in names for names in own):
+            raise _unused(
+                row,
+                f"found role {row.role}, expected new_lesion_status: the lesion is not known at "
+                f"{'the' if row.treatment_phase else 'a'} baseline",
+            )
+
+
+def _unused(row: LesionEdit, problem: str) -> DataError:
+    return DataError(
+        f"lesions.csv, {row.lesion_id}, reader {row.reader}: {problem}",
+        code="bad_edit",
+        patient_id=row.patient_id,
+    )
+
+
 def ineligibility(history: Sequence[Measurement], criterion: Criterion, settings: RespondSettings) -> str:
     """Return why the lesion last measured in ``history`` may not be a target, or nothing where it may."""
     value = lesion_value(history[-1], criterion, node_normal_mm=settings.node_normal_mm)

@@ -9,8 +9,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 ARCHITECTURE = "segresnet"
 CHANNELS = {Stage.LIVER: (1, 2), Stage.LESIONS: (6, 3)}
 CHECKPOINT = "checkpoint.pt"
+_STOPPING: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
 _FIRST_WEIGHTS = "convInit.conv.weight"
 """Of the convolution at the full resolution; its outputs are the network's filters."""
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -98,25 +101,25 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
     begun = saved = time.monotonic()
     limit = 60 * (settings.minutes if minutes is None else minutes)
     base_seconds, losses, waited = run.seconds, [], 0.0
-    stopped = _stop_on_terminate()
-    while time.monotonic() - begun < limit and not stopped.is_set():
-        before = time.monotonic()
-        images, target = next(batches)
-        waited += time.monotonic() - before
-        losses.append(_step(run, settings, images, target, weights))
-        run.seconds = base_seconds + time.monotonic() - begun
-        run.examples += images.shape[0]
-        if run.step % settings.log_every == 0:
-            _write_log(out_dir, run, settings, losses, waited)
-            if board is not None:
-                _write_board(board, run, losses)
-            losses, waited = [], 0.0
-        if time.monotonic() - saved > settings.checkpoint_minutes * 60:
-            _save(run, settings, out_dir)
-            saved = time.monotonic()
-    if board is not None:
-        board.close()
-    return _save(run, settings, out_dir)
+    with _stopped_by_signals() as stopped:
+        while time.monotonic() - begun < limit and not stopped.is_set():
+            before = time.monotonic()
+            images, target = next(batches)
+            waited += time.monotonic() - before
+            losses.append(_step(run, settings, images, target, weights))
+            run.seconds = base_seconds + time.monotonic() - begun
+            run.examples += images.shape[0]
+            if run.step % settings.log_every == 0:
+                _write_log(out_dir, run, settings, losses, waited)
+                if board is not None:
+                    _write_board(board, run, losses)
+                losses, waited = [], 0.0
+            if time.monotonic() - saved > settings.checkpoint_minutes * 60:
+                _save(run, settings, out_dir)
+                saved = time.monotonic()
+        if board is not None:
+            board.close()
+        return _save(run, settings, out_dir)
 
 
 class _Stream(IterableDataset[Batch]):
@@ -138,6 +141,7 @@ def _loader(settings: TrainingSettings, *, seed: int) -> DataLoader[Batch]:
         batch_size=None,
         num_workers=settings.workers,
         prefetch_factor=ahead,
+        worker_init_fn=_leave_signals_to_parent,
         pin_memory=resolve_device(settings.device) != "cpu",
     )
 
@@ -146,12 +150,42 @@ def _class_weights(settings: TrainingSettings) -> tuple[float, ...]:
     return (1.0, 1.0) if settings.stage is Stage.LIVER else (1.0, 1.0, settings.lesion_weight)
 
 
-def _stop_on_terminate() -> threading.Event:
-    """Let SIGTERM end the segment after the running step, so that its work is kept."""
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Have a process that draws examples go on when all are told to end: the parent keeps its work, and ends it."""
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Let SIGTERM and Ctrl-C end the segment after the running step, so that its work is kept; twice ends it at once.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After the block, where it was Ctrl-C that ended it.
+    """
     stopped = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda _number, _frame: stopped.set())
-    return stopped
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    heard: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
+        stopped.set()
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    for number in _STOPPING:
+        before[number] = signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if signal.SIGINT in heard:
+        raise KeyboardInterrupt
 
 
 def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:

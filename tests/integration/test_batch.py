@@ -154,6 +154,61 @@ def test_a_patient_that_left_the_data_folder_leaves_the_tables(finished: Path, c
     assert patients_in(finished) == {"P1", "P2"}
 
 
+def files_of(out: Path, patient: str) -> set[str]:
+    """Give what a run wrote of one patient, without logs."""
+    places = ("masks", "snapshots", "report", "resume", "private")
+    return {
+        str(file.relative_to(out))
+        for place in places
+        for file in (out / place).rglob("*")
+        if file.is_file() and patient in str(file.relative_to(out))
+    }
+
+
+def without(cohort: SmallCohort, patient: str) -> str:
+    """Take a patient out of the manifest; give the manifest as it was."""
+    manifest = cohort.data / "manifest.csv"
+    before = manifest.read_text()
+    kept = [line for line in before.splitlines() if not line.startswith(f"{patient},")]
+    manifest.write_text("\n".join(kept) + "\n")
+    return before
+
+
+@pytest.mark.parametrize("stays_in_a_table", [False, True])
+def test_masks_and_pages_of_a_patient_that_left_the_data_go_and_come_back_with_it(
+    finished: Path, cohort: SmallCohort, reference: Path, stays_in_a_table: bool
+) -> None:
+    others = ["P3/2024-01-15/notes.txt", "reader/2024-01-15/liver.nii.gz"]
+    for name in others:
+        (finished / "masks" / name).parent.mkdir(exist_ok=True, parents=True)
+        (finished / "masks" / name).write_text("not of the program")
+    (finished / "edits").mkdir()
+    (finished / "edits" / "masks.csv").write_text("patient_id,study_date,mask,reader\n")
+    before = without(cohort, "P3")
+    table = cohort.data / "markers.csv"
+    if stays_in_a_table:
+        table.write_text("patient_id,date,name,value,unit\nP3,2024-01-15,AFP,12,ng/mL\n")
+    assert main(cohort.arguments(finished)) == int(stays_in_a_table)
+    assert patients_in(finished) == {"P1", "P2"}
+    assert files_of(finished, "P3") == {f"masks/{others[0]}"}
+    assert files_of(finished, "P2") == files_of(reference, "P2")
+    assert all((finished / "masks" / name).read_text() == "not of the program" for name in others)
+    (cohort.data / "manifest.csv").write_text(before)
+    table.unlink(missing_ok=True)
+    (finished / "masks" / others[0]).unlink()
+    assert main(cohort.arguments(finished)) == 0
+    assert files_of(finished, "P3") == files_of(reference, "P3")
+    assert tables(finished) == tables(reference)
+
+
+def test_a_patient_that_fails_on_reading_keeps_masks_and_page(finished: Path, cohort: SmallCohort) -> None:
+    before = files_of(finished, "P3")
+    with (cohort.data / "manifest.csv").open("a") as file:
+        file.write(f"P3,2024-07-15,LATE,{cohort.image('P3', DATES[0]).relative_to(cohort.data)}\n")
+    assert main(cohort.arguments(finished)) == 1
+    assert files_of(finished, "P3") == before
+
+
 def test_masks_and_pictures_of_a_study_that_left_the_data_go_unless_their_patient_fails(
     finished: Path, cohort: SmallCohort
 ) -> None:
@@ -289,6 +344,23 @@ def test_another_image_examines_its_patient_only(finished: Path, cohort: SmallCo
     os.utime(cohort.image("P3", DATES[0]), ns=(1, 1))
     assert main(cohort.arguments(finished)) == 0
     assert examined(finished) == ["P3", "P3"]
+
+
+def test_a_corrected_mask_in_a_linked_folder_counts_when_it_changes(
+    finished: Path, cohort: SmallCohort, tmp_path: Path
+) -> None:
+    """A shared folder of corrections that is linked to: it is read, so it must be noticed too."""
+    elsewhere = tmp_path / "corrected"
+    elsewhere.mkdir()
+    mask = shutil.copy(cohort.masks / "P2" / DATES[1] / "lesions.nii.gz", elsewhere)
+    (finished / "edits" / "masks" / "P2").mkdir(parents=True)
+    (finished / "edits" / "masks" / "P2" / DATES[1]).symlink_to(elsewhere)
+    assert main(cohort.arguments(finished)) == 0
+    assert examined(finished) == ["P2", "P2"]
+    seconds = Path(mask).stat().st_mtime_ns + 1
+    os.utime(mask, ns=(seconds, seconds))
+    assert main(cohort.arguments(finished)) == 0
+    assert examined(finished) == ["P2", "P2"]
 
 
 def test_other_settings_of_tracking_align_nothing_again_where_studies_are_kept(
@@ -657,6 +729,70 @@ def test_a_part_that_was_begun_again_is_waited_for(
     assert main(cohort.arguments(out, "--shard", "1/2")) == 0
     assert main(["merge", str(out)]) == 0
     assert b"mRECIST" not in (out / "assessments.csv").read_bytes()
+
+
+def test_parts_of_before_do_not_finish_a_run_of_the_whole_that_was_stopped(
+    cohort: SmallCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some patients would be of the settings of now, and some of those of before."""
+    out = tmp_path / "out"
+    for number in (1, 2):
+        assert main(cohort.arguments(out, "--shard", f"{number}/2")) == 0
+    write_settings(cohort, {"respond": {"criteria": ["RECIST 1.1"]}})
+    work, done = batch._work, []
+
+    def first_only(patient: Any, **options: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(patient.patient_id)
+        return work(patient, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_work", first_only)
+        assert main(cohort.arguments(out)) not in (0, 1)
+    assert main(["merge", str(out)]) == 2
+    assert not (out / "assessments.csv").exists()
+    assert "found no shard in this folder" in capsys.readouterr().err
+
+
+def test_parts_are_not_merged_under_settings_that_another_command_wrote(
+    cohort: SmallCohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``respond`` names other settings in run.json than those that the parts are of."""
+    out = tmp_path / "out"
+    for number in (1, 2):
+        assert main(cohort.arguments(out, "--shard", f"{number}/2")) == 0
+    assert main(["merge", str(out)]) == 0
+    write_settings(cohort, {"respond": {"criteria": ["RECIST 1.1"]}})
+    assert main(["respond", str(out), "--config", str(cohort.config)]) == 0
+    before = tables(out)
+    assert main(["merge", str(out)]) == 2
+    assert "run.json has other settings than the shards" in capsys.readouterr().err
+    assert tables(out) == before
+
+
+def test_a_patient_whose_rows_cannot_be_read_is_not_finished(
+    cohort: SmallCohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for number in (1, 2):
+        assert main(cohort.arguments(out, "--shard", f"{number}/2")) == 0
+    rows = out / "resume" / "patients" / "P2.json"
+    rows.write_bytes(rows.read_bytes()[:-40])
+    assert main(["merge", str(out)]) == 2
+    assert "shard 2/2 has 1 patients that are not finished" in capsys.readouterr().err
+    assert not list(out.glob("*.csv"))
+
+
+def test_parts_of_different_versions_are_refused(
+    cohort: SmallCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(cohort.arguments(out, "--shard", "1/2")) == 0
+    monkeypatch.setattr("mrresponse.shards.__version__", "99.0", raising=False)
+    assert main(cohort.arguments(out, "--shard", "2/2")) == 0
+    assert main(["merge", str(out)]) == 2
+    assert "different versions" in capsys.readouterr().err
 
 
 def test_parts_that_shared_out_other_patients_are_refused(

@@ -194,7 +194,37 @@ def test_who_corrected_a_mask_that_there_is_not_is_asked_for(tmp_path: Path) -> 
     )
 
 
+def test_a_mask_that_a_table_names_and_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    """The mask would otherwise be missing, or stand in the audit without its reader."""
+    mask = tmp_path / "edits" / "masks" / "P1" / "2024-01-05" / "lesions.nii.gz"
+    mask.parent.mkdir(parents=True)
+    mask.touch()
+    edits_table(
+        tmp_path,
+        "masks.csv",
+        "patient_id,study_date,mask,reader\nP1,2024-01-05,lesions,Dr C\nP1,2024-01-06,lesions,Dr C\n",
+    )
+    (failure,) = read_edits(tmp_path).failures
+    assert (failure.patient_id, failure.study_date, failure.code) == ("P1", date(2024, 1, 6), "bad_edit")
+    assert failure.message == "masks.csv: found no mask masks/P1/2024-01-06/lesions.nii.gz, expected it"
+
+
+@pytest.mark.parametrize("decision", [",target,,L01", ",,definite,L01"])
+def test_a_decision_about_a_lesion_that_is_another_one_is_refused(tmp_path: Path, decision: str) -> None:
+    """It is measured as that lesion, so nothing is left that a role or a status could be of."""
+    edits_table(tmp_path, "lesions.csv", f"{DECISIONS}P1,L02,{decision},Dr C,moved\n")
+    (failure,) = read_edits(tmp_path).failures
+    assert (failure.patient_id, failure.code) == ("P1", "bad_value")
+    assert (
+        "row 2: found same_as L01 beside another decision, expected that in a row of L01" in failure.message
+    )
+
+
 def test_two_readers_of_one_mask_are_not_chosen_between(tmp_path: Path) -> None:
+    for name in ("lesions", "liver"):
+        mask = tmp_path / "edits" / "masks" / "P1" / "2024-01-05" / f"{name}.nii.gz"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        mask.touch()
     header = "patient_id,study_date,mask,reader\n"
     same = "P1,2024-01-05,lesions,Dr C\nP1,2024-01-05,Lesions,Dr C\nP1,2024-01-05,liver,Dr D\n"
     edits_table(tmp_path, "masks.csv", header + same)

@@ -26,6 +26,24 @@ def test_each_series_has_its_reason_and_each_gap_its_consequence(tmp_path):
     ]
 
 
+def test_a_series_that_is_shorter_than_the_others_of_its_study_is_named(tmp_path):
+    """Slices lost at an end leave no gap."""
+    files = write_dynamic(tmp_path)
+    before = check_report(ingest(tmp_path, PLAIN))
+    files["PVP"][-1].unlink()
+    added = [row for row in check_report(ingest(tmp_path, PLAIN)) if row not in before]
+    assert [(row.status, row.why) for row in added] == [
+        ("missing", "3 slices in PVP, 4 in others of this spacing: slices may be missing at its ends")
+    ]
+    write_series(
+        tmp_path / "hbp",
+        SeriesPlan(
+            number=9, description="t1_vibe_hbp_20min", slices=2, time="104500", spacing=(1.5, 1.25, 5.0)
+        ),
+    )
+    assert not [row for row in check_report(ingest(tmp_path, PLAIN)) if "2 slices" in row.why]
+
+
 def test_the_written_manifest_gives_the_same_studies_again(tmp_path):
     write_dynamic(tmp_path)
     before = ingest(tmp_path, PLAIN)

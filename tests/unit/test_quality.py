@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mrresponse.domain import Agent, ContrastPhase, ExaminedStudy, Flag, Image, PreparedStudy
+from mrresponse.geometry import voxel_to_world
 from mrresponse.quality import QualitySettings, check_quality, check_technique, review_level
 from tests.phantoms import (
     LIVER,
@@ -75,6 +76,19 @@ def test_slices_across_the_plane_of_measurement_are_flagged(
     lesion = ball((20.0, 0.0, 0.0), 30.0)
     grid = grid_around(spacing_mm=spacing_mm, margin_mm=40.0)
     assert codes(prepared_study([lesion], grid=grid), lesion) == codes_found
+
+
+def test_a_phase_that_shows_a_part_of_the_liver_is_flagged() -> None:
+    """End slices that were lost. Above half of its semi-axis lies 5/32 of an ellipsoid: (2 + h)(1 - h)^2 / 4."""
+    lesion = ball((20.0, 0.0, 0.0), 30.0)
+    study = prepared_study([lesion], grid=WIDE)
+    height = voxel_to_world(WIDE, np.argwhere(np.ones(WIDE.shape)))[:, 2].reshape(WIDE.shape)
+    cut = replace(study, fields={PRE: height < 27.5})
+    (flag,) = check_quality(cut, lesion_map(label_map([lesion], cut.grid)), QualitySettings())
+    assert (flag.code, flag.study_date) == ("phase_cut", cut.study.study_date)
+    assert flag.message.startswith("PRE shows 84 % of the liver, expected all of it")
+    assert review_level([flag]) == "ok"
+    assert codes(replace(study, fields={PRE: height < 57.5}), lesion) == []
 
 
 def test_a_change_of_gain_is_flagged() -> None:

@@ -410,6 +410,26 @@ def test_a_stated_role_wins_and_the_audit_says_what_the_rules_gave() -> None:
     )
 
 
+def test_a_role_for_a_treatment_phase_that_is_not_there_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"L01.* found treatment phase 'TACE', expected one of course"
+    ) as refused:
+        run([lesion(0, "L01")], PLAIN, stated("L01", EXCLUDED, treatment_phase="TACE"))
+    assert (refused.value.code, refused.value.patient_id) == ("bad_edit", "P")
+
+
+@pytest.mark.parametrize("phase", ["", "course"])
+def test_a_role_for_a_lesion_that_no_baseline_knows_is_refused(phase: str) -> None:
+    """A new lesion has no role: without a word its progression would stand against the reader's decision."""
+    rows = [
+        lesion(0, "L01"),
+        lesion(60, "L01"),
+        lesion(60, "L02", new_lesion_status=NewLesionStatus.DEFINITE),
+    ]
+    with pytest.raises(DataError, match=r"L02.* found role excluded, expected new_lesion_status"):
+        run(rows, PLAIN, stated("L02", EXCLUDED, treatment_phase=phase))
+
+
 def test_targets_that_a_reader_set_count_towards_the_limits() -> None:
     rows = [lesion(0, "L01", 40.0), lesion(0, "L02", 30.0), lesion(0, "L03", 20.0)]
     found = roles(run(rows, PLAIN, stated("L03", TARGET)))

@@ -1,7 +1,13 @@
 """Training: settings, losses, the fused normalisation, resuming, packaging, judging."""
 
 import json
+import os
+import signal
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
 from itertools import repeat
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +212,38 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     metadata = json.loads((tmp_path / "model" / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["training"]["patients"] == 0
     assert metadata["training"]["dataset"] == "synthetic images only"
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGTERM, nullcontext()), (signal.SIGINT, pytest.raises(KeyboardInterrupt))]
+)
+def test_a_signal_to_all_processes_of_a_training_keeps_its_work(
+    tmp_path: Path, number: signal.Signals, ends: AbstractContextManager[object]
+) -> None:
+    """As a scheduler or a terminal sends it: to the processes that draw examples, and to the one that trains."""
+    out = tmp_path / "run"
+    alive: list[bool] = []
+
+    def send() -> None:
+        while not (out / "log.jsonl").exists():
+            time.sleep(0.05)
+        drawing = active_children()
+        for one in drawing:
+            os.kill(one.pid or 0, number)
+        time.sleep(1.0)
+        alive.extend(one.is_alive() for one in drawing)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    sender = threading.Thread(target=send)
+    sender.start()
+    with ends:
+        train(_settings(workers=1, minutes=5, checkpoint_minutes=5, device="cpu"), out)
+    sender.join()
+    assert alive == [True]
+    state = torch.load(out / loop.CHECKPOINT, weights_only=True)
+    assert state["step"] == len((out / "log.jsonl").read_text(encoding="utf-8").splitlines()) > 0
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_a_run_starts_from_the_weights_of_a_model_folder(tmp_path: Path) -> None:
