@@ -140,7 +140,8 @@ def test_a_batch_without_a_lesion_costs_nothing_lesion_by_lesion() -> None:
     loss = lesionwise_loss(found, torch.zeros((2, 8, 8, 8), dtype=torch.int64))
     loss.backward()
     assert float(loss.detach()) == 0.0
-    assert found.grad is not None and float(found.grad.abs().sum()) == 0.0
+    assert found.grad is not None
+    assert float(found.grad.abs().sum()) == 0.0
 
 
 def test_the_fused_norm_equals_group_norm_then_relu_with_its_gradients() -> None:
