@@ -56,7 +56,7 @@ class LesionExampleSettings:
     patch_shapes: tuple[Shape, ...] = ((64, 64, 32),)
     pool_size: int = 12
     reuse: int = 12
-    share_without_lesion: float = 0.3
+    share_without_lesion: float = 0.4
     share_random: float = 0.05
     share_curved: float = 0.15
     share_unregistered: float = 0.08
