@@ -25,6 +25,7 @@ from mrresponse.domain import (
     MeasurementSource,
     Point,
     PreparedStudy,
+    RegistrationRecord,
     Series,
     Study,
 )
@@ -302,3 +303,18 @@ def examined_study(
     )
     drawn = label_map(lesions, prepared.grid, labels)
     return ExaminedStudy(prepared=prepared, lesion_map=lesion_map(drawn, source))
+
+
+def refused_registration(phase: ContrastPhase) -> RegistrationRecord:
+    """Give the record of a contrast phase that could not be brought into register with the arterial one."""
+    return RegistrationRecord(
+        patient_id="P001",
+        study_date=date(2024, 1, 10),
+        moving=phase.value,
+        fixed="ART",
+        accepted=False,
+        measure="mutual information in the liver (nats)",
+        similarity_before=0.1,
+        similarity_after=0.1,
+        reason="did not rise",
+    )

@@ -8,6 +8,7 @@ from scipy import ndimage
 IGNORED = -1
 """Target of voxels whose class nobody knows; they count for nothing."""
 
+_LESION = 2
 _AROUND_VOXELS = 4
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
@@ -52,25 +53,23 @@ def tversky_loss(
     return 1.0 - (hit + 50.0) / (hit + alpha * false_positive + beta * missed + 50.0)
 
 
-def lesionwise_loss(
-    probability: torch.Tensor, target: torch.Tensor, *, lesion_class: int = 2
-) -> torch.Tensor:
+def lesionwise_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the mean over all lesions of 1 - soft Dice near each: a small lesion counts as much as a large one.
 
-    Shapes: probability of a lesion and target, both (B, I, J, K). A lesion is a connected body of ``lesion_class``;
-    what is compared is the box around it and four voxels more, without the voxels of other lesions and those that
+    Shapes: probability of a lesion and target, both (B, I, J, K). A lesion is a connected body of class
+    2; what is compared is the box around it and four voxels more, without the voxels of other lesions and those that
     nobody knows. After blob loss (Kofler et al. 2023, doi 10.1007/978-3-031-34048-2_58), which compares the whole
     patch: there what is found elsewhere would hide what is missed here. A batch without a lesion costs nothing.
     """
     losses = []
     for found, classes in zip(probability, target, strict=True):
-        bodies, _ = ndimage.label(classes.cpu().numpy() == lesion_class, structure=_TOUCHING)
+        bodies, _ = ndimage.label(classes.cpu().numpy() == _LESION, structure=_TOUCHING)
         for number, cut in enumerate(ndimage.find_objects(bodies), start=1):
             near = tuple(
                 slice(max(0, part.start - _AROUND_VOXELS), part.stop + _AROUND_VOXELS) for part in cut
             )
             own = torch.from_numpy(bodies[near] == number).to(found.device)
-            counted = own | ((classes[near] != lesion_class) & (classes[near] != IGNORED))
+            counted = own | ((classes[near] != _LESION) & (classes[near] != IGNORED))
             here = found[near] * counted
             losses.append(1.0 - (2 * (here * own).sum() + 10.0) / (here.sum() + own.sum() + 10.0))
     return torch.stack(losses).mean() if losses else probability.sum() * 0.0

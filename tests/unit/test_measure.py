@@ -22,7 +22,6 @@ from mrresponse.domain import (
     MeasurementState,
     NewLesionStatus,
     Observation,
-    RegistrationRecord,
     TrackEvent,
 )
 from mrresponse.geometry import world_to_voxel
@@ -37,6 +36,7 @@ from tests.phantoms import (
     label_map,
     lesion_map,
     prepared_study,
+    refused_registration,
     world_points,
 )
 
@@ -288,19 +288,12 @@ def refused(study: ExaminedStudy, phase: ContrastPhase, shift: int) -> ExaminedS
     """Leave a phase where it is, some voxels along x off its place, since it could not be brought into register."""
     image = study.prepared.images[phase]
     moved = replace(image, voxels=np.roll(image.voxels, shift, axis=0))
-    record = RegistrationRecord(
-        patient_id="P001",
-        study_date=DAY,
-        moving=phase.value,
-        fixed="ART",
-        accepted=False,
-        measure="mutual information in the liver (nats)",
-        similarity_before=0.1,
-        similarity_after=0.1,
-        reason="did not rise",
-    )
     images = {**study.prepared.images, phase: moved}
-    return replace(study, prepared=replace(study.prepared, images=images, registrations=(record,)))
+    record = refused_registration(phase)
+    return replace(
+        study,
+        prepared=replace(study.prepared, images=images, registrations=(record,)),
+    )
 
 
 def test_nothing_is_judged_on_a_phase_that_is_out_of_register() -> None:

@@ -15,13 +15,21 @@ from mrresponse.domain import (
     Image,
     LabelMap,
     PreparedStudy,
-    RegistrationRecord,
 )
 from mrresponse.measure import MeasureSettings, ViableMap, find_viable
 from mrresponse.measure.settings import WithoutPrecontrast
 from mrresponse.measure.viability import clean_viable
 from tests import phantoms
-from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, mask_of
+from tests.phantoms import (
+    Body,
+    Ellipsoid,
+    ball,
+    grid_around,
+    label_map,
+    lesion_map,
+    mask_of,
+    refused_registration,
+)
 
 Mask = npt.NDArray[np.bool_]
 SETTINGS = MeasureSettings()
@@ -133,21 +141,11 @@ def test_a_mistimed_arterial_phase_says_nothing_of_viability(code: str, said: st
 def test_a_precontrast_phase_out_of_register_says_nothing_of_viability() -> None:
     lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
     prepared = prepared_study(lesions, noise_sd=0.05)
-    refused = RegistrationRecord(
-        patient_id="P001",
-        study_date=date(2024, 1, 10),
-        moving="PRE",
-        fixed="ART",
-        accepted=False,
-        measure="mutual information in the liver (nats)",
-        similarity_before=0.1,
-        similarity_after=0.1,
-        reason="did not rise",
-    )
+    refused = refused_registration(PRE)
     found = find_viable(examined(lesions, replace(prepared, registrations=(refused,))), SETTINGS)
     assert found.labels is None
     assert found.reason.startswith("motion:")
-    other = replace(prepared, registrations=(replace(refused, moving="PVP"),))
+    other = replace(prepared, registrations=(refused_registration(PVP),))
     assert find_viable(examined(lesions, other), SETTINGS).labels is not None
 
 
@@ -155,17 +153,7 @@ def test_vessels_are_not_looked_for_in_a_phase_out_of_register() -> None:
     """In PVP the vessels lie 12 mm beside their places in ART: left in, they would raise the threshold."""
     lesions = (ball((-20.0, 5.0, 0.0), 30.0),)
     prepared = prepared_study(lesions, noise_sd=0.03)
-    refused = RegistrationRecord(
-        patient_id="P001",
-        study_date=date(2024, 1, 10),
-        moving="PVP",
-        fixed="ART",
-        accepted=False,
-        measure="mutual information in the liver (nats)",
-        similarity_before=0.1,
-        similarity_after=0.1,
-        reason="did not rise",
-    )
+    refused = refused_registration(PVP)
     moved = changed(prepared, PVP, np.roll(prepared.images[PVP].voxels, 4, axis=0))
     found = find_viable(examined(lesions, replace(moved, registrations=(refused,))), SETTINGS)
     assert found.enhancement is not None
