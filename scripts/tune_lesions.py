@@ -24,9 +24,10 @@ from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.evaluate import LesionComparison, compare_lesions
 from mrresponse.geometry import canonical_grid, paste
 from mrresponse.lesions import LesionSettings, find_lesions
+from mrresponse.measure import MeasureSettings
 from mrresponse.segment import Segmenter, make_segmenter
 from mrresponse.synthetic.judging import JudgingCase, JudgingSet, judging_cases
-from mrresponse.training.judge import LEAST_MM, examined_case, true_instances
+from mrresponse.training.judge import LEAST_MM, counted, examined_case, true_instances
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8)
 PEAKS = (0.7, 0.9, 0.95, 0.98)
@@ -61,7 +62,7 @@ def compared(answer: Answered, settings: LesionSettings) -> LesionComparison:
     prepared = answer.prepared
     lesion_map = find_lesions(prepared, answer.found, settings)
     grid = canonical_grid(prepared.native_grid)
-    labels = paste(lesion_map.labels, prepared.crop_start, grid).voxels
+    labels = paste(counted(prepared, lesion_map.labels, MeasureSettings()), prepared.crop_start, grid).voxels
     return compare_lesions(labels, answer.truth, grid.spacing_mm, voxel_volume_ml=grid.voxel_volume_ml)
 
 

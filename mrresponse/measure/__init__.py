@@ -18,6 +18,7 @@ from mrresponse.domain import (
     FloatArray,
     LesionTrack,
     Measurement,
+    MeasurementSource,
     MeasurementState,
     Observation,
     TrackEvent,
@@ -25,7 +26,8 @@ from mrresponse.domain import (
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.new_lesion import with_new_lesion_status
 from mrresponse.measure.partial_volume import weighted_volume_ml
-from mrresponse.measure.phenotype import Judged, describe
+from mrresponse.measure.perfusion import is_perfusion_like
+from mrresponse.measure.phenotype import PERFUSION_LIKE, Judged, describe
 from mrresponse.measure.rim import local_treatment_starts, treated_labels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
@@ -202,6 +204,11 @@ def _measured(
     part = viable[largest][1] if viable is not None and is_judged else lesion
     judged = Judged(box=box, lesion=lesion, part=part if part.any() else lesion, solidity=whole.solidity)
     seen_as = describe(prepared, viable_map, judged, settings)
+    # what a reader drew as a lesion is one
+    if study.lesion_map.source is MeasurementSource.NETWORK and all(
+        is_perfusion_like(prepared, voxels, label, boxes[label], settings) for label in labels
+    ):
+        seen_as = replace(seen_as, pattern=PERFUSION_LIKE)
     return replace(
         row,
         aphe=seen_as.aphe,

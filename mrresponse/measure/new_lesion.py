@@ -13,7 +13,7 @@ from mrresponse.domain import (
     TrackEvent,
 )
 from mrresponse.measure.lesion import round_length
-from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE
+from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE, PERFUSION_LIKE
 from mrresponse.measure.settings import MeasureSettings
 
 _TOLERANCE = 1.0 - 1e-9
@@ -61,7 +61,7 @@ def _is_believed(row: Measurement, news: Sequence[Observation]) -> bool:
 def _is_definite(row: Measurement, growth_mm: float | None, settings: MeasureSettings) -> bool:
     if (
         row.longest_diameter_mm is None
-        or row.pattern in (CYST_LIKE, HAEMANGIOMA_LIKE)
+        or row.pattern in (CYST_LIKE, HAEMANGIOMA_LIKE, PERFUSION_LIKE)
         or row.longest_diameter_mm < settings.definite_new_mm * _TOLERANCE
     ):
         return False

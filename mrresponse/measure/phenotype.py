@@ -12,6 +12,7 @@ from mrresponse.measure.viability import Box, Reference, ViableMap, phases_short
 HCC_LIKE = "hcc-like"
 CYST_LIKE = "cyst-like"
 HAEMANGIOMA_LIKE = "haemangioma-like"
+PERFUSION_LIKE = "perfusion-like"
 
 PRE = ContrastPhase.PRECONTRAST
 ART = ContrastPhase.ARTERIAL

@@ -65,6 +65,9 @@ class MeasureSettings:
     haemangioma_precontrast_ratio, haemangioma_late_ratio, haemangioma_gadoxetate_ratio
         Haemangioma-like: pre-contrast signal over liver below, portal venous and delayed above; with gadoxetate
         portal venous above the last, and above arterial.
+    isointense
+        Perfusion-like: brighter than the liver around it in the arterial phase, by `aphe_ratio`, and within this share
+        of it in every other. Tumours of the signal model differ by 0.08 or more in at least one of them.
     least_solidity, delineation_sd
         Well delineated: share of the outline's convex hull, and contrast with the surroundings in standard
         deviations of the reference liver, in at least one phase.
@@ -106,6 +109,7 @@ class MeasureSettings:
     haemangioma_precontrast_ratio: float = 0.7
     haemangioma_late_ratio: float = 1.05
     haemangioma_gadoxetate_ratio: float = 1.0
+    isointense: float = 0.05
     least_solidity: float = 0.7
     delineation_sd: float = 1.0
     definite_new_mm: float = 10.0

@@ -13,6 +13,7 @@ from mrresponse.respond.rules import exceeds, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
 from mrresponse.respond.values import (
     LIVER,
+    PERFUSION_LIKE,
     LesionValue,
     VisitValues,
     is_benign,
@@ -36,7 +37,8 @@ TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 class Role:
     """Role of one lesion; ``role`` ``None`` means that it is no disease of this treatment phase.
 
-    A lesion that ``may_be_new`` was gone, a normal node or rejected at baseline: seen later, it is new.
+    A lesion that ``may_be_new`` was gone, a normal node, a change of perfusion or rejected at baseline: what is seen of
+    it later is new.
     """
 
     lesion_id: str
@@ -294,7 +296,8 @@ def _is_always_benign(history: Sequence[Measurement]) -> bool:
 def _benign(lesion_id: str, history: Sequence[Measurement]) -> Role:
     pattern = next(m.pattern for m in reversed(history) if is_seen(m))
     reason = f"benign pattern ({pattern}): not eligible, not counted as disease"
-    return Role(lesion_id=lesion_id, role=None, reason=reason)
+    # a tumour may be bright in the arterial phase alone for a time; one that shows itself later must not stay unseen
+    return Role(lesion_id=lesion_id, role=None, reason=reason, may_be_new=pattern == PERFUSION_LIKE)
 
 
 def _node_ineligibility(m: Measurement, criterion: Criterion) -> str:

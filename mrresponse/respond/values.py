@@ -18,7 +18,10 @@ NOT_FOUND, NOT_ASSESSED = MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSES
 MERGED, SPLIT = MeasurementState.MERGED, MeasurementState.SPLIT
 SEEN_STATES = frozenset({MEASURED, TOO_SMALL, SPLIT, MERGED})
 MISSING_STATES = frozenset({NOT_FOUND, NOT_ASSESSED})
-BENIGN_PATTERNS = frozenset({"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like"})
+PERFUSION_LIKE = "perfusion-like"
+BENIGN_PATTERNS = frozenset(
+    {"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like", PERFUSION_LIKE}
+)
 INFILTRATIVE = "infiltrative"
 SHORT_AXIS = "short axis"
 _PARENT = re.compile(r"merged into (\S+)")
@@ -204,7 +207,7 @@ def is_stated(measurement: Measurement, criterion: Criterion) -> bool:
 
 
 def is_benign(measurement: Measurement) -> bool:
-    """Tell whether the lesion's pattern is that of a cyst or a haemangioma."""
+    """Tell whether the lesion's pattern is that of a cyst, a haemangioma or a change of perfusion."""
     return measurement.pattern is not None and _plain(measurement.pattern) in BENIGN_PATTERNS
 
 

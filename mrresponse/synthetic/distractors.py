@@ -18,12 +18,18 @@ def paint_perfusion_wedge(
     return _replace_parenchyma(tissue, inside, Tissue.PERFUSION_ANOMALY)
 
 
-def paint_regenerative_nodules(
-    tissue: torch.Tensor, points: torch.Tensor, *, cell_mm: float, threshold: float, seed: int
+def paint_nodules(
+    tissue: torch.Tensor,
+    points: torch.Tensor,
+    *,
+    cell_mm: float,
+    threshold: float,
+    seed: int,
+    kind: Tissue = Tissue.REGENERATIVE_NODULE,
 ) -> torch.Tensor:
     """Return the map with a field of nodules of about ``cell_mm``, where smooth noise exceeds ``threshold``."""
     field = noise_field(torch.Generator().manual_seed(seed), cell_mm=cell_mm)
-    return _replace_parenchyma(tissue, field.sample(points)[0] > threshold, Tissue.REGENERATIVE_NODULE)
+    return _replace_parenchyma(tissue, field.sample(points)[0] > threshold, kind)
 
 
 def draw_distractors(tissue: torch.Tensor, points: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -37,14 +43,7 @@ def draw_distractors(tissue: torch.Tensor, points: torch.Tensor, rng: np.random.
         chosen = places[:, int(rng.integers(places.shape[1]))]
         return (float(chosen[0]), float(chosen[1]), float(chosen[2]))
 
-    if rng.random() < (0.5 if cirrhotic else 0.05):
-        tissue = paint_regenerative_nodules(
-            tissue,
-            points,
-            cell_mm=float(rng.uniform(4, 9)),
-            threshold=float(rng.uniform(0.7, 1.8)),
-            seed=int(rng.integers(1 << 30)),
-        )
+    tissue = _draw_nodules(tissue, points, rng, cirrhotic=cirrhotic)
     # more often than in patients: half of the time a network learns to tell them from tumours by the other phases
     if rng.random() < 0.5:
         for _ in range(int(rng.integers(1, 4))):
@@ -64,6 +63,27 @@ def draw_distractors(tissue: torch.Tensor, points: torch.Tensor, rng: np.random.
                 axes = rng.uniform(*radii) * rng.uniform(0.7, 1.4, 3)
                 near = ellipsoid(points, place(), (float(axes[0]), float(axes[1]), float(axes[2])))
                 tissue = _replace_parenchyma(tissue, near < 0, kind)
+    return tissue
+
+
+def _draw_nodules(
+    tissue: torch.Tensor, points: torch.Tensor, rng: np.random.Generator, *, cirrhotic: bool
+) -> torch.Tensor:
+    # iron gathers in the larger nodules, of any shape and in any number: dark in every contrast phase, as some tumours
+    fields = [
+        (Tissue.REGENERATIVE_NODULE, 0.5 if cirrhotic else 0.05, (0.7, 1.8)),
+        (Tissue.SIDEROTIC_NODULE, 0.4 if cirrhotic else 0.0, (1.4, 2.6)),
+    ]
+    for kind, probability, thresholds in fields:
+        if rng.random() < probability:
+            tissue = paint_nodules(
+                tissue,
+                points,
+                cell_mm=float(rng.uniform(4, 9)),
+                threshold=float(rng.uniform(*thresholds)),
+                seed=int(rng.integers(1 << 30)),
+                kind=kind,
+            )
     return tissue
 
 

@@ -1,14 +1,24 @@
 """Judge the whole line with its networks on synthetic studies: livers, lesions, false alarms, and the flags."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from mrresponse.config import Settings
-from mrresponse.domain import BoolArray, ExaminedStudy, Image, LabelArray, Series, Study
+from mrresponse.domain import (
+    BoolArray,
+    ExaminedStudy,
+    Image,
+    LabelArray,
+    LabelMap,
+    PreparedStudy,
+    Series,
+    Study,
+)
 from mrresponse.errors import DataError
 from mrresponse.evaluate import (
     LesionComparison,
@@ -19,6 +29,8 @@ from mrresponse.evaluate import (
     surface_dice,
 )
 from mrresponse.geometry import canonical_grid, paste
+from mrresponse.measure import MeasureSettings
+from mrresponse.measure.perfusion import is_perfusion_like
 from mrresponse.pipeline import examine_images
 from mrresponse.quality import REVIEW_CODES
 from mrresponse.segment import Segmenter
@@ -144,11 +156,21 @@ def found_in(rendered: RenderedStudy, segmenter: Segmenter, settings: Settings) 
         )
     prepared = examined.prepared
     full = canonical_grid(prepared.native_grid)
+    lesions = counted(prepared, examined.lesion_map.labels, settings.measure)
     return Found(
         liver=paste(prepared.liver, prepared.crop_start, full).voxels > 0,
-        lesions=paste(examined.lesion_map.labels, prepared.crop_start, full).voxels,
+        lesions=paste(lesions, prepared.crop_start, full).voxels,
         flags=tuple(flag.code for flag in examined.flags),
     )
+
+
+def counted(prepared: PreparedStudy, found: LabelMap, settings: MeasureSettings) -> LabelMap:
+    """Return what was found without what the line itself calls a change of perfusion, which is no lesion."""
+    voxels = found.voxels.copy()
+    for label, box in enumerate(ndimage.find_objects(found.voxels), start=1):
+        if box is not None and is_perfusion_like(prepared, found.voxels, label, box, settings):
+            voxels[found.voxels == label] = 0
+    return replace(found, voxels=voxels)
 
 
 def true_instances(rendered: RenderedStudy) -> LabelArray:

@@ -15,6 +15,7 @@ from mrresponse.domain import (
     ExaminedStudy,
     Flag,
     Grid,
+    Image,
     LabelMap,
     LesionTrack,
     Measurement,
@@ -95,6 +96,63 @@ def only(studies: Sequence[ExaminedStudy], track: LesionTrack) -> Measurement:
     rows = measure(studies, [track], SETTINGS)
     assert len(rows) == len(track.observations)
     return rows[-1]
+
+
+def painted(signals: dict[ContrastPhase, float], source: MeasurementSource) -> ExaminedStudy:
+    """Give a plain liver of which a ball is so many times as bright; what was found of it lies a little within."""
+    plain = prepared_study(body=Body(liver=LIVER), grid=GRID, phases=ALL, study_date=DAY)
+    place = label_map((ball((-20.0, 5.0, 0.0), 26.0),), GRID).voxels > 0
+    noise = np.random.default_rng(3)
+    images = {
+        phase: Image(
+            voxels=np.where(place, 100.0 * signal, 100.0).astype(np.float32)
+            + noise.normal(0.0, 5.0, place.shape).astype(np.float32),
+            grid=GRID,
+        )
+        for phase, signal in signals.items()
+    }
+    found = label_map((ball((-20.0, 5.0, 0.0), 22.0),), GRID)
+    return ExaminedStudy(prepared=replace(plain, images=images), lesion_map=lesion_map(found, source))
+
+
+PRE, ART, PVP, DEL = ALL
+NETWORK = MeasurementSource.NETWORK
+
+
+@pytest.mark.parametrize(
+    ("signals", "source", "is_perfusion"),
+    [
+        ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.0}, NETWORK, True),
+        ({PRE: 1.0, ART: 1.3, PVP: 1.0}, NETWORK, True),
+        # near the coil everything is brighter
+        ({PRE: 1.12, ART: 1.45, PVP: 1.1, DEL: 1.1}, NETWORK, True),
+        # a reader drew it
+        ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.0}, MeasurementSource.MASK, False),
+        # darker than liver in one phase, brighter in one, too little in the arterial one
+        ({PRE: 0.92, ART: 1.3, PVP: 0.92, DEL: 0.92}, NETWORK, False),
+        ({PRE: 1.0, ART: 1.3, PVP: 0.92, DEL: 1.0}, NETWORK, False),
+        ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 0.92}, NETWORK, False),
+        ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.08}, NETWORK, False),
+        ({PRE: 1.12, ART: 1.3, PVP: 1.0, DEL: 1.0}, NETWORK, False),
+        ({PRE: 1.0, ART: 1.07, PVP: 1.0, DEL: 1.0}, NETWORK, False),
+        # not judged without the phases that tell
+        ({ART: 1.3, PVP: 1.0, DEL: 1.0}, NETWORK, False),
+        ({PRE: 1.0, PVP: 1.0, DEL: 1.0}, NETWORK, False),
+        ({PRE: 1.0, ART: 1.3, DEL: 1.0}, NETWORK, False),
+    ],
+)
+def test_liver_but_for_its_arterial_supply_is_perfusion_like(
+    signals: dict[ContrastPhase, float], source: MeasurementSource, is_perfusion: bool
+) -> None:
+    row = only([painted(signals, source)], tracked(seen(TrackEvent.FIRST, 1)))
+    assert (row.pattern == "perfusion-like") is is_perfusion
+
+
+def test_a_phase_out_of_register_does_not_tell_a_perfusion_anomaly() -> None:
+    study = painted({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.0}, NETWORK)
+    refused = replace(study.prepared, registrations=(refused_registration(PVP),))
+    row = only([replace(study, prepared=refused)], tracked(seen(TrackEvent.FIRST, 1)))
+    assert row.pattern is None
 
 
 def test_a_lesion_is_measured_whole_and_viable() -> None:

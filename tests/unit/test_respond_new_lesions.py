@@ -136,6 +136,7 @@ def test_a_lesion_that_was_not_there_is_as_new_as_its_reason_says(
     [
         ("RECIST 1.1", {"pattern": "cyst"}, "benign pattern (cyst)"),
         ("mRECIST", {"pattern": "Haemangioma-like", "source": NETWORK}, "benign pattern (Haemangioma-like)"),
+        ("mRECIST", {"pattern": "perfusion-like", "source": NETWORK}, "benign pattern (perfusion-like)"),
         ("mRECIST", {"new_lesion_status": REJECTED, "source": NETWORK}, "rejected"),
         ("RECIST 1.1", {"new_lesion_status": REJECTED}, "rejected"),
         ("RECIST 1.1", {**NODE, "perpendicular_diameter_mm": 9.9}, "normal node, short axis 9.9 mm"),

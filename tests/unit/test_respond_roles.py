@@ -378,6 +378,21 @@ def test_what_was_known_before_the_baseline_has_a_role_although_it_is_not_measur
     }
 
 
+def test_a_change_of_perfusion_is_no_disease_until_it_shows_itself_as_tumour() -> None:
+    perfusion = {"pattern": "perfusion-like", "source": MeasurementSource.NETWORK}
+    tumour = {"aphe": True, "washout": True, "pattern": "hcc-like"}
+    excluded = (EXCLUDED, "benign pattern (perfusion-like): not eligible, not counted as disease")
+    rows = [lesion(0), lesion(60), lesion(120), *(lesion(day, "L02", **perfusion) for day in (0, 60))]
+    for more, role, overall in (
+        (perfusion, excluded, Response.SD),
+        (tumour, (LesionRole.NEW, "first seen 2024-03-01, no disease at baseline"), Response.PD),
+    ):
+        result = run([*rows, lesion(120, "L02", **more)], **phases(0))
+        assert phase_roles(result, "from 0")["L02"] == role
+        assert [one.overall for one in result.assessments][-2:] == [Response.SD, overall]
+    assert phase_roles(run(rows[:1] + rows[3:4], **phases(0)), "from 0")["L02"] == excluded
+
+
 # --- roles that a reader set ---------------------------------------------------------------------------------------
 
 

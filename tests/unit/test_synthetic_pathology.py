@@ -8,8 +8,8 @@ import torch
 
 from mrresponse.synthetic.distractors import (
     draw_distractors,
+    paint_nodules,
     paint_perfusion_wedge,
-    paint_regenerative_nodules,
 )
 from mrresponse.synthetic.noise import centred_affine, grid_points
 from mrresponse.synthetic.pathology import (
@@ -117,7 +117,6 @@ def test_a_wedge_opens_from_its_apex() -> None:
 
 def test_regenerative_nodules_grow_with_a_lower_threshold() -> None:
     few, many = (
-        (paint_regenerative_nodules(LIVER, POINTS, cell_mm=8.0, threshold=t, seed=3) != LIVER).sum()
-        for t in (1.5, 0.5)
+        (paint_nodules(LIVER, POINTS, cell_mm=8.0, threshold=t, seed=3) != LIVER).sum() for t in (1.5, 0.5)
     )
     assert 0 < int(few) < int(many)

@@ -1,0 +1,71 @@
+"""Places that are brighter than the liver around them in the arterial phase alone: its blood supply, not a lesion.
+
+A perfusion anomaly is parenchyma with more arterial and less portal venous blood, as by an arterioportal shunt or a
+narrowed portal vein: in every other contrast phase it is as the liver beside it. "Perfusion changes, arterio-portal
+shunts" are no lesions [Lencioni & Llovet 2010, doi 10.1055/s-0030-1247132].
+"""
+
+from math import ceil
+
+import numpy as np
+from scipy import ndimage
+
+from mrresponse.domain import ContrastPhase, LabelArray, PreparedStudy
+from mrresponse.measure.settings import MeasureSettings
+from mrresponse.measure.viability import Box, phases_short_of
+
+PRE, ART, PVP = ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS
+_LATER = (PVP, ContrastPhase.DELAYED, ContrastPhase.HEPATOBILIARY)
+# The outermost millimetres are shared with liver, and so is what lies next to them.
+_EDGE_MM = 2.0
+_LEAST_VOXELS = 8
+_RING_MM = (3.0, 12.0)
+_LEAST_RING_ML = 1.0
+
+
+def is_perfusion_like(
+    prepared: PreparedStudy, labels: LabelArray, label: int, box: Box, settings: MeasureSettings
+) -> bool:
+    """Tell whether one label of a lesion map is liver but for its arterial supply.
+
+    It is compared with the liver around it, not with that of the whole organ, and each phase with the one before
+    contrast: near the coil everything is brighter, in all phases alike. Without that phase, without the portal venous
+    or the arterial one, or where one of them does not show it whole and at its place, it is not judged: false.
+
+    Parameters
+    ----------
+    labels
+        Lesions on ``prepared.grid``.
+    box
+        Where the label lies; a box with a margin will do.
+    """
+    spacing = prepared.grid.spacing_mm
+    i, j, k = (
+        slice(max(0, part.start - ceil(_RING_MM[1] / step)), part.stop + ceil(_RING_MM[1] / step))
+        for part, step in zip(box, spacing, strict=True)
+    )
+    near = (i, j, k)
+    body = labels[near] == label
+    short = phases_short_of(prepared, body, near)
+    shown = {phase: image.voxels[near] for phase, image in prepared.images.items() if phase not in short}
+    if not {PRE, ART, PVP} <= shown.keys():
+        return False
+    away = ndimage.distance_transform_edt(~body, sampling=spacing)
+    ring = (away > _RING_MM[0]) & (away <= _RING_MM[1])
+    ring &= (prepared.liver.voxels[near] > 0) & (labels[near] == 0)
+    if np.count_nonzero(ring) * prepared.grid.voxel_volume_ml < _LEAST_RING_ML:
+        return False
+    inner = ndimage.distance_transform_edt(body, sampling=spacing) > _EDGE_MM
+    inner = inner if np.count_nonzero(inner) >= _LEAST_VOXELS else body
+    around = {phase: float(np.median(signal[ring])) for phase, signal in shown.items()}
+    if min(around.values()) <= 0:
+        return False
+    ratios = {phase: float(np.median(signal[inner])) / around[phase] for phase, signal in shown.items()}
+    before = ratios[PRE]
+    return (
+        before >= 1.0 - settings.isointense
+        and ratios[ART] / before >= settings.aphe_ratio
+        and all(
+            abs(ratios[phase] / before - 1.0) <= settings.isointense for phase in _LATER if phase in ratios
+        )
+    )
