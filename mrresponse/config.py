@@ -49,12 +49,39 @@ def load_settings(file: Path | None = None) -> Settings:
     if file is None:
         return Settings()
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config: {file.name} cannot be read") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config: {file.name} is not YAML: {error}") from error
     return settings_from(content if content is not None else {})
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """Refuses a key that stands twice in one table: YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"found the key '{key.value}' twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(text: str) -> Any:
+    """Return what a YAML text holds, plain values only.
+
+    Raises
+    ------
+    yaml.YAMLError
+        It is not YAML, or a key stands twice in one table.
+    """
+    # a loader derived from SafeLoader: no tags of Python
+    return yaml.load(text, Loader=_OneOfEachKey)
 
 
 def settings_from(content: Any) -> Settings:

@@ -42,7 +42,7 @@ class Shard:
             Anything else, or an ``i`` that is not 1 to N.
         """
         number, _, count = text.partition("/")
-        if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
             raise ConfigError(f"--shard: found '{text}', expected i/N with i from 1 to N, as 3/10")
         return cls(number=int(number), count=int(count))
 

@@ -23,6 +23,7 @@ from mrresponse import (
     load_settings,
 )
 from mrresponse.batch import choose_workplace
+from mrresponse.edits import read_edits, with_edits
 from mrresponse.run_record import run_info
 
 
@@ -63,12 +64,15 @@ def assess(data: Path, out: Path, settings: Settings, *, masks: Path | None, wor
     folder = RunFolder.create(out)
     workplace = choose_workplace(settings, masks, workers=workers)
     finished: list[str] = []
-    failures = list(found.failures)
     with folder.locked():
+        # What readers corrected in the folder comes first; edits that fit no patient are failures of their own.
+        edits = read_edits(out)
+        for note in edits.notes:
+            print(f"note: {note}", file=sys.stderr)
+        patients, unedited = with_edits(found.patients, edits, folder.earlier_tracks())
+        failures = [*found.failures, *unedited]
         folder.begin(info)
-        for outcome in assess_cohort(
-            found.patients, settings, masks=masks, folder=folder, workplace=workplace
-        ):
+        for outcome in assess_cohort(patients, settings, masks=masks, folder=folder, workplace=workplace):
             print(summary(outcome), flush=True)
             if isinstance(outcome, Failure):
                 failures.append(outcome)

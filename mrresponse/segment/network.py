@@ -144,7 +144,7 @@ def resolve_device(name: str) -> str:
         The name is unknown, or CUDA is asked for where there is none.
     """
     kind, _, index = name.partition(":")
-    if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdigit())):
+    if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdecimal())):
         raise ConfigError(f"segment.device: found '{name}', expected auto, cpu, cuda or cuda:N")
     if kind == "cpu":
         return "cpu"

@@ -56,5 +56,5 @@ def _nearness(one: Observation, other: Observation) -> float:
 
 
 def _number(lesion_id: str) -> int:
-    digits = "".join(character for character in lesion_id if character.isdigit())
+    digits = "".join(character for character in lesion_id if character.isdecimal())
     return int(digits) if digits else 0

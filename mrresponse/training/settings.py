@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mrresponse.config import read_yaml
 from mrresponse.errors import ConfigError
 from mrresponse.synthetic.examples import MEDIAN_DIAMETER_MM
 from mrresponse.training.cases import DataSettings
@@ -79,9 +80,9 @@ def load_training_settings(path: Path) -> TrainingSettings:
         The file cannot be read, or a key is unknown, missing or of the wrong type.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"training config '{path.name}': cannot be read as YAML") from error
+        raise ConfigError(f"training config '{path.name}': cannot be read as YAML: {error}") from error
     try:
         return TrainingSettings.model_validate(content)
     except ValidationError as error:

@@ -823,7 +823,7 @@ def test_failures_of_the_parts_are_merged_too(cohort: SmallCohort, tmp_path: Pat
     assert patients_in(out) == {"P1", "P3"}
 
 
-@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", "²/3"])
 def test_a_malformed_part_is_refused(text: str, cohort: SmallCohort, tmp_path: Path) -> None:
     assert main(cohort.arguments(tmp_path / "out", "--shard", text)) == 2
     assert not (tmp_path / "out").exists()

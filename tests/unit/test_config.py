@@ -37,6 +37,31 @@ def test_yaml_that_cannot_be_parsed_is_refused(tmp_path: Path) -> None:
         load_settings(file)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "measure:\n  aphe_sd: 1.0\n  aphe_sd: 2.0\n",
+        "measure:\n  aphe_sd: 1.0\nlesions: {}\nmeasure:\n  thin_mm: 1.0\n",
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"found the key '(aphe_sd|measure)' twice"):
+        load_settings(file)
+
+
+def test_a_table_may_be_merged_into_another_and_its_keys_be_set_anew(tmp_path: Path) -> None:
+    file = tmp_path / "anchor.yaml"
+    file.write_text(
+        "prepare: {registration: &own {iterations: 3, coarse_mm: 9}}\n"
+        "track: {registration: {<<: *own, iterations: 4}}\n"
+    )
+    settings = load_settings(file)
+    assert (settings.prepare.registration.iterations, settings.track.registration.iterations) == (3, 4)
+    assert settings.track.registration.coarse_mm == 9
+
+
 def test_yaml_tags_are_not_executed(tmp_path: Path) -> None:
     file = tmp_path / "tag.yaml"
     file.write_text("segment: !!python/object/apply:os.getcwd []", encoding="utf-8")

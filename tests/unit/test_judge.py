@@ -6,8 +6,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from mrresponse.domain import ContrastPhase
+from mrresponse.domain import ContrastPhase, Image, LabelMap
 from mrresponse.evaluate import LesionComparison, LesionMatch
+from mrresponse.measure import MeasureSettings
 from mrresponse.synthetic import judging
 from mrresponse.synthetic.anatomy import Lobe
 from mrresponse.synthetic.judging import JudgingSet, judging_case, judging_cases
@@ -15,7 +16,8 @@ from mrresponse.synthetic.placement import PlacedPatient, place_patient
 from mrresponse.synthetic.plans import LesionPlan, LesionSize, PatientPlan, StudyPlan
 from mrresponse.synthetic.render import RenderedStudy, render_study
 from mrresponse.synthetic.study_geometry import SIZES
-from mrresponse.training.judge import JudgedCase, auroc, summarise
+from mrresponse.training.judge import JudgedCase, auroc, counted, summarise
+from tests.phantoms import Ellipsoid, ball, grid_around, label_map, prepared_study
 
 
 def _match(reference_mm: float, predicted_mm: float, dice: float) -> LesionMatch:
@@ -66,6 +68,26 @@ def test_the_summary_counts_lesions_of_ten_millimetres_and_every_false_alarm() -
 def test_the_area_under_the_curve_counts_ties_half_and_needs_both_kinds() -> None:
     assert auroc([2, 1, 1, 0], [True, True, False, False]) == pytest.approx(3.5 / 4)
     assert auroc([1, 2], [True, True]) is None
+
+
+def test_what_is_called_a_change_of_perfusion_is_no_alarm_and_no_find() -> None:
+    grid = grid_around(Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(50.0, 40.0, 30.0)), (2.0, 2.0, 4.0))
+    places = (ball((-20.0, 0.0, 0.0), 20.0), ball((20.0, 0.0, 0.0), 20.0))
+    found = label_map(places, grid)
+    plain = prepared_study(grid=grid)
+    flat = np.full(grid.shape, 100.0, dtype=np.float32)
+    bright = {
+        ContrastPhase.PRECONTRAST: {},
+        ContrastPhase.ARTERIAL: {1: 1.4, 2: 1.4},
+        ContrastPhase.PORTAL_VENOUS: {2: 0.85},
+    }
+    images = {
+        phase: Image(voxels=flat * np.vectorize(lambda n, by=by: by.get(n, 1.0))(found.voxels), grid=grid)
+        for phase, by in bright.items()
+    }
+    inside = LabelMap(voxels=np.ones(grid.shape, dtype=np.uint16), grid=grid)
+    left = counted(replace(plain, images=images, liver=inside), found, MeasureSettings())
+    np.testing.assert_array_equal(left.voxels, np.where(found.voxels == 2, 2, 0))
 
 
 @pytest.mark.slow
