@@ -26,6 +26,8 @@ from mrresponse.geometry import Box, box_slices, dilate, largest_piece, voxel_to
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
 _MILD = Certainty()
+# Diameter of the ball of a body's volume from which, and at which, it is outlined at a higher probability than found.
+_OUTLINED_CLOSER_MM = (10.0, 25.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,9 @@ class LesionSettings:
     least_peak, least_mean
         Highest and mean probability that a component must reach.
     outline
-        Probability from which a voxel of a component lies within the outline. A faint lesion is found at a low
-        threshold, at which a clear one is outlined too large.
+        Probability from which a voxel of a component lies within the outline, where it is as large as a ball of 25 mm.
+        A faint lesion is found at a low threshold, at which a clear one is outlined too large; from 25 mm down to 10 mm
+        the level falls to that threshold.
     opening
         What an outline is rid of: tails that a ball of this share of the largest inscribed ball's radius does not
         enter. A tail along a vessel adds little to a volume and much to a diameter. 0 leaves outlines as they are.
@@ -109,7 +112,7 @@ def find_lesions(
     sure = settings.certainty(suits)
     labels = _components((found.voxels >= sure.threshold) & near, found, settings, sure)
     if sure.outline > sure.threshold:
-        labels = _outlined(labels, found.voxels >= sure.outline)
+        labels = _outlined(labels, found, sure)
     labels = _opened(labels, prepared.grid.spacing_mm, settings.opening)
     lesions = _described(labels, prepared.grid, found)
     # the label is the rank, so that the largest lesion is label 1
@@ -182,15 +185,27 @@ def _components(mask: BoolArray, probability: Image, settings: LesionSettings, s
     return labels
 
 
-def _outlined(labels: LabelArray, within: BoolArray) -> LabelArray:
+def _outlined(labels: LabelArray, probability: Image, sure: Certainty) -> LabelArray:
     """Draw lesions closer: of each the largest piece of what lies within; one without such voxels stays as it is."""
     closer = labels.copy()
     for label, cut in enumerate(ndimage.find_objects(labels), start=1):
         body = labels[cut] == label
-        kept = largest_piece(body & within[cut], connectivity=3)
+        level = _outline_level(np.count_nonzero(body) * probability.grid.voxel_volume_ml, sure)
+        kept = largest_piece(body & (probability.voxels[cut] >= level), connectivity=3)
         if kept.any():
             closer[cut][body & ~kept] = 0
     return closer
+
+
+def _outline_level(volume_ml: float, sure: Certainty) -> float:
+    """Return the probability at which a body of this volume is outlined.
+
+    The voxels of a network blur a small lesion away: at the level that suits a large one it is drawn too small.
+    """
+    diameter_mm = (6000.0 * volume_ml / np.pi) ** (1.0 / 3.0)
+    smallest, largest = _OUTLINED_CLOSER_MM
+    share = float(np.clip((diameter_mm - smallest) / (largest - smallest), 0.0, 1.0))
+    return sure.threshold + share * (sure.outline - sure.threshold)
 
 
 def _opened(labels: LabelArray, spacing_mm: tuple[float, float, float], share: float) -> LabelArray:

@@ -79,13 +79,36 @@ def test_what_is_set_counts_for_every_network() -> None:
 
 
 def test_a_lesion_is_found_at_one_probability_and_outlined_at_another() -> None:
-    found = sure_in_the_core(0.96, 0.65)
     whole, core = (mask_of(ball((0.0, 0.0, 0.0), width), GRID) for width in (20.0, 8.0))
-    suits = Certainty(threshold=0.6, least_peak=0.9, least_mean=0.6)
-    for outline, expected in ((0.5, whole), (0.65, whole), (0.75, core), (0.99, whole)):
+    suits = Certainty(threshold=0.6, least_peak=0.8, least_mean=0.6)
+    # of a body of 20 mm the level is 0.86 where that of a large one is 0.99: no voxel reaches it
+    for peak, outline, expected in (
+        (0.96, 0.5, whole),
+        (0.96, 0.65, whole),
+        (0.96, 0.75, core),
+        (0.85, 0.99, whole),
+    ):
+        found = sure_in_the_core(peak, 0.65)
         lesions = find_lesions(STUDY, found, LesionSettings(outline=outline, opening=0.0), suits=suits)
         np.testing.assert_array_equal(lesions.labels.voxels > 0, expected)
         assert [one.label for one in lesions.lesions] == [1]
+
+
+@pytest.mark.parametrize(
+    # halfway between 10 and 25 mm the level is halfway between 0.4 and 0.8: 0.62 is within, 0.5 is not
+    ("width_mm", "kept_mm"),
+    [(9.6, 9.6), (17.5, 14.0), (30.0, 18.0)],
+)
+def test_a_small_lesion_is_outlined_at_a_lower_probability_than_a_large_one(
+    width_mm: float, kept_mm: float
+) -> None:
+    voxels = np.zeros(GRID.shape, dtype=np.float32)
+    for share, level in ((1.0, 0.5), (0.8, 0.62), (0.6, 0.95)):
+        voxels[mask_of(ball((0.0, 0.0, 0.0), share * width_mm), GRID)] = level
+    found = Image(voxels=voxels, grid=GRID)
+    settings = LesionSettings(threshold=0.4, least_peak=0.8, least_mean=0.4, outline=0.8, opening=0.0)
+    lesions = find_lesions(STUDY, found, settings)
+    np.testing.assert_array_equal(lesions.labels.voxels > 0, mask_of(ball((0.0, 0.0, 0.0), kept_mm), GRID))
 
 
 def test_of_an_outline_in_pieces_the_largest_stays() -> None:
