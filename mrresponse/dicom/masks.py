@@ -1,8 +1,8 @@
 """Masks in DICOM form on the grid of an image: DICOM SEG of any kind, and RTSTRUCT contours.
 
 What a segment or structure is follows from its type code, and where that says nothing, from its label; the words are in
-`_ROLE_WORDS`. Segments that are neither liver nor lesion nor viable part are passed over; a part, viable or not, lies in
-a lesion.
+`_ROLE_WORDS`. Segments that are neither liver nor lesion nor viable part are passed over; a part, viable or not, lies
+in a lesion.
 """
 
 import re
