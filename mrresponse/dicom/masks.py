@@ -1,7 +1,8 @@
 """Masks in DICOM form on the grid of an image: DICOM SEG of any kind, and RTSTRUCT contours.
 
 What a segment or structure is follows from its type code, and where that says nothing, from its label; the words are in
-`_ROLE_WORDS`. Segments that are neither liver nor lesion nor viable part are passed over.
+`_ROLE_WORDS`. Segments that are neither liver nor lesion nor viable part are passed over; a part, viable or not, lies
+in a lesion.
 """
 
 import re
@@ -26,6 +27,8 @@ _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 # How far a voxel of a segmentation may lie from one of the image, and a contour from a slice, in voxels.
 _OFF_GRID = 0.1
 _OFF_SLICE = 0.25
+# Both are filled alike (PS3.3 C.8.8.6.3).
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 # A study has tens of lesions; another program's whole-body segmentation about a hundred structures.
 _MOST_SEGMENTS = 1000
 
@@ -36,6 +39,7 @@ class MaskRole(StrEnum):
     LIVER = "liver"
     LESION = "lesions"
     VIABLE = "viable"
+    NON_VIABLE = "non-viable"
 
 
 # SNOMED CT and the older SRT codes of the same things (PS3.16 CID 7159, annex L of part 16).
@@ -55,15 +59,30 @@ _ROLE_CODES: Mapping[str, MaskRole] = {
     "M-80006": MaskRole.LESION,
 }
 _ROLE_WORDS: tuple[tuple[MaskRole, str], ...] = (
+    (
+        MaskRole.NON_VIABLE,
+        r"\b(non|not|nicht|un)[ _-]*(viab|enhanc|vital)|\bavital|necrosis|nekrose|n[eé]crose",
+    ),
     (MaskRole.VIABLE, r"viab|enhanc|vital"),
-    (MaskRole.LESION, r"lesion|l[aä]sion|tumou?r|metast|nodule|mass\b|hcc|neoplas|gtv|carcinom"),
+    (
+        MaskRole.LESION,
+        r"l[eéaä]si[oó]n|tumou?r|met[aá]st|(?<![a-z])mets?(?![a-z])|n[oó]dul|mass\b|hcc|neoplas|gtv|carcinom",
+    ),
     (MaskRole.LIVER, r"\b(liver|leber|foie|h[ií]gado|fegato|lever)\b"),
 )
+# The rest of the liver: in names of structures a hyphen subtracts (AAPM TG-263, 2018).
+_LIVER_WITHOUT = re.compile(
+    r"(liver|leber|foie|h[ií]gado|fegato|lever)[ _]*(- ?[gcip]tv|minus|without|ohne|sans|sin)"
+)
+# A part is what it is of, whatever its type code: only its label tells.
+_PARTS = (MaskRole.VIABLE, MaskRole.NON_VIABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Segment:
-    role: MaskRole
+    """A segment; without a role, and then without voxels, where nothing says what it is."""
+
+    role: MaskRole | None
     tracking: str
     mask: BoolArray
 
@@ -86,9 +105,11 @@ def read_masks(files: Sequence[Path], grid: Grid) -> Mapping[MaskRole, LabelMap]
     Raises
     ------
     DataError
-        ``bad_mask``: no segmentation or structure set, or damaged; ``grid_mismatch``: it lies on another grid.
+        ``bad_mask``: no segmentation or structure set, damaged, or not known to show the lesions it is named for;
+        ``grid_mismatch``: it lies on another grid.
     """
-    segments = [segment for file in files for segment in _segments(file, grid)]
+    by_file = {file: list(_segments(file, grid)) for file in files}
+    segments = [segment for found in by_file.values() for segment in found]
     found: dict[MaskRole, LabelMap] = {}
     livers = [item.mask for item in segments if item.role is MaskRole.LIVER]
     lesions = [item for item in segments if item.role is MaskRole.LESION]
@@ -98,8 +119,12 @@ def read_masks(files: Sequence[Path], grid: Grid) -> Mapping[MaskRole, LabelMap]
     labels = np.zeros(grid.shape, dtype=np.uint16)
     for label, item in enumerate(lesions, start=1):
         labels[item.mask] = label
+    _check_parts(segments, labels)
     # No lesion segment says that there is no lesion only in a file that is named for the lesions.
-    if lesions or any(file.stem == MaskRole.LESION.value for file in files):
+    own = [file for file in files if file.stem == MaskRole.LESION.value]
+    if not lesions:
+        _check_known({file: by_file[file] for file in own})
+    if lesions or own:
         found[MaskRole.LESION] = LabelMap(voxels=labels, grid=grid)
     if viable:
         found[MaskRole.VIABLE] = LabelMap(voxels=_viable_labels(viable, lesions, labels), grid=grid)
@@ -115,6 +140,30 @@ def _viable_labels(
         own = by_tracking.get(item.tracking)
         found[item.mask] = labels[item.mask] if own is None else own
     return found
+
+
+def _check_parts(segments: Iterable[_Segment], labels: npt.NDArray[np.uint16]) -> None:
+    """Refuse a viable or other part outside every lesion: its lesion has no mask of its own, and would be lost."""
+    for item in segments:
+        if item.role in _PARTS and item.mask.any() and not labels[item.mask].any():
+            raise DataError(
+                f"a segment named as {item.role} lies in no lesion, expected segments of the whole lesions in DICOM "
+                "form too, beside those of their parts",
+                code="bad_mask",
+            )
+
+
+def _check_known(by_file: Mapping[Path, Sequence[_Segment]]) -> None:
+    """Refuse a file without a lesion in which one may have another name: it does not say that there is none."""
+    for file, segments in by_file.items():
+        unknown = sum(item.role is None for item in segments)
+        if unknown:
+            raise DataError(
+                f"{unknown} of {len(segments)} segments are named neither lesion nor liver nor viable, and no other "
+                "is a lesion; expected a label such as 'lesion 1' or a type code such as Neoplasm for each lesion",
+                code="bad_mask",
+                path=file,
+            )
 
 
 def _label_map(mask: BoolArray, grid: Grid) -> LabelMap:
@@ -161,6 +210,7 @@ def _from_segmentation(dataset: "Dataset", grid: Grid) -> Iterator[_Segment]:
         described = segmentation.get_segment_description(number)
         role = _role(described.segmented_property_type.value, described.segment_label)
         if role is None:
+            yield _unknown()
             continue
         volume = segmentation.get_volume(
             segment_numbers=[number], combine_segments=False, allow_missing_positions=True
@@ -170,11 +220,16 @@ def _from_segmentation(dataset: "Dataset", grid: Grid) -> Iterator[_Segment]:
         yield _Segment(role=role, tracking=str(described.tracking_uid or ""), mask=mask)
 
 
+def _unknown() -> _Segment:
+    return _Segment(role=None, tracking="", mask=np.zeros((0, 0, 0), dtype=np.bool_))
+
+
 def _role(code: str, label: str) -> MaskRole | None:
     text = label.lower()
+    if _LIVER_WITHOUT.search(text):
+        return None
     for role, words in _ROLE_WORDS:
-        # A viable part has the code of its lesion: only its label tells.
-        if re.search(words, text) and (role is MaskRole.VIABLE or code not in _ROLE_CODES):
+        if re.search(words, text) and (role in _PARTS or code not in _ROLE_CODES):
             return role
     return _ROLE_CODES.get(code)
 
@@ -207,11 +262,18 @@ def _from_contours(dataset: "Dataset", grid: Grid) -> Iterator[_Segment]:
     for item in dataset.get("ROIContourSequence") or ():
         role = _role("", names.get(int(item.ReferencedROINumber), ""))
         if role is None:
+            yield _unknown()
             continue
         mask = np.zeros(grid.shape, dtype=np.bool_)
-        for contour in item.get("ContourSequence") or ():
-            if contour.get("ContourGeometricType", "") == "CLOSED_PLANAR":
+        contours = item.get("ContourSequence") or ()
+        for contour in contours:
+            if contour.get("ContourGeometricType", "") in _CLOSED:
                 _fill(mask, np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3), grid)
+        if contours and not mask.any():
+            raise DataError(
+                f"a structure of {len(contours)} contours encloses no voxel, expected closed contours around voxels",
+                code="bad_mask",
+            )
         yield _Segment(role=role, tracking="", mask=mask)
 
 

@@ -182,7 +182,8 @@ def _frame_header(header: SliceHeader, dataset: "Dataset", frame: int) -> SliceH
         header,
         frame=frame,
         instance=f"{header.instance}/{frame}",
-        instance_number=frame + 1,
+        # a series may have a file for each phase, whose frames count from 1 anew
+        instance_number=header.instance_number * _MOST_FRAMES + frame + 1,
         temporal_position=whole(content, "TemporalPositionIndex") or header.temporal_position,
         acquisition_number=whole(content, "FrameAcquisitionNumber") or header.acquisition_number,
         trigger_time_ms=number(

@@ -30,6 +30,10 @@ from mrresponse.ingest.patient_tables import column_notes, read_checked
 from mrresponse.ingest.patterns import phase_from_text
 
 MANIFEST = "manifest.csv"
+# Suffixes of BIDS that say of an image that it is no T1-weighted one, and those of masks.
+_NO_T1 = re.compile(
+    r"t2\w*|pd\w*|flair|dwi|adc|bold|asl|swi|mra?|angio|[rt][12]\w*map|\w*fraction|mask|\w*seg"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,9 +240,17 @@ def _bids_series(data: Path, path: Path, settings: IngestSettings) -> FoundSerie
     study_date = _session_date(data, path)
     entities = dict(part.split("-", 1) for part in path.name.split(".")[0].split("_") if "-" in part)
     suffix = path.name.split(".")[0].split("_")[-1]
+    no_t1 = _NO_T1.fullmatch(suffix.lower()) is not None
     stated = [f"{key}-{entities[key]}" for key in ("ce", "acq") if key in entities]
     for text in stated:
         phase = _stated_phase(text.split("-", 1)[1]) or phase_from_text(text.split("-", 1)[1], None, settings)
+        if phase is not None and no_t1 and phase is not ContrastPhase.OTHER:
+            return LeftOut(
+                patient_id=patient_id,
+                study_date=study_date,
+                description=suffix,
+                reason=f"file name: {text}, but {suffix} is not T1-weighted",
+            )
         if phase is not None:
             series = Series(
                 path=path, contrast_phase=phase, phase_reason=f"file name: {text}", description=suffix

@@ -104,8 +104,20 @@ _PHASE_WORDS: tuple[tuple[ContrastPhase, str], ...] = (
 )  # fmt: skip
 
 _WHEN = r"(late|early|spae?te?|frue?he?|tardiv?[aeo]?|tardia|precoce|precoz)"
-_SECONDS = re.compile(r"\b(\d{1,3}) ?(s|sec|secs|sek|seg|seconds?|sekunden|secondes?)\b")
-_MINUTES = re.compile(r"\b(\d{1,2}) ?(m|mn|min|mins|minutes?|minuten|minuti|minutos)\b")
+# Signs within a number, which are blanks in the normalised description: 1.5 min is not 5 min, nor is 2:05 min.
+_POINT, _COLON = (r"(?<=\d)[.,](?=\d)", "point"), (r"(?<=\d):(?=\d)", "colon")
+_SECONDS = re.compile(r"\b(\d{1,3}(?:point\d+)?) ?(s|sec|secs|sek|seg|seconds?|sekunden|secondes?)\b")
+_MINUTES = re.compile(r"\b(\d{1,2}(?:point\d+)?) ?(m|mn|min|mins|minutes?|minuten|minuti|minutos)\b")
+# How long patients hold their breath, not when.
+_BREATH_HOLD = r"\bbh ?([12]\d|30) ?s(ec|ek)?\b"
+# Words that may name the interval and not the phase: "30 sec delay".
+_INTERVAL = r"delay|ret?ard|ritard|vertraagd"
+# A series of all phases is not the precontrast one that its name begins with.
+_WHOLE_DYNAMIC = (
+    r"\b(pre|vor|avant|prima|antes)( \w+){0,2} (post|nach|apres|dopo|despues)\b|"
+    r"\bw( con\w*)?( and)? ?w ?o\b|\bw ?o( con\w*)?( and)? w\b|\bwith (con\w* )?(and|or) without\b|"
+    r"\bwithout (con\w* )?and with\b"
+)
 ART_FROM_S, _PVP_FROM_S, _DEL_FROM_S, _HBP_FROM_S = 10.0, 50.0, 100.0, 600.0
 
 # A dynamic gradient-echo volume has a repetition time of 3-7 ms and an echo time of 1-3 ms. The times decide only
@@ -193,8 +205,10 @@ def phases_in_text(text: str, agent: Agent | None, settings: IngestSettings) -> 
     if DEL in found and PVP in found and re.search(r"\bven", found[PVP]):
         # "delayed venous" is the equilibrium phase.
         del found[PVP]
-    if not found:
-        found.update(_by_time_in_text(low, agent))
+    if PRE in found and re.search(_WHOLE_DYNAMIC, low):
+        del found[PRE]
+    if not found or set(found) == {DEL}:
+        return _with_time(found, text, agent)
     return found
 
 
@@ -241,11 +255,32 @@ def phase_of_delay(seconds: float, agent: Agent | None) -> ContrastPhase | None:
     return HBP if agent is Agent.GADOXETATE else None
 
 
-def _by_time_in_text(text: str, agent: Agent | None) -> Mapping[ContrastPhase, str]:
-    """Return what a delay written in the description says: ``70 s``, ``20 min``."""
+def _with_time(
+    found: Mapping[ContrastPhase, str], text: str, agent: Agent | None
+) -> Mapping[ContrastPhase, str]:
+    """Return what a delay written in the description says, ``70 s``, ``20 min``, beside a word for delayed or alone."""
+    seconds, words = _time_in_text(text)
+    if seconds is None or seconds < ART_FROM_S:
+        return found
+    phase = phase_of_delay(seconds, agent)
+    if not found or phase is DEL:
+        return found or ({} if phase is None else {phase: words})
+    if phase is None:
+        # with an agent that is not known, late may be delayed or hepatobiliary
+        return {**found, HBP: words}
+    if phase is HBP or re.match(_INTERVAL, found[DEL]):
+        return {phase: words}
+    return {**found, phase: words}
+
+
+def _time_in_text(text: str) -> tuple[float | None, str]:
+    """Return the seconds that a description states and how it does."""
+    for sign, word in (_POINT, _COLON):
+        text = re.sub(sign, word, text)
+    low = normalised(text)
+    low = re.sub(_BREATH_HOLD, "", low)
     for pattern, factor in ((_MINUTES, 60.0), (_SECONDS, 1.0)):
-        match = pattern.search(text)
-        phase = phase_of_delay(int(match.group(1)) * factor, agent) if match else None
-        if match and phase is not None:
-            return {phase: match.group().strip()}
-    return {}
+        match = pattern.search(low)
+        if match:
+            return float(match.group(1).replace("point", ".")) * factor, match.group().replace("point", ".")
+    return None, ""

@@ -42,10 +42,12 @@ from mrresponse.ingest.patterns import (
 DYNAMIC = (PRE, ART, PVP, DEL, HBP)
 # Points. exp(5) is 148 times, exp(4) 55 times, exp(2) 7 times as likely.
 _OWN_PATTERN, _WORD, _ONE_OF_SEVERAL_WORDS = 8.0, 5.0, 2.0
-_DELAY, _UNSURE_DELAY, _ORDER = 4.0, 2.5, 4.0
+_DELAY, _UNSURE_DELAY, _ORDER, _UNSURE_ORDER = 4.0, 2.5, 4.0, 2.5
 _NO_AGENT_YET, _NO_AGENT_STATED, _AGENT_GIVEN, _OUT_OF_ORDER = 2.0, -1.0, -3.0, -4.0
 # Delays this close to a border between two phases speak for both.
 _BORDER_S = 3.0
+# A breath-hold before the injection and the agent's way to the liver.
+_LEAST_TO_ARTERIAL_S = 20.0
 # Series acquired within this time of each other say nothing about their order.
 _SAME_TIME_S = 5.0
 
@@ -162,7 +164,8 @@ def _of_the_study(
     found += _by_attribute(volumes)
     found += _by_sequence(volumes, spoken)
     silent = {index: facts for index, facts in volumes.items() if not spoken[index]}
-    return found + _by_order(silent, agent)
+    has_pre = any(len(items) == 1 and set(items[0].points) == {PRE} for items in spoken.values())
+    return found + _by_order(silent, agent, has_pre=has_pre)
 
 
 def _by_injection(facts: SeriesFacts, agent: Agent | None) -> Evidence | None:
@@ -236,8 +239,13 @@ def _contradict(one: tuple[int, datetime], other: tuple[int, datetime]) -> bool:
     return early < late and (early_time - late_time).total_seconds() > _SAME_TIME_S
 
 
-def _by_order(volumes: Mapping[int, SeriesFacts], agent: Agent | None) -> list[tuple[int, Evidence]]:
-    """Read the order in time of volumes of one description that does not say their contrast phase."""
+def _by_order(
+    volumes: Mapping[int, SeriesFacts], agent: Agent | None, *, has_pre: bool
+) -> list[tuple[int, Evidence]]:
+    """Read the order in time of volumes of one description that does not say their contrast phase.
+
+    Where another series is described as precontrast, they may as well begin with the arterial phase.
+    """
     groups: dict[str, list[int]] = {}
     for index, facts in volumes.items():
         if facts.acquired_at is not None:
@@ -246,9 +254,12 @@ def _by_order(volumes: Mapping[int, SeriesFacts], agent: Agent | None) -> list[t
     for members in groups.values():
         ordered = sorted(members, key=lambda index: volumes[index].acquired_at or datetime.min)
         phases = _dynamic_phases([volumes[index] for index in ordered], agent)
+        sure = not has_pre or (not volumes[ordered[0]].has_agent and volumes[ordered[-1]].has_agent)
+        points = _ORDER if sure else _UNSURE_ORDER
         for position, (index, phase) in enumerate(zip(ordered, phases, strict=False), start=1):
             reason = f"{position} of {len(ordered)} in the order of acquisition"
-            found.append((index, Evidence(points={phase: _ORDER}, reason=reason)))
+            reason += "" if sure else ", beside a precontrast series of its own"
+            found.append((index, Evidence(points={phase: points}, reason=reason)))
     return found
 
 
@@ -260,15 +271,17 @@ def _stem(description: str) -> str:
 def _dynamic_phases(volumes: Sequence[SeriesFacts], agent: Agent | None) -> tuple[ContrastPhase, ...]:
     """Return the contrast phases of a dynamic series in order, empty where it does not fit one.
 
-    Expected: precontrast; arterial; portal venous 20-80 s later; delayed later still; with gadoxetate the last may
-    be hepatobiliary, from 10 min after the arterial. The contrast attribute, where the volumes differ in it, must
-    appear between the first and the second.
+    Expected: precontrast; arterial at least 20 s later, which tells it from a second arterial; portal venous 20-80 s
+    later; delayed later still; with gadoxetate the last may be hepatobiliary, from 10 min after the arterial. The
+    contrast attribute, where the volumes differ in it, must appear between the first and the second.
     """
     given = [facts.has_agent for facts in volumes]
     if len(volumes) not in (3, 4, 5) or (len(set(given)) == 2 and (given[0] or not all(given[1:]))):
         return ()
     times = [facts.acquired_at for facts in volumes if facts.acquired_at is not None]
     if len(times) != len(volumes):
+        return ()
+    if (times[1] - times[0]).total_seconds() < _LEAST_TO_ARTERIAL_S:
         return ()
     after_arterial = [(time - times[1]).total_seconds() for time in times[2:]]
     if not 20.0 <= after_arterial[0] <= 80.0 or any(later < 80.0 for later in after_arterial[1:]):

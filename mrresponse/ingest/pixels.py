@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mrresponse.dicom.elements import frame_groups, frame_item, number, whole
+from mrresponse.dicom.elements import frame_groups, frame_item, number, text, whole
 from mrresponse.errors import DataError
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ def opened(file: Path) -> "Dataset":
         raise DataError(f"a slice of {rows}x{columns} pixels, expected an image", code="too_large", path=file)
     if (whole(header, "SamplesPerPixel") or 1) != 1:
         raise DataError("slices are colour images, expected one number per pixel", code="bad_type", path=file)
+    shown = text(header, "PhotometricInterpretation")
+    if shown not in ("", "MONOCHROME2"):
+        # of a palette the numbers are indices, of MONOCHROME1 the bright is dark
+        found = "inverted" if shown == "MONOCHROME1" else "colour"
+        raise DataError(f"slices are {found} images, expected MONOCHROME2", code="bad_type", path=file)
     return header
 
 

@@ -40,6 +40,9 @@ _CORRECTED = frozenset({"DIS2D", "DIS3D"})
 LiverOf = Callable[[Study, Series, Image], Image | None]
 _LIVER_FROM = 0.5
 
+# Precontrast images that one series repeats.
+_MOST_PRECONTRAST = 2
+
 # A stack of one direction is a volume; three directions in one series are a localiser.
 _LOCALISER_DIRECTIONS = 3
 
@@ -347,8 +350,25 @@ def _is_late(candidate: _Candidate, _: Sequence[_Candidate]) -> bool:
     return candidate.contrast_phase is not ContrastPhase.ARTERIAL or late
 
 
+def _have_order(candidates: Sequence[_Candidate]) -> bool:
+    """Tell whether times may choose between volumes of one contrast phase.
+
+    They cannot between volumes of one series and one time, as echoes are, and three of one series are rather a whole
+    dynamic than repeated precontrast images.
+    """
+    by_series: dict[str, list[_Candidate]] = {}
+    for candidate in candidates:
+        by_series.setdefault(candidate.volume.first.series, []).append(candidate)
+    for members in by_series.values():
+        if len({member.order for member in members}) < len(members):
+            return False
+        if len(members) > _MOST_PRECONTRAST and members[0].contrast_phase is ContrastPhase.PRECONTRAST:
+            return False
+    return True
+
+
 def _is_best_timed(candidate: _Candidate, others: Sequence[_Candidate]) -> bool:
-    if candidate.volume.row is not None:
+    if candidate.volume.row is not None or not _have_order(others):
         return True
     match candidate.contrast_phase:
         case ContrastPhase.PRECONTRAST | ContrastPhase.HEPATOBILIARY:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from highdicom.seg import Segmentation, SegmentationTypeValues
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -160,6 +161,74 @@ def test_contours_between_the_slices_are_refused(tmp_path):
     file = structure_set(tmp_path / "rt.dcm", ["Liver"], [("Liver", box(grid, 1.5, (1, 1), (3, 3)))])
     with pytest.raises(DataError, match=r"0\.50 slices off"):
         read_masks([file], grid)
+
+
+def drawn(tmp_path, *names, file="lesions.dcm", kind="CLOSED_PLANAR"):
+    """Read structures of 3 x 3 voxels, one slice each, from one file; returns what was found by role."""
+    grid = read_volume(write_series(tmp_path / "images", SeriesPlan(rows=12, columns=11))).grid
+    contours = [(name, box(grid, level, (2, 2), (4, 4))) for level, name in enumerate(names)]
+    path = structure_set(tmp_path / file, names, contours)
+    alter_contours(path, kind)
+    return read_masks([path], grid)
+
+
+def alter_contours(path, kind):
+    dataset = dcmread(path)
+    for item in dataset.ROIContourSequence:
+        for contour in item.ContourSequence:
+            contour.ContourGeometricType = kind
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("name", ["Liver mets", "Met_1", "liver met 3", "Lésion 2", "Metástasis"])
+def test_lesions_are_known_by_their_usual_short_names(tmp_path, name):
+    found = drawn(tmp_path, name)
+    assert set(found) == {MaskRole.LESION}
+    assert found[MaskRole.LESION].voxels.sum() == 9
+
+
+def test_the_rest_of_the_liver_is_no_lesion(tmp_path):
+    # AAPM TG-263: in the name of a structure a hyphen subtracts, Liver-GTV is the liver without the tumour.
+    found = drawn(tmp_path, "GTV", "Liver-GTV", "Liver minus tumor")
+    assert set(found) == {MaskRole.LESION}
+    assert found[MaskRole.LESION].voxels.sum() == 9
+
+
+@pytest.mark.parametrize("name", ["Segment_1", "Target 1"])
+def test_a_file_of_lesions_with_nothing_but_unknown_names_does_not_say_that_there_is_none(tmp_path, name):
+    with pytest.raises(DataError, match="1 of 1 segments are named neither lesion nor liver") as caught:
+        drawn(tmp_path, name)
+    assert caught.value.code == "bad_mask"
+
+
+def test_a_file_of_lesions_with_only_a_liver_says_that_there_is_none(tmp_path):
+    assert drawn(tmp_path, "Liver")[MaskRole.LESION].voxels.sum() == 0
+
+
+@pytest.mark.parametrize("name", ["non-viable tumor", "Nonenhancing part", "tumour necrosis"])
+def test_what_is_not_viable_is_neither_a_viable_part_nor_a_lesion(tmp_path, name):
+    grid = read_volume(write_series(tmp_path / "images", SeriesPlan(rows=12, columns=11))).grid
+    whole, inner = box(grid, 1, (2, 2), (6, 6)), box(grid, 1, (3, 3), (4, 4))
+    file = structure_set(tmp_path / "lesions.dcm", ["HCC", name], [("HCC", whole), (name, inner)])
+    found = read_masks([file], grid)
+    assert set(found) == {MaskRole.LESION}
+    assert (found[MaskRole.LESION].voxels == 1).sum() == 25
+
+
+@pytest.mark.parametrize("name", ["viable tumor", "non-viable tumor"])
+def test_a_part_of_a_lesion_that_has_no_mask_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="viable lies in no lesion"):
+        drawn(tmp_path, name, file="viable.dcm")
+
+
+def test_contours_cut_out_by_keyword_are_filled_as_others(tmp_path):
+    assert drawn(tmp_path, "GTV", kind="CLOSEDPLANAR_XOR")[MaskRole.LESION].voxels.sum() == 9
+
+
+@pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR"])
+def test_a_lesion_drawn_without_an_inside_is_refused(tmp_path, kind):
+    with pytest.raises(DataError, match="a structure of 1 contours encloses no voxel"):
+        drawn(tmp_path, "GTV", kind=kind)
 
 
 def given(tmp_path, **changes):

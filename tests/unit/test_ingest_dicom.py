@@ -19,6 +19,7 @@ from tests.dicom_files import (
     alter,
     pixel_values,
     write_dynamic,
+    write_enhanced,
     write_series,
 )
 
@@ -122,6 +123,55 @@ def test_echoes_of_one_series_are_parted_and_the_phase_is_asked_for(tmp_path):
             alter(file, SOPInstanceUID=f"1.2.3.{echo}.{place}")
     (failure,) = ingest(tmp_path, PLAIN).failures
     assert failure.code == "ambiguous_phase"
+
+
+def several(folder, description, times, **extra):
+    """Write one series of several volumes, one for each time, told apart by their temporal position."""
+    for index, time in enumerate(times, start=1):
+        changes = {"InstanceNumber": index, "TemporalPositionIdentifier": index}
+        changes |= {name: values[index - 1] for name, values in extra.items()}
+        plan = SeriesPlan(description=description, number=7, uid="one", time=time, extra=changes)
+        for file in write_series(folder / str(index), plan):
+            alter(file, SOPInstanceUID=f"1.2.3.{index}.{file.name[-1]}")
+
+
+@pytest.mark.parametrize("description", ["t1 vibe pre", "T1 native dyn"])
+def test_a_whole_dynamic_named_as_precontrast_is_not_chosen_from(tmp_path, description):
+    # the last of them, which is delayed, was taken as the precontrast image
+    several(tmp_path, description, ("100000", "101000", "101045", "101300"))
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert failure.code == "ambiguous_phase"
+
+
+def test_echoes_of_a_precontrast_series_are_not_chosen_between_by_time(tmp_path):
+    several(tmp_path, "t1 pre", ("100000", "100000"), EchoTime=(1.2, 2.4))
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert failure.code == "ambiguous_phase"
+
+
+def test_of_two_precontrast_images_of_one_series_the_last_is_taken(tmp_path):
+    several(tmp_path, "t1 pre", ("100000", "100030"))
+    (series,) = ingest(tmp_path, PLAIN).patients[0].studies[0].series
+    assert series.acquired_at.second == 30
+
+
+def test_enhanced_files_of_one_series_are_not_taken_for_copies_of_each_other(tmp_path):
+    # two phases that only their InstanceNumber tells apart: which is which has to be said
+    for number in (1, 2):
+        file = write_enhanced(tmp_path / str(number), [SeriesPlan(uid="one")])
+        alter(file, SOPInstanceUID=f"1.2.3.{number}", InstanceNumber=number)
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert failure.code == "duplicate_slices"
+
+
+def test_an_enhanced_file_that_was_sent_again_counts_once(tmp_path):
+    for number in (1, 2):
+        alter(
+            write_enhanced(tmp_path / str(number), [SeriesPlan(uid="one")]), SOPInstanceUID=f"1.2.3.{number}"
+        )
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert len(found.patients[0].studies[0].series[0].files) == 4
 
 
 def test_what_is_not_used_is_listed_with_the_reason(tmp_path):

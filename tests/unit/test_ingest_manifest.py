@@ -203,6 +203,17 @@ def test_a_bids_like_tree_is_read(tmp_path):
     }
 
 
+@pytest.mark.parametrize("suffix", ["T2w", "dwi", "mask", "dseg", "T1map"])
+def test_what_a_bids_suffix_calls_no_t1_image_is_no_contrast_phase(tmp_path, suffix):
+    image(tmp_path / "sub-01/ses-20240105/anat/sub-01_ses-20240105_ce-ART_T1w.nii.gz")
+    image(tmp_path / f"sub-01/ses-20240105/anat/sub-01_ses-20240105_acq-pre_{suffix}.nii.gz")
+    found = ingest(tmp_path, PLAIN)
+    assert [item.contrast_phase.value for item in found.patients[0].studies[0].series] == ["ART"]
+    assert [item.reason for item in found.left_out] == [
+        f"file name: acq-pre, but {suffix} is not T1-weighted"
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "codes"),
     [

@@ -53,6 +53,12 @@ FOUR = ["PRE", "ART", "PVP", "DEL"]
         ("Hepatobiliary delayed", "HBP"),
         ("phase hépatobiliaire", "HBP"),
         ("leberspezifische Spätphase", "HBP"),
+        ("AX T1 30 SEC DELAY", "ART"),
+        ("Ax LAVA delay 70s", "PVP"),
+        ("VIBE DELAYED 180S", "DEL"),
+        ("t1_vibe_delayed_bh_20s", "DEL"),
+        ("Ax LAVA 1.5 min", "PVP"),
+        ("LAVA 2,5 min", "DEL"),
     ],
 )
 def test_words_of_several_languages_and_vendors_are_understood(description, phase):
@@ -70,6 +76,10 @@ def test_words_of_several_languages_and_vendors_are_understood(description, phas
         "porter dynamic",
         "without fat sat",
         "dyn 20 min",
+        "dyn pre/post Gd",
+        "T1 VIBE pre and post",
+        "AX T1 W WO CONTRAST",
+        "LAVA 2:05 min",
     ],
 )
 def test_a_description_that_does_not_say_it_is_not_guessed(description):
@@ -79,6 +89,16 @@ def test_a_description_that_does_not_say_it_is_not_guessed(description):
 def test_twenty_minutes_mean_hepatobiliary_only_after_gadoxetate():
     assert phase_from_text("t1 20 min", Agent.GADOXETATE, PLAIN) is ContrastPhase.HEPATOBILIARY
     assert phase_from_text("t1 20 min", Agent.EXTRACELLULAR, PLAIN) is ContrastPhase.DELAYED
+
+
+@pytest.mark.parametrize("description", ["AX LAVA 20 MIN DELAY", "t1 vibe spät 20 min", "Delayed 15min"])
+def test_so_late_a_delay_is_hepatobiliary_after_gadoxetate_and_open_after_an_unknown_agent(description):
+    assert phase_from_text(description, Agent.GADOXETATE, PLAIN) is ContrastPhase.HEPATOBILIARY
+    assert phase_from_text(description, Agent.EXTRACELLULAR, PLAIN) is ContrastPhase.DELAYED
+    assert set(phases_in_text(description, None, PLAIN)) == {
+        ContrastPhase.DELAYED,
+        ContrastPhase.HEPATOBILIARY,
+    }
 
 
 def test_two_phases_in_one_description_are_not_chosen_between():
@@ -188,6 +208,7 @@ def test_the_order_in_time_decides_for_a_dynamic_series():
     [
         ((0, 120, 128, 136), None),  # three arterial volumes
         ((0, 120), None),
+        ((0, 15, 50, 170), None),  # early and late arterial, portal venous, delayed
         ((0, 120, 165, 300), (True, False, True, True)),
         ((0, 120, 165, 200), None),
         ((0, 120, 165, 300, 420), None),  # two delayed volumes
@@ -195,6 +216,39 @@ def test_the_order_in_time_decides_for_a_dynamic_series():
 )
 def test_an_order_that_fits_no_dynamic_examination_decides_nothing(seconds, given):
     assert dynamic(*seconds, given=given) == [None] * len(seconds)
+
+
+@pytest.mark.parametrize("given", [None, (True, True, True), (False, False, False)])
+def test_a_dynamic_beside_a_precontrast_series_may_begin_with_the_arterial_phase(given):
+    # arterial at 25 s, portal venous at 70 s, delayed at 2 min
+    volumes = [SeriesFacts(description="t1_vibe_pre", acquired_at=NOON)]
+    volumes += [
+        SeriesFacts(
+            description="t1_dyn",
+            acquired_at=NOON + timedelta(seconds=300 + delay),
+            has_agent=bool(given and given[index]),
+        )
+        for index, delay in enumerate((25, 70, 120))
+    ]
+    decisions = decide(volumes, [None] * len(volumes), PLAIN)
+    assert [decision.contrast_phase for decision in decisions] == [
+        ContrastPhase.PRECONTRAST,
+        None,
+        None,
+        None,
+    ]
+
+
+def test_a_dynamic_of_four_beside_a_precontrast_series_is_known_by_its_contrast_attribute():
+    volumes = [SeriesFacts(description="t1_vibe_pre", acquired_at=NOON)]
+    volumes += [
+        SeriesFacts(
+            description="t1_dyn", acquired_at=NOON + timedelta(seconds=300 + delay), has_agent=delay > 0
+        )
+        for delay in (0, 60, 105, 240)
+    ]
+    decisions = decide(volumes, [None] * len(volumes), PLAIN)
+    assert [decision.contrast_phase.value for decision in decisions] == ["PRE", *FOUR]
 
 
 @pytest.mark.parametrize(

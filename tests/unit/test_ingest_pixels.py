@@ -105,3 +105,11 @@ def test_colour_images_are_refused(tmp_path):
     for file in files:
         alter(file, SamplesPerPixel=3)
     assert code_of(files) == "bad_type"
+
+
+@pytest.mark.parametrize("shown", ["MONOCHROME1", "PALETTE COLOR"])
+def test_slices_whose_numbers_are_not_brightness_are_refused(tmp_path, shown):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        alter(file, PhotometricInterpretation=shown)
+    assert code_of(files) == "bad_type"
