@@ -22,14 +22,17 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=Path, help="JSON written by scripts/evaluate_model.py")
-    parser.add_argument("--studies", type=Path, help="JSON written by scripts/evaluate.py synthetic")
+    parser.add_argument(
+        "--studies", type=Path, nargs="+", default=[], help="JSON files of scripts/evaluate.py synthetic"
+    )
     parser.add_argument("--revision", help="version-control revision of the training code")
     parser.add_argument("--certainty", type=float, nargs=4, metavar=("THRESHOLD", "PEAK", "MEAN", "OUTLINE"))
     arguments = parser.parse_args()
     figures = json.loads(arguments.figures.read_text(encoding="utf-8")) if arguments.figures else {}
-    if arguments.studies:
-        summary = json.loads(arguments.studies.read_text(encoding="utf-8"))["summary"]
-        figures["whole_studies"] = {name: _rounded(value) for name, value in summary.items()}
+    for file in arguments.studies:
+        judged = json.loads(file.read_text(encoding="utf-8"))
+        summary = {name: _rounded(value) for name, value in judged["summary"].items()}
+        figures.setdefault("whole_studies", {})[judged["set"]] = {"models": judged["model"], **summary}
     settings = load_training_settings(arguments.config)
     write_bundle(
         settings,

@@ -61,15 +61,28 @@ Weights and card: Apache-2.0 (`LICENSE`).{notice}
 
 _STUDIES = """
 ## Figures on whole synthetic studies
-The whole line with both networks on studies of the phantom, whose lesions, noise and motion are drawn by other code
-than the training examples:
+The whole line ({models}) on studies of the phantom, whose lesions, noise and motion are drawn by other code
+than the training examples.
+{sets}"""
+
+_SET = """
+{shows}:
 
 {figures}
 
 ```
-python scripts/evaluate.py synthetic --set unseen --cases {cases}
+python scripts/evaluate.py synthetic --set {name} --cases {cases} --out FILE.json
 ```
 """
+
+_SHOWS = {
+    "unseen": "Lesions of all sizes in plain and cirrhotic livers (`unseen`)",
+    "benign": (
+        "Livers without a malignant lesion, where whatever is found is a false alarm, save a cyst or haemangioma "
+        "(`benign`)"
+    ),
+    "stress": "Damaged images and missing phases (`stress`)",
+}
 
 _BUNDLE_INPUTS = {
     Stage.LIVER: ", and images as `input/*.nii.gz` (masks go to `output/`)",
@@ -125,13 +138,29 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         config="train-liver.yaml" if settings.stage is Stage.LIVER else "train-lesions.yaml",
         cases=figures.get("cases", 40),
         figures=listed or "- not measured",
-        studies=_STUDIES.format(cases=studies["cases"], figures=_listed(studies)) if studies else "",
+        studies=_studies_section(studies),
         limits=_LIMITS[settings.stage],
         notice=_NOTICE if templates else "",
     )
 
 
 _NOTICE = " Shapes: SPL abdominal atlas (3D Slicer licence), AMOS case 13 (CC BY 4.0)."
+
+
+def _studies_section(studies: Mapping[str, Mapping[str, Any]]) -> str:
+    if not studies:
+        return ""
+    sets = [
+        _SET.format(
+            shows=_SHOWS[name],
+            name=name,
+            cases=figures["cases"],
+            figures=_listed({key: value for key, value in figures.items() if key != "models"}),
+        )
+        for name, figures in studies.items()
+    ]
+    (models,) = {figures["models"] for figures in studies.values()}
+    return _STUDIES.format(models=models, sets="".join(sets))
 
 
 def _listed(figures: Mapping[str, Any]) -> str:

@@ -196,7 +196,10 @@ def test_training_resumes_and_its_bundle_passes_the_check_of_inference(tmp_path:
     second = torch.load(checkpoint, weights_only=True)
     assert second["step"] > first["step"] > 0
     assert not list((tmp_path / "run").glob("*.partial"))
-    figures = {"liver_dice_mean": 0.5, "whole_studies": {"cases": 7, "liver_dice_worst": 0.25}}
+    figures = {
+        "liver_dice_mean": 0.5,
+        "whole_studies": {"unseen": {"models": "a 1 + b 2", "cases": 7, "liver_dice_worst": 0.25}},
+    }
     certainty = Certainty(threshold=0.6, least_peak=0.9, least_mean=0.8)
     write_bundle(settings, checkpoint, tmp_path / "model", figures=figures, certainty=certainty)
     page = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
