@@ -287,6 +287,7 @@ def test_a_place_that_cannot_be_written_is_a_message(
     assert "error: a file or folder cannot be read or written (Not a directory)" in said
     assert "secret" not in said
 
+
 def test_lesions_that_a_reader_calls_one_are_one_segment_and_one_card(tmp_path: Path) -> None:
     folder = write_typed_run(tmp_path)
     assert main(["respond", str(folder)]) == 0
