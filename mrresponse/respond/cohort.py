@@ -189,7 +189,7 @@ def spider(members: Iterable[PhaseSummary], assessments: Iterable[Assessment]) -
         start = summary.start_date or summary.baseline_date
         if start is None or not changes:
             continue
-        first = (summary.baseline_date - start).days if summary.baseline_date else 0
+        first = min(0, (summary.baseline_date - start).days) if summary.baseline_date else 0
         lines.append(
             SpiderLine(
                 patient_id=summary.patient_id,

@@ -106,10 +106,6 @@ def test_spider_begins_at_the_baseline_and_leaves_out_what_could_not_be_determin
     ]
     (found,) = spider([phase("P1"), phase("P2")], rows)
     assert found == SpiderLine(patient_id="P1", days=(-10, 50, 111), changes=(0.0, -0.2, -0.4))
-    # a baseline that was taken in the first week of treatment stands on its day
-    late = replace(phase("P1"), baseline_date=date(2024, 1, 16))
-    (found,) = spider([late], rows)
-    assert found.days == (5, 50, 111)
 
 
 def test_largest_groups_come_first_and_treatment_phases_before_the_course() -> None:
