@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrresponse.corrections import correct_measurements, is_of_images
+from mrresponse.corrections import correct_measurements, is_of_images, joined_tracks
 from mrresponse.domain import (
     Assessment,
     Contribution,
@@ -96,6 +96,8 @@ def with_repeats(settings: RespondSettings, folder: Path) -> RespondSettings:
 def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
     """Read a run folder back for exporting, with what every lesion gave to every assessment.
 
+    Lesions that a reader says are one are one in the tracks of the results, as they are in the measurements.
+
     Raises
     ------
     ConfigError
@@ -111,7 +113,7 @@ def finished_run(folder: RunFolder, *, study_id: str) -> FinishedRun:
         )
     tables = folder.tables()
     return FinishedRun(
-        results=results,
+        results=tuple(replace(result, tracks=joined_tracks(result.tracks)) for result in results),
         failures=failures,
         contributions=tuple(row for result in results for row in _contributions(result, settings)),
         tables=(*_given_tables(results), *tables),

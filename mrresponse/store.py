@@ -21,7 +21,7 @@ import numpy as np
 
 from mrresponse import __version__
 from mrresponse.config import Settings, as_mapping, settings_from
-from mrresponse.corrections import is_of_images
+from mrresponse.corrections import is_of_images, joined_tracks
 from mrresponse.domain import (
     AgreementVisit,
     Assessment,
@@ -285,10 +285,10 @@ class RunFolder:
         write_snapshots(self.path / "snapshots", result.patient.patient_id, result.snapshots)
 
     def keep_page(self, result: PatientResult) -> None:
-        """Write a patient's page."""
+        """Write a patient's page; lesions that a reader says are one are one there."""
         from mrresponse.report import write_report
 
-        write_report(result, self.pages)
+        write_report(replace(result, tracks=joined_tracks(result.tracks)), self.pages)
 
     def with_snapshots(self, result: PatientResult) -> PatientResult:
         """Return a result with the pictures that are here."""

@@ -186,11 +186,13 @@ def _median_words(curve: SurvivalCurve) -> str:
     def months(days: float | None) -> str:
         return "not reached" if days is None else f"{days / DAYS_PER_MONTH:.1f}"
 
-    counts = f"n = {curve.n}, {curve.n_events} events; median {months(curve.median_days)}"
-    if curve.median_days is None:
+    unit = "" if curve.median_days is None else " months"
+    counts = f"n = {curve.n}, {curve.n_events} events; median {months(curve.median_days)}{unit}"
+    if curve.median_low is None:
         return counts
     interval = f"{100.0 * curve.level:g} % interval"
-    return f"{counts} months\n({interval} {months(curve.median_low)} to {months(curve.median_high)})"
+    unit = " months" if curve.median_days is None else ""
+    return f"{counts}\n({interval} {months(curve.median_low)}{unit} to {months(curve.median_high)})"
 
 
 def _change_axis(axes: "Axes", cohort: CohortFigure, label: str) -> None:

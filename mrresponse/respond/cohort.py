@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
+from itertools import compress
 
 from mrresponse.cohort import (
     CohortFigure,
@@ -28,6 +29,7 @@ from mrresponse.respond.settings import DayCount
 OBJECTIVE = frozenset({Response.CR, Response.PR, Response.ICR, Response.IPR})
 CONTROL = OBJECTIVE | {Response.SD, Response.NON_CR_NON_PD, Response.ISD, Response.NON_ICR_NON_IUPD}
 PROGRESSED = frozenset({Response.PD, Response.ICPD})
+_HALF = 0.5 * (1.0 + 1e-9)
 
 
 def groups_of(summaries: Iterable[PhaseSummary]) -> Mapping[Group, tuple[PhaseSummary, ...]]:
@@ -302,7 +304,8 @@ def kaplan_meier(
     """Return the Kaplan-Meier curve of one group; ``None`` where no patient has the time.
 
     The interval is that of the log-log transformed survival (Kalbfleisch JD, Prentice RL 2002, section 1.4), and that
-    of the median follows from it (Brookmeyer R, Crowley J 1982, Biometrics 38:29-41).
+    of the median follows from it (Brookmeyer R, Crowley J 1982, Biometrics 38:29-41). It has no bounds where nobody is
+    left without the event, so a limit of the median that would first be reached there is open.
     """
     observed = tuple(
         (float(days), bool(event))
@@ -323,29 +326,35 @@ def _curve(
     observed: tuple[tuple[float, bool], ...], group: Group, endpoint: Endpoint, level: float
 ) -> SurvivalCurve:
     from lifelines import KaplanMeierFitter
-    from lifelines.utils import median_survival_times
 
     days, events = [day for day, _ in observed], [event for _, event in observed]
     fitter = KaplanMeierFitter(alpha=1.0 - level).fit(days, events)
     table, interval = fitter.event_table, fitter.confidence_interval_survival_function_
-    medians = median_survival_times(interval).iloc[0]
+    timeline = tuple(float(day) for day in fitter.timeline)
+    survival = tuple(float(value) for value in fitter.survival_function_.iloc[:, 0])
+    low, high = (tuple(float(value) for value in interval.iloc[:, column]) for column in (0, 1))
+    bounded = [0.0 < value < 1.0 for value in survival]
     return SurvivalCurve(
         group=group,
         endpoint=endpoint,
         n=len(observed),
         n_events=sum(events),
-        days=tuple(float(day) for day in fitter.timeline),
-        survival=tuple(float(value) for value in fitter.survival_function_.iloc[:, 0]),
-        low=tuple(float(value) for value in interval.iloc[:, 0]),
-        high=tuple(float(value) for value in interval.iloc[:, 1]),
+        days=timeline,
+        survival=survival,
+        low=low,
+        high=high,
         at_risk=tuple(int(n) for n in table["at_risk"]),
         censored_days=tuple(sorted(day for day, event in observed if not event)),
-        median_days=_reached(fitter.median_survival_time_),
-        median_low=_reached(medians.iloc[0]),
-        median_high=_reached(medians.iloc[1]),
+        median_days=_halved(timeline, survival),
+        median_low=_halved(compress(timeline, bounded), compress(low, bounded)),
+        median_high=_halved(compress(timeline, bounded), compress(high, bounded)),
         level=level,
     )
 
 
-def _reached(days: float) -> float | None:
-    return float(days) if days != float("inf") and days == days else None
+def _halved(days: Iterable[float], shares: Iterable[float]) -> float | None:
+    """Return the first day with a half or less; ``None`` where that is not reached.
+
+    Shares are products of fractions: a half may come out as a little more.
+    """
+    return next((day for day, share in zip(days, shares, strict=True) if share <= _HALF), None)

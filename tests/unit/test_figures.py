@@ -97,6 +97,9 @@ def test_survival_curve_has_its_numbers_at_risk_and_median() -> None:
     assert "n = 4, 2 events; median 9.9 months\n(95 % interval 3.3 to not reached)" in words
     assert "Overall survival (%)" in words
     assert "(90 % interval 3.3" in texts(figures.survival(replace(CURVE, level=0.9)))
+    open_median = texts(figures.survival(replace(CURVE, median_days=None)))
+    assert "median not reached\n(95 % interval 3.3 months to not reached)" in open_median
+    assert "interval" not in texts(figures.survival(replace(CURVE, median_low=None)))
     table = figures.survival(CURVE).axes[1]
     shown = [(round(text.get_position()[0]), text.get_text()) for text in table.texts]
     # at risk just before each time: all four until the first step at 3.3 months, then three, then two at 9.9

@@ -133,6 +133,25 @@ def test_long_hostile_and_foreign_text_is_cut_guarded_and_transliterated(tmp_pat
     assert cells == ["'=1+1", "Läsion – größer", "x" * 250, "", "ab", "-12.5", "'-cmd", "a b", "'=1"]
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("-1 mm", "'-1 mm"),
+        ("'-x", "''-x"),
+        ("-30", "-30"),
+        ("-29.96", "-29.96"),
+        ("-1e-07", "-1e-07"),
+    ],
+)
+def test_a_text_that_begins_like_a_negative_number_is_guarded_and_a_number_is_not(
+    tmp_path: Path, text: str, cell: str
+) -> None:
+    variables = (Variable(name="TXVAL", label="Text"),)
+    write_dataset(Dataset(name="TX", label="T", variables=variables, rows=({"TXVAL": text},)), tmp_path)
+    assert [row["TXVAL"] for row in rows_of(tmp_path / "tx.csv")] == [cell]
+
+
 def test_a_dataset_without_rows_keeps_its_variables(tmp_path: Path) -> None:
     write_dataset(
         Dataset(name="TX", label="None", variables=(Variable(name="TXVAL", label="Text"),), rows=()), tmp_path

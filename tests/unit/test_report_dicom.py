@@ -14,7 +14,7 @@ from highdicom.sr import srread
 from pydicom import dcmread
 
 from mrresponse.dicom.masks import MaskRole, read_masks
-from mrresponse.domain import AuditRow
+from mrresponse.domain import AuditRow, MeasurementSource
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.nifti import read_grid
@@ -179,6 +179,27 @@ def test_the_report_says_what_the_tables_say(tmp_path, run):
     ]
     expected = [(-x, -y, z) for x, y, z in (CALIPER.start_mm, CALIPER.end_mm)]
     np.testing.assert_allclose(points, expected)
+
+
+def test_a_volume_that_a_reader_stated_is_not_a_sum_of_the_voxels_of_the_segment(tmp_path, run):
+    (result,) = run.results
+    measured = result.measurements
+    typed = tuple(
+        replace(row, volume_ml=9.5, source=MeasurementSource.READER) if row.lesion_id == "L01" else row
+        for row in measured
+    )
+    edited = replace(run, results=(replace(result, measurements=typed, unedited=measured),))
+    content = srread(export(edited, "dicom-sr", tmp_path / "sr")[0]).content
+    of_segments = {
+        group.tracking_identifier: [
+            one.value for one in group.get_measurements() if one.name.meaning == "Volume"
+        ]
+        for group in content.get_volumetric_roi_measurement_groups()
+    }
+    assert of_segments == {"L01": [], "L02": [1.234]}
+    (own,) = [one for one in content.get_image_measurement_groups() if one.tracking_identifier == "L01"]
+    (volume,) = [one for one in own.get_measurements() if one.name.meaning == "Volume"]
+    assert (volume.value, volume.unit.value, volume.method) == (9.5, "cm3", None)
 
 
 def evaluations(group):

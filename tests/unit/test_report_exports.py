@@ -14,10 +14,12 @@ from openpyxl import Workbook, load_workbook
 from pyarrow import parquet
 
 from mrresponse.cli import main
+from mrresponse.numbers import finished_run
 from mrresponse.report import EXPORTERS, workbook
 from mrresponse.report.lesion_table import _spreadsheet_safe
 from mrresponse.report.tidy import study_day
 from mrresponse.report.wording import plain
+from mrresponse.store import RunFolder
 from tests.typed_run import write_typed_run
 
 CRITERIA = "respond:\n  criteria: [mRECIST, RECIST 1.1, iRECIST, WHO, vRECIST]\n"
@@ -284,3 +286,26 @@ def test_a_place_that_cannot_be_written_is_a_message(
     said = capsys.readouterr().err
     assert "error: a file or folder cannot be read or written (Not a directory)" in said
     assert "secret" not in said
+
+
+def test_lesions_that_a_reader_calls_one_are_one_segment_and_one_card(tmp_path: Path) -> None:
+    folder = write_typed_run(tmp_path)
+    assert main(["respond", str(folder)]) == 0
+    # L02 was followed as L09 from the third study on, until a reader said so
+    (folder / "tracks.csv").write_text(
+        "patient_id,lesion_id,study_date,event,labels,same_as\n"
+        "P1,L02,2024-01-05,first,2,\n"
+        "P1,L02,2024-05-05,not_found,,\n"
+        "P1,L02,2024-07-05,matched,2,\n"
+        "P1,L09,2024-05-05,new,3,L02\n"
+        "P1,L09,2024-07-05,matched,5,L02\n"
+    )
+    run_folder = RunFolder.open(folder)
+    result = finished_run(run_folder, study_id="S").results[0]
+    assert {track.lesion_id: [one.labels for one in track.observations] for track in result.tracks} == {
+        "L02": [(2,), (3,), (2, 5)]
+    }
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report" / "P1.html").read_text(encoding="utf-8")
+    assert "<bdi>L02</bdi>" in page
+    assert "L09" not in page

@@ -12,6 +12,7 @@ from mrresponse.cohort import (
     CohortRow,
     Group,
     SpiderLine,
+    SurvivalCurve,
     SwimmerLane,
     SwimmerMark,
     WaterfallBar,
@@ -128,6 +129,52 @@ def test_a_median_that_is_not_reached_is_empty() -> None:
     rows = [summary(str(n), progression_free_days=10, progression_free_event=False) for n in range(3)]
     (row,) = [row for row in cohort_rows(rows) if row.endpoint.startswith("median")]
     assert (row.value, row.interval_low, row.interval_high, row.n_events) == (None, None, None, 0)
+
+
+def curve_of(times: list[tuple[int, bool]]) -> SurvivalCurve:
+    rows = [
+        summary(str(number), overall_survival_days=days, overall_survival_event=event)
+        for number, (days, event) in enumerate(times)
+    ]
+    (group,) = groups_of(rows)
+    curve = kaplan_meier(rows, group, Endpoint.OVERALL_SURVIVAL)
+    assert curve is not None
+    return curve
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        # 4/6 x 3/4
+        ([(0, True), (0, True), (28, True), (49, False), (77, True), (84, True)], 28.0),
+        # 3/6
+        ([(21, True), (21, True), (21, True), (42, False), (56, True), (70, True)], 21.0),
+        # one is censored first, then 5/6 x 4/5 x 3/4
+        ([(21, False), (28, True), (42, True), (70, True), (77, True), (84, True), (84, True)], 70.0),
+    ],
+)  # fmt: skip
+def test_the_median_is_where_half_are_left_to_the_last_digit(
+    times: list[tuple[int, bool]], expected: float
+) -> None:
+    assert curve_of(times).median_days == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        # survival goes from 1 to 0: nothing between to put an interval around
+        ([(10, True)], (10.0, None, None)),
+        # at day 10 half are left, from 0.006 to 0.910; at day 20 nobody
+        ([(10, True), (20, True)], (10.0, 10.0, None)),
+        # at day 20 a third is left, from 0.009 to 0.774
+        ([(10, True), (20, True), (30, True)], (20.0, 10.0, None)),
+    ],
+)
+def test_a_limit_of_the_median_is_open_where_it_would_rest_on_nobody(
+    times: list[tuple[int, bool]], expected: tuple[float | None, ...]
+) -> None:
+    curve = curve_of(times)
+    assert (curve.median_days, curve.median_low, curve.median_high) == expected
 
 
 def test_groups_keep_phase_criterion_basis_and_reader_apart() -> None:

@@ -24,7 +24,8 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,7}")
 # Day 0 of SAS dates.
 _SAS_EPOCH = date(1960, 1, 1)
 _ASCII = str.maketrans({"–": "-", "−": "-", "’": "'", "×": "x", "≥": ">=", "≤": "<=", "…": "...", "²": "2"})
-_FORMULA = re.compile(r"'*[=+@\t\r]|-(?![\d.])")
+# A cell that begins so is a formula, unless it is a negative number.
+_FORMULA = re.compile(r"'*[=+@\t\r]|'*-(?!(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z)")
 
 Value = str | int | float | date | None
 Row = Mapping[str, Value]

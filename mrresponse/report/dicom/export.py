@@ -137,6 +137,7 @@ def _numbers(visit: _Visit) -> VisitNumbers:
         order=dates.index(day) + 1,
         days=(day - dates[0]).days,
         measurements=[row for row in result.measurements if row.study_date == day],
+        unedited=[row for row in result.unedited if row.study_date == day],
         assessments=[row for row in result.response.assessments if row.study_date == day],
         roles=result.response.roles,
     )

@@ -26,11 +26,15 @@ _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VisitNumbers:
-    """The numbers of one visit, and where it stands in the course: ``order`` counts from 1, days from the first."""
+    """The numbers of one visit, and where it stands in the course: ``order`` counts from 1, days from the first.
+
+    ``unedited`` are the measurements as they were before readers typed some; empty where nobody did.
+    """
 
     order: int
     days: int
     measurements: Sequence[Measurement]
+    unedited: Sequence[Measurement]
     assessments: Sequence[Assessment]
     roles: Sequence[RoleRecord]
 
@@ -129,16 +133,16 @@ def _lesion_groups(
         "finding_sites": [sr.FindingSite(own.LIVER)] if row.organ == "liver" else None,
         "session": row.reader,
     }
-    volumes = list(_volumes(row))
+    counted, typed = _volumes(row, visit.unedited)
     if segment is not None:
         yield sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=sr.ReferencedSegment.from_segmentation(segmented, segment),
-            measurements=volumes or None,
+            measurements=counted or None,
             **shared,
         )
-        volumes = []
+        counted = []
     yield sr.MeasurementsAndQualitativeEvaluations(
-        measurements=[*_diameters(row, source), *volumes] or None,
+        measurements=[*_diameters(row, source), *counted, *typed] or None,
         qualitative_evaluations=list(_evaluations(row, visit)),
         **shared,
     )
@@ -171,10 +175,22 @@ def _diameters(row: Measurement, source: SourceSeries) -> Iterator[sr.Measuremen
             yield sr.Measurement(name, value, own.MILLIMETRE, referenced_coordinates=drawn)
 
 
-def _volumes(row: Measurement) -> Iterator[sr.Measurement]:
-    for name, value in ((own.VOLUME, row.volume_ml), (own.VIABLE_VOLUME, row.viable_volume_ml)):
-        if value is not None:
-            yield sr.Measurement(name, value, own.MILLILITRE, method=own.VOXEL_SUM)
+def _volumes(
+    row: Measurement, unedited: Sequence[Measurement]
+) -> tuple[list[sr.Measurement], list[sr.Measurement]]:
+    """Return the volumes counted in the mask, and those a reader stated instead: no voxels were summed for these."""
+    key = (row.lesion_id, row.reader)
+    before = next((one for one in unedited if (one.lesion_id, one.reader) == key), row)
+    counted, typed = [], []
+    for name, value, was in (
+        (own.VOLUME, row.volume_ml, before.volume_ml),
+        (own.VIABLE_VOLUME, row.viable_volume_ml, before.viable_volume_ml),
+    ):
+        if value is not None and value == was:
+            counted.append(sr.Measurement(name, value, own.MILLILITRE, method=own.VOXEL_SUM))
+        elif value is not None:
+            typed.append(sr.Measurement(name, value, own.MILLILITRE))
+    return counted, typed
 
 
 def _end_points(caliper: Caliper, source: SourceSeries) -> sr.CoordinatesForMeasurement3D:

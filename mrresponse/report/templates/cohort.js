@@ -137,7 +137,7 @@ const curvePlace = (curves, level, curve) => {
   const words = document.createElement("p");
   words.className = "soft";
   const [median, low, high] = curve.median;
-  const around = median === null ? "" : ` (${interval(level, months(low), months(high))})`;
+  const around = low === null ? "" : ` (${interval(level, months(low), months(high))})`;
   words.textContent = `${curve.n} patients, ${curve.events} events; median ${months(median)}${around}.`;
   const holder = document.createElement("div");
   holder.className = "figure";
