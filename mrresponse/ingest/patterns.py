@@ -119,6 +119,8 @@ _WHOLE_DYNAMIC = (
     r"\bwithout (con\w* )?and with\b"
 )
 ART_FROM_S, _PVP_FROM_S, _DEL_FROM_S, _HBP_FROM_S = 10.0, 50.0, 100.0, 600.0
+# Delayed images of other agents are taken up to 10 min, hepatobiliary ones of gadoxetate most often at 15 to 20 min.
+_HBP_USUAL_FROM_S = 900.0
 
 # A dynamic gradient-echo volume has a repetition time of 3-7 ms and an echo time of 1-3 ms. The times decide only
 # where the description is silent: older scanners made dynamic images with longer repetition times.
@@ -266,8 +268,8 @@ def _with_time(
     if not found or phase is DEL:
         return found or ({} if phase is None else {phase: words})
     if phase is None:
-        # with an agent that is not known, late may be delayed or hepatobiliary
-        return {**found, HBP: words}
+        # of an agent that is not known: so late, delayed may be hepatobiliary
+        return {**found, HBP: words} if seconds >= _HBP_USUAL_FROM_S else found
     if phase is HBP or re.match(_INTERVAL, found[DEL]):
         return {phase: words}
     return {**found, phase: words}
