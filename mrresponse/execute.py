@@ -59,7 +59,7 @@ class Workplace:
 
 
 # Numbers of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 class _Loss(Enum):
@@ -99,24 +99,21 @@ def _keeping_memory(function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
 
 @cache
 def _keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, up to half a GiB, for its next image.
+    """Have this process keep freed memory for its next image, as it does outside of Dask.
 
-    What is handed back to the system is paid for page by page when it is asked for again, and processes that do so at
-    the same time wait for each other: a patient of the tiny size took 29,000 page faults and takes 5,000. Dask starts
-    its workers with ``MALLOC_TRIM_THRESHOLD_=65536``, where a patient took 1.6 times as long. 32 MiB is the largest
-    array that glibc will keep (mallopt(3), M_MMAP_THRESHOLD).
+    Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_=65536``: glibc then hands every array back to the system when
+    it is freed, and the next one is paid for page by page; a patient took 1.6 times as long. The limits set here are
+    those that glibc comes to by itself (mallopt(3), M_MMAP_THRESHOLD).
     """
     # other C libraries have no such call, and no such limit
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 512 << 20)
-        mallopt(_M_TOP_PAD, 64 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 def here() -> Workplace:
     """Work in this process, one item after the other."""
-    _keep_freed_memory()
     return Workplace(open=_Here, in_flight=lambda: 1, workers=1)
 
 
@@ -414,7 +411,6 @@ def _start_worker(numbers: Any, pipes: list[Connection], prepare: Prepare | None
     # what is logged here goes back with the results; nothing is printed beside the progress
     logging.getLogger("mrresponse").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _keep_freed_memory()
     number = numbers.get()
     progress = logging.getLogger(PROGRESS)
     progress.setLevel(logging.DEBUG)
