@@ -39,7 +39,7 @@ from mrresponse.ingest import read_series
 from mrresponse.lesions import find_lesions, with_viable
 from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots, treated_labels
 from mrresponse.prepare import prepare
-from mrresponse.quality import check_quality, check_technique, review_level
+from mrresponse.quality import check_quality, check_technique, review_level, with_nothing_found
 from mrresponse.respond import respond
 from mrresponse.segment import Segmenter, corrected_viable, with_corrected_masks
 from mrresponse.track import track
@@ -132,7 +132,9 @@ def measure_patient(
     clock = _Clock()
     check_masks(patient)
     own = _examine_all(patient, segmenter, settings, keep, clock, studies_at_once)
-    studies = [_with_corrected_masks(study, patient.edits.masks, segmenter, settings, clock) for study in own]
+    studies = with_nothing_found(
+        [_with_corrected_masks(study, patient.edits.masks, segmenter, settings, clock) for study in own]
+    )
     with clock.time("track"):
         followed = track(studies, settings.track, earlier=patient.edits.earlier_tracks)
         tracks, identities = state_identities(followed.tracks, patient.edits)

@@ -4,7 +4,7 @@ Thresholds: quality rules of the model specification (liver volume, position, ho
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ from mrresponse.domain import (
     Flag,
     FloatArray,
     LesionMap,
+    MeasurementSource,
     PreparedStudy,
     Series,
 )
@@ -42,6 +43,9 @@ REVIEW_CODES = frozenset(
         "lesion_outside_liver",
     }
 )
+
+# Asks for a look, and is no doubt about the images.
+_NOTHING_FOUND = "no_lesion_found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,29 @@ def check_quality(
         for code, message in found
     ]
     return tuple(flags)
+
+
+def with_nothing_found(studies: Sequence[ExaminedStudy]) -> list[ExaminedStudy]:
+    """Flag the studies before the first lesion, where a network found none: one that it missed there is nowhere else.
+
+    Where one was found before, its place is looked at again, and the measurement says whether its absence is shown.
+    """
+    flagged = []
+    is_first = True
+    for study in studies:
+        found = study.lesion_map
+        is_first = is_first and not found.lesions
+        if is_first and found.source is MeasurementSource.NETWORK and found.not_assessable is None:
+            own = study.prepared.study
+            flag = Flag(
+                patient_id=own.patient_id,
+                study_date=own.study_date,
+                code=_NOTHING_FOUND,
+                message="the network found no lesion, in this study or before: see that there is none",
+            )
+            study = replace(study, flags=(*study.flags, flag))
+        flagged.append(study)
+    return flagged
 
 
 def check_technique(studies: Sequence[ExaminedStudy], settings: QualitySettings) -> tuple[Flag, ...]:
@@ -180,7 +207,10 @@ def _reference_series(prepared: PreparedStudy) -> Series:
 
 def review_level(flags: Iterable[Flag]) -> str:
     """Say how much care the result of a study needs: ``ok``, ``review`` or ``do not use unedited``."""
-    hits = sum(flag.code in REVIEW_CODES for flag in flags)
+    codes = [flag.code for flag in flags]
+    hits = sum(code in REVIEW_CODES for code in codes)
+    if hits == 0 and _NOTHING_FOUND in codes:
+        return "review"
     return ("ok", "review", "do not use unedited")[min(hits, 2)]
 
 

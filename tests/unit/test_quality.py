@@ -4,13 +4,28 @@ from datetime import date
 import numpy as np
 import pytest
 
-from mrresponse.domain import Agent, ContrastPhase, ExaminedStudy, Flag, Image, PreparedStudy
+from mrresponse.domain import (
+    Agent,
+    ContrastPhase,
+    ExaminedStudy,
+    Flag,
+    Image,
+    MeasurementSource,
+    PreparedStudy,
+)
 from mrresponse.geometry import voxel_to_world
-from mrresponse.quality import QualitySettings, check_quality, check_technique, review_level
+from mrresponse.quality import (
+    QualitySettings,
+    check_quality,
+    check_technique,
+    review_level,
+    with_nothing_found,
+)
 from tests.phantoms import (
     LIVER,
     Ellipsoid,
     ball,
+    examined_study,
     grid_around,
     label_map,
     lesion_map,
@@ -212,3 +227,29 @@ def test_a_technique_that_one_study_cannot_show_is_not_compared() -> None:
         "since 2024-01-10: contrast phases: with PRE"
     ]
     assert len(technique(examined(whole, FIRST), examined(whole, SECOND, *doubts))) == 2
+
+
+@pytest.mark.parametrize(
+    ("lesions", "source", "flagged"),
+    [
+        ((0, 0, 1, 0), MeasurementSource.NETWORK, (True, True, False, False)),
+        ((1, 0), MeasurementSource.NETWORK, (False, False)),
+        ((0, 1), MeasurementSource.MASK, (False, False)),
+    ],
+)
+def test_a_network_that_finds_nothing_at_first_asks_for_a_look(
+    lesions: tuple[int, ...], source: MeasurementSource, flagged: tuple[bool, ...]
+) -> None:
+    studies = [
+        examined_study([ball((0.0, 0.0, 0.0), 20.0)] * count, date(2024, month, 1), source=source)
+        for month, count in enumerate(lesions, start=1)
+    ]
+    found = with_nothing_found(studies)
+    assert tuple(any(flag.code == "no_lesion_found" for flag in one.flags) for one in found) == flagged
+    assert [review_level(one.flags) for one in found] == ["review" if one else "ok" for one in flagged]
+
+
+def test_where_lesions_cannot_be_assessed_nothing_found_says_nothing() -> None:
+    study = examined_study([], date(2024, 1, 1), source=MeasurementSource.NETWORK)
+    unclear = replace(study, lesion_map=replace(study.lesion_map, not_assessable="no T1 contrast phase"))
+    assert with_nothing_found([unclear]) == [unclear]
