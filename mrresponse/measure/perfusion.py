@@ -29,7 +29,8 @@ def is_perfusion_like(
     """Tell whether one label of a lesion map is liver but for its arterial supply.
 
     It is compared with the liver around it, not with that of the whole organ, and each phase with the one before
-    contrast: near the coil everything is brighter, in all phases alike. Without that phase, without the portal venous
+    contrast: near the coil everything is brighter, in all phases alike. In none of the later ones may it be darker than
+    the liver around it: with washout it would be HCC. Without that phase, without the portal venous
     or the arterial one, or where one of them does not show it whole and at its place, it is not judged: false.
 
     Parameters
@@ -62,10 +63,11 @@ def is_perfusion_like(
         return False
     ratios = {phase: float(np.median(signal[inner])) / around[phase] for phase, signal in shown.items()}
     before = ratios[PRE]
+    later = [ratios[phase] for phase in _LATER if phase in ratios]
+    # what washes out is no change of perfusion, however little it differs from its look before contrast
     return (
         before >= 1.0 - settings.isointense
         and ratios[ART] / before >= settings.aphe_ratio
-        and all(
-            abs(ratios[phase] / before - 1.0) <= settings.isointense for phase in _LATER if phase in ratios
-        )
+        and min(later) >= settings.washout_ratio
+        and all(abs(ratio / before - 1.0) <= settings.isointense for ratio in later)
     )

@@ -131,6 +131,8 @@ NETWORK = MeasurementSource.NETWORK
         # darker than liver in one phase, brighter in one, too little in the arterial one
         ({PRE: 0.92, ART: 1.3, PVP: 0.92, DEL: 0.92}, NETWORK, False),
         ({PRE: 1.0, ART: 1.3, PVP: 0.92, DEL: 1.0}, NETWORK, False),
+        # washout, although as little beside its look before contrast
+        ({PRE: 0.96, ART: 1.5, PVP: 0.96, DEL: 0.94}, NETWORK, False),
         ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 0.92}, NETWORK, False),
         ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.08}, NETWORK, False),
         ({PRE: 1.12, ART: 1.3, PVP: 1.0, DEL: 1.0}, NETWORK, False),
