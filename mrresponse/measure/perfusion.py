@@ -30,8 +30,8 @@ def is_perfusion_like(
 
     It is compared with the liver around it, not with that of the whole organ, and each phase with the one before
     contrast: near the coil everything is brighter, in all phases alike. In none of the later ones may it be darker than
-    the liver around it: with washout it would be HCC. Without that phase, without the portal venous
-    or the arterial one, or where one of them does not show it whole and at its place, it is not judged: false.
+    the liver around it: with washout it would be HCC. It is not judged, and the answer is no, without precontrast,
+    arterial or portal venous phase, or where one of them does not show it whole and at its place.
 
     Parameters
     ----------

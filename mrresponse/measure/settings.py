@@ -67,7 +67,7 @@ class MeasureSettings:
         portal venous above the last, and above arterial.
     isointense
         Perfusion-like: brighter than the liver around it in the arterial phase, by `aphe_ratio`, and within this share
-        of it in every other, without washout. Tumours of the signal model differ by 0.08 or more in one of them.
+        of it in every other, without washout.
     least_solidity, delineation_sd
         Well delineated: share of the outline's convex hull, and contrast with the surroundings in standard
         deviations of the reference liver, in at least one phase.
