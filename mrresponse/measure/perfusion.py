@@ -5,12 +5,11 @@ narrowed portal vein: in every other contrast phase it is as the liver beside it
 shunts" are no lesions [Lencioni & Llovet 2010, doi 10.1055/s-0030-1247132].
 """
 
-from math import ceil
-
 import numpy as np
 from scipy import ndimage
 
 from mrresponse.domain import ContrastPhase, LabelArray, PreparedStudy
+from mrresponse.geometry import box_slices, grow_box, margin_voxels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.viability import Box, phases_short_of
 
@@ -41,11 +40,8 @@ def is_perfusion_like(
         Where the label lies; a box with a margin will do.
     """
     spacing = prepared.grid.spacing_mm
-    i, j, k = (
-        slice(max(0, part.start - ceil(_RING_MM[1] / step)), part.stop + ceil(_RING_MM[1] / step))
-        for part, step in zip(box, spacing, strict=True)
-    )
-    near = (i, j, k)
+    i, j, k = ((part.start, part.stop) for part in box)
+    near = box_slices(grow_box((i, j, k), prepared.grid.shape, margin_voxels(spacing, _RING_MM[1])))
     body = labels[near] == label
     short = phases_short_of(prepared, body, near)
     shown = {phase: image.voxels[near] for phase, image in prepared.images.items() if phase not in short}

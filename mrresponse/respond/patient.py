@@ -361,18 +361,17 @@ def _roles(
         role.lesion_id: (role.role or EXCLUDED, role.reason) for role in assessed.roles if not role.may_be_new
     }
     later = list(chain.from_iterable(assessed.new))
-    was_there = {role.lesion_id for role in assessed.roles if role.reason.startswith("benign pattern")}
+    benign = {role.lesion_id: role.reason for role in assessed.roles if role.is_benign}
     for lesion in later:
         if lesion.status != "none":
-            before = "no disease" if lesion.lesion_id in was_there else "not there"
+            before = "no disease" if lesion.lesion_id in benign else "not there"
             said.setdefault(
                 lesion.lesion_id,
                 (LesionRole.NEW, f"first seen {lesion.first_seen.isoformat()}, {before} at baseline"),
             )
     # what was never new disease: a change of perfusion, a normal node, a benign or a rejected finding
-    for role in assessed.roles:
-        if role.reason.startswith("benign pattern"):
-            said.setdefault(role.lesion_id, (EXCLUDED, role.reason))
+    for lesion_id, reason in benign.items():
+        said.setdefault(lesion_id, (EXCLUDED, reason))
     for lesion in later:
         said.setdefault(lesion.lesion_id, (EXCLUDED, lesion.why))
     group = (phase.name, criterion.name, context.reader)

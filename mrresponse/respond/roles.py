@@ -45,6 +45,7 @@ class Role:
     role: LesionRole | None
     reason: str
     may_be_new: bool = False
+    is_benign: bool = False
 
 
 @dataclass(slots=True)
@@ -297,7 +298,8 @@ def _benign(lesion_id: str, history: Sequence[Measurement]) -> Role:
     pattern = next(m.pattern for m in reversed(history) if is_seen(m))
     reason = f"benign pattern ({pattern}): not eligible, not counted as disease"
     # a tumour may be bright in the arterial phase alone for a time; one that shows itself later must not stay unseen
-    return Role(lesion_id=lesion_id, role=None, reason=reason, may_be_new=pattern == PERFUSION_LIKE)
+    may_be_new = pattern == PERFUSION_LIKE
+    return Role(lesion_id=lesion_id, role=None, reason=reason, may_be_new=may_be_new, is_benign=True)
 
 
 def _node_ineligibility(m: Measurement, criterion: Criterion) -> str:

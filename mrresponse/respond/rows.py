@@ -227,7 +227,7 @@ def _baseline_row(
         parts.append(f"non-targets: {', '.join(non_targets)}")
     if burden is None and not non_targets:
         parts.append("no disease")
-    benign = ("benign_pattern",) if any(r.reason.startswith("benign pattern") for r in assessed.roles) else ()
+    benign = ("benign_pattern",) if any(role.is_benign for role in assessed.roles) else ()
     study_date = assessed.baseline_date
     return Assessment(
         patient_id=context.patient.patient_id,
