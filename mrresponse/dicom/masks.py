@@ -72,7 +72,7 @@ _ROLE_WORDS: tuple[tuple[MaskRole, str], ...] = (
 )
 # The rest of the liver: in names of structures a hyphen subtracts (AAPM TG-263, 2018).
 _LIVER_WITHOUT = re.compile(
-    r"(liver|leber|foie|h[ií]gado|fegato|lever)[ _]*(- ?[gcip]tv|minus|without|ohne|sans|sin)"
+    r"(liver|leber|foie|h[ií]gado|fegato|lever)[ _]*(- ?[gcip]tv|(minus|without|ohne|sans|sin)(?![a-z]))"
 )
 # A part is what it is of, whatever its type code: only its label tells.
 _PARTS = (MaskRole.VIABLE, MaskRole.NON_VIABLE)

@@ -180,7 +180,9 @@ def alter_contours(path, kind):
     dataset.save_as(path)
 
 
-@pytest.mark.parametrize("name", ["Liver mets", "Met_1", "liver met 3", "Lésion 2", "Metástasis"])
+@pytest.mark.parametrize(
+    "name", ["Liver mets", "Met_1", "liver met 3", "Lésion 2", "Metástasis", "Liver single lesion"]
+)
 def test_lesions_are_known_by_their_usual_short_names(tmp_path, name):
     found = drawn(tmp_path, name)
     assert set(found) == {MaskRole.LESION}
