@@ -18,6 +18,7 @@ import yaml
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
+from mrresponse.config import read_yaml
 from mrresponse.errors import ConfigError
 from mrresponse.synthetic.examples import MapSource, Shape, add_distractors, draw_lesions, procedural_map
 from mrresponse.synthetic.noise import centred_affine, grid_points, noise_field
@@ -60,7 +61,7 @@ def mixed_source(catalogue: Path) -> MapSource:
 def load_templates(catalogue: Path) -> list[Template]:
     """Read and complete every label map listed in a YAML file."""
     try:
-        entries = yaml.safe_load(catalogue.read_text(encoding="utf-8"))
+        entries = read_yaml(catalogue.read_text(encoding="utf-8"))
         return [_template(entry, catalogue.parent) for entry in entries]
     except (OSError, RuntimeError, KeyError, yaml.YAMLError) as error:
         raise ConfigError(
