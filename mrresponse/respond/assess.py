@@ -260,10 +260,11 @@ def _components(
     target: TargetVisit | None, lesions: NonTargetVisit, seen: _Seen, index: int, disease: _Disease
 ) -> BasisVisit:
     said, visit = seen.findings[index], seen.evidence.follow_ups[index]
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ("not_found",) if lesions.is_lost else ()
     non_target, reason = lesions.response, lesions.reason
     if said.entries or lesions.growth:
-        non_target, reason, flags = _non_target(target, lesions, said, disease)
+        non_target, reason, growth = _non_target(target, lesions, said, disease)
+        flags += growth
     new_lesions, new_reason = "not assessed" if visit.unread else "none", ""
     if seen.new[index] or said.entries:
         new_lesions, new_reason = _new(_mine(seen, index, disease), said, visit, disease)

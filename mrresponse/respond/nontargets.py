@@ -16,14 +16,15 @@ from mrresponse.respond.rules import (
 )
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import is_stated, merged_into
+from mrresponse.respond.values import NOT_FOUND, is_stated, merged_into
 
 
 @dataclass(slots=True)
 class NonTargetVisit:
     """Non-target lesions at one visit: the evidence and the response that follows from it alone, with its sentence.
 
-    ``growth`` says how the whole of them grew where that is beyond the guide.
+    ``growth`` says how the whole of them grew where that is beyond the guide; ``is_lost`` that one was not found and
+    its absence is not shown.
     """
 
     evidence: NonTargetEvidence
@@ -31,6 +32,7 @@ class NonTargetVisit:
     reason: str = NO_NON_TARGET
     growth: str = ""
     burden: float | None = None
+    is_lost: bool = False
 
 
 NOTHING = NonTargetVisit(evidence=NonTargetEvidence())
@@ -57,10 +59,19 @@ def assess_non_targets(
         evidence, burden = _judge(lesion_ids, visit, by_diameter, settings)
         growth = _growth(burden, nadir, settings)
         response, reason = decide_non_target(evidence)
-        visits.append(NonTargetVisit(evidence, response, reason, growth, burden))
+        visits.append(
+            NonTargetVisit(evidence, response, reason, growth, burden, _is_lost(lesion_ids, visit, evidence))
+        )
         if burden is not None:
             nadir = burden if nadir is None else min(nadir, burden)
     return tuple(visits)
+
+
+def _is_lost(lesion_ids: Sequence[str], visit: Visit, evidence: NonTargetEvidence) -> bool:
+    if not evidence.missing or visit.unread:
+        return False
+    read = [visit.measurements[lesion_id] for lesion_id in lesion_ids if lesion_id in visit.measurements]
+    return any(m.state is NOT_FOUND for m in read)
 
 
 def _judge(

@@ -286,7 +286,7 @@ def _flags(overall: BasisVisit, liver: BasisVisit, is_back: bool, is_back_in_liv
     own = overall.target.flags if overall.target else ()
     back = ("pr_after_cr",) if is_back or is_back_in_liver else ()
     if liver is overall and not back:
-        return own + overall.flags if overall.flags else own
+        return tuple(dict.fromkeys((*own, *overall.flags))) if overall.flags else own
     alone = liver.target.flags if liver.target else ()
     return tuple(dict.fromkeys((*own, *alone, *back, *overall.flags, *liver.flags)))
 

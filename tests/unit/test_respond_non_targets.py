@@ -29,6 +29,7 @@ def measured(name: str, number: int, cell: Cell, more: dict[str, Any]) -> Measur
     states = {
         "absent": MeasurementState.ABSENT,
         "motion": MeasurementState.NOT_ASSESSED,
+        "lost": MeasurementState.NOT_FOUND,
         "merged": MeasurementState.MERGED,
     }
     state = states.get(str(cell), MeasurementState.MEASURED)
@@ -227,3 +228,20 @@ def test_a_non_target_that_is_back_after_complete_response_is_flagged(
         lesions["L01"] = ({}, target)
     found = rows(lesions, criterion=criterion)
     assert ["pr_after_cr" in row.flags for row in found] == flagged
+
+
+@pytest.mark.parametrize(
+    ("target", "other", "flags"),
+    [
+        ((30.0, 30.0), (8.0, "lost"), ("not_found",)),
+        ((30.0, "lost"), (8.0, "lost"), ("not_found",)),
+        ((30.0, 30.0), (8.0, "motion"), ()),
+        ((30.0, 30.0), (8.0, "absent"), ()),
+    ],
+)
+def test_non_target_disease_that_is_not_found_asks_for_a_look_as_targets_do(
+    target: tuple[Cell, ...], other: tuple[Cell, ...], flags: tuple[str, ...]
+) -> None:
+    # contracts, section 4: not found, and its absence not shown, is NE with a flag for review
+    (row,) = rows({"L01": ({}, target), "L02": ({}, other)})
+    assert tuple(flag for flag in row.flags if flag == "not_found") == flags
