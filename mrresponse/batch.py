@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mrresponse.config import Settings
 from mrresponse.domain import ExaminedStudy, Failure, Flag, LabelMap, Outcome, Patient, PatientResult, Study
 from mrresponse.errors import ConfigError, DataError, MrresponseError
-from mrresponse.execute import Prepare, Workplace, dask, here, pool, run_on
+from mrresponse.execute import Prepare, Workplace, cores, dask, here, pool, run_on
 from mrresponse.journal import Entry, collected, log_fault
 from mrresponse.memory import available_bytes, check_memory
 from mrresponse.numbers import respond_again
@@ -421,7 +421,7 @@ def _with_threads(settings: Settings, workers: int) -> Settings:
     """Share the processors among the workers, unless the user has said how."""
     if workers < 2 or settings.segment.threads:
         return settings
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, cores() // workers)
     return replace(settings, segment=replace(settings.segment, threads=threads))
 
 

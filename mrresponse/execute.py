@@ -112,6 +112,28 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
+def cores() -> int:
+    """Return how many processor cores this process may use, which a scheduler or ``taskset`` may have cut down."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_of(asked: int) -> int:
+    """Return how many threads this process should keep busy: those asked for, or as many as the libraries would.
+
+    ``OMP_NUM_THREADS`` says it for torch and numpy, and Dask sets it for its workers. Processes that each start more
+    threads than their share of the cores slow each other down (docs/batch.md).
+    """
+    if asked:
+        return asked
+    try:
+        # OpenMP allows one number per level of nesting
+        return max(1, int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]))
+    except ValueError:
+        return cores()
+
+
 def here() -> Workplace:
     """Work in this process, one item after the other."""
     return Workplace(open=_Here, in_flight=lambda: 1, workers=1)

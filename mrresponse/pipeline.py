@@ -34,7 +34,7 @@ from mrresponse.domain import (
     Study,
     StudyRecord,
 )
-from mrresponse.execute import PROGRESS
+from mrresponse.execute import PROGRESS, threads_of
 from mrresponse.ingest import read_series
 from mrresponse.lesions import find_lesions, with_viable
 from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots, treated_labels
@@ -48,6 +48,8 @@ _log = logging.getLogger(__name__)
 # Steps as they begin, for whoever shows them while they run; no part of the log.
 _progress = logging.getLogger(PROGRESS)
 _CLOCK_LOCK = Lock()
+# Contrast phases of one study that are brought into register side by side; each takes memory of its own.
+_MOST_PHASES_AT_ONCE = 2
 
 
 class Keep(Protocol):
@@ -328,7 +330,13 @@ def _examine_images(
     clock: _Clock,
 ) -> ExaminedStudy:
     with clock.time("prepare"):
-        prepared = prepare(study, images, partial(_timed_liver, segmenter, study, clock), settings.prepare)
+        prepared = prepare(
+            study,
+            images,
+            partial(_timed_liver, segmenter, study, clock),
+            settings.prepare,
+            phases_at_once=min(_MOST_PHASES_AT_ONCE, threads_of(settings.segment.threads)),
+        )
     with clock.time("segment lesions"):
         found = segmenter.lesions(prepared)
     with clock.time("lesions"):

@@ -84,7 +84,12 @@ class PrepareSettings:
 
 
 def prepare(
-    study: Study, images: Mapping[ContrastPhase, Image], liver_of: LiverOf, settings: PrepareSettings
+    study: Study,
+    images: Mapping[ContrastPhase, Image],
+    liver_of: LiverOf,
+    settings: PrepareSettings,
+    *,
+    phases_at_once: int = 1,
 ) -> PreparedStudy:
     """Find the liver, crop around it, and bring the T1 contrast phases into register.
 
@@ -94,6 +99,8 @@ def prepare(
         One image per contrast phase, in the order of its file.
     liver_of
         Gives the liver probability on the grid that went in, or ``None`` where it has none for that series.
+    phases_at_once
+        Contrast phases brought into register at the same time; it makes no difference to the result.
 
     Raises
     ------
@@ -125,8 +132,8 @@ def prepare(
     others = [phase for phase in others if phase is not ContrastPhase.OTHER]
     moving = {phase: to_canonical(images[phase]) for phase in others}
     target = FixedLiver.of(fixed, liver, settings.registration)
-    # two threads, each phase by itself: the result does not depend on which of them is first
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    # each phase by itself: the result does not depend on which of them is first
+    with ThreadPoolExecutor(max_workers=phases_at_once) as pool:
         found = list(pool.map(lambda image: _onto(fixed, target, image), moving.values()))
     registrations = {phase: one for phase, (one, _, _) in zip(others, found, strict=True)}
     aligned = {phase: image for phase, (_, image, _) in zip(others, found, strict=True)}

@@ -49,7 +49,7 @@ class SegmentSettings:
     cpu_when_out_of_memory
         Whether a patient may go on on the CPU where the graphics memory is too small even for quarter windows.
     threads
-        CPU threads of the networks; 0 leaves the choice to torch.
+        CPU threads of a process; 0 takes ``OMP_NUM_THREADS`` or all cores, which ``--workers`` share out.
     liver_masks
         Folder of liver masks of another program, ``<patient_id>/<study_date>/liver.nii.gz``, used instead of the liver
         network; lesions are still looked for by the lesion network.

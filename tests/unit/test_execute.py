@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mrresponse.execute import Workplace, here, pool, run_on
+from mrresponse.execute import Workplace, cores, here, pool, run_on, threads_of
 
 
 def cubed(number: int) -> int:
@@ -48,6 +48,37 @@ def process_id(_item: int) -> int:
 
 def never_lost(item: object) -> object:
     raise AssertionError(f"{item} was given up")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which cores a process may use")
+def test_cores_are_those_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert cores() == len(before)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "threads"), [("1", 0, 1), ("3", 0, 3), ("4,2", 0, 4), ("1", 5, 5), ("0", 0, 1)]
+)
+def test_threads_are_those_asked_for_or_those_of_the_libraries(
+    said: str, asked: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert threads_of(asked) == threads
+
+
+@pytest.mark.parametrize("said", [None, "", "many"])
+def test_without_a_number_that_is_understood_every_core_has_a_thread(
+    said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert threads_of(0) == cores()
 
 
 def test_work_here_computes_only_what_is_asked_for() -> None:

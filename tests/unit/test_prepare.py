@@ -12,7 +12,8 @@ from mrresponse.prepare import LiverPhases, PrepareSettings, prepare
 from mrresponse.registration import Registration, identity
 from tests.phantoms import LIVER, Body, Ellipsoid, ball, grid_around, mask_of, rigid, world_points
 
-ART, PRE, OTHER = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST, ContrastPhase.OTHER
+ART, PRE, PVP = ContrastPhase.ARTERIAL, ContrastPhase.PRECONTRAST, ContrastPhase.PORTAL_VENOUS
+OTHER = ContrastPhase.OTHER
 WIDE = grid_around(spacing_mm=(4.0, 4.0, 5.0), margin_mm=45.0)
 BODY = Body(lesions=(ball((20.0, 10.0, 5.0), 30.0),))
 
@@ -26,7 +27,7 @@ def study_of(*phases: ContrastPhase) -> Study:
 
 def true_liver(series: Series, image: Image) -> Image | None:
     """Give the liver of the resting body, in the reference phase only."""
-    if series.contrast_phase is PRE:
+    if series.contrast_phase in (PRE, PVP):
         return None
     inside = LIVER.level(world_points(image.grid)) <= 1.0
     return Image(voxels=inside.astype(np.float32), grid=image.grid)
@@ -78,6 +79,19 @@ def test_another_contrast_phase_is_brought_into_register() -> None:
     before = np.abs(unmoved - still)[inside].mean()
     assert np.abs(found.images[PRE].voxels - still)[inside].mean() < 0.7 * before
     assert not found.flags
+
+
+def test_phases_brought_into_register_side_by_side_are_the_same() -> None:
+    images = {
+        ART: BODY.image(WIDE, ART),
+        PRE: BODY.image(WIDE, PRE, motion=rigid((0.0, 0.0, 10.0))),
+        PVP: BODY.image(WIDE, PVP, motion=rigid((4.0, 0.0, 0.0))),
+    }
+    one = prepare(study_of(*images), images, true_liver, PrepareSettings())
+    two = prepare(study_of(*images), images, true_liver, PrepareSettings(), phases_at_once=2)
+    assert one.registrations == two.registrations
+    for phase in images:
+        np.testing.assert_array_equal(one.images[phase].voxels, two.images[phase].voxels)
 
 
 def test_other_sequences_are_used_only_alone() -> None:
