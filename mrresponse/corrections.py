@@ -24,6 +24,7 @@ from mrresponse.domain import (
     Observation,
     Patient,
     PatientEdits,
+    PatientResult,
     TrackEvent,
 )
 from mrresponse.edits import LESIONS, MASKS, MEASUREMENTS
@@ -136,6 +137,42 @@ def check_masks(patient: Patient) -> None:
                 patient_id=row.patient_id,
                 study_date=row.study_date,
             )
+
+
+def check_images_are_edited(result: PatientResult) -> None:
+    """Refuse corrected masks and identities other than those that the measurements rest on: they need the images.
+
+    Raises
+    ------
+    DataError
+        ``bad_edit``, with the mask or lesion.
+    """
+    edits = result.patient.edits
+    said = {row.lesion_id: row.same_as for row in edits.lesions if row.same_as}
+    measured = {track.lesion_id: track.same_as for track in result.tracks if track.same_as}
+    stated = {(row.study_date, row.mask) for row in edits.masks}
+    used = {
+        (row.study_date, row.edit.removeprefix(f"{MASKS}/"))
+        for row in result.audit
+        if row.study_date is not None and row.edit.startswith(f"{MASKS}/")
+    }
+    problem = ""
+    for lesion_id in sorted(said.keys() | measured.keys()):
+        word, then = said.get(lesion_id), measured.get(lesion_id)
+        if word != then:
+            found = f"same_as {word}" if word else "no same_as"
+            problem = f"{LESIONS}: found {found} of {lesion_id}, measured {f'as {then}' if then else 'apart'}"
+    for study_date, mask in sorted(stated ^ used):
+        name = f"mask '{mask}' of {study_date}"
+        is_new = (study_date, mask) in stated
+        found = f"a {name} that was not used yet" if is_new else f"no {name}, which was used"
+        problem = f"{MASKS}: found {found}"
+    if problem:
+        raise DataError(
+            f"edits/{problem}; masks and identities need the images, run 'mrresponse run' again",
+            code="bad_edit",
+            patient_id=result.patient.patient_id,
+        )
 
 
 def mask_audit(
