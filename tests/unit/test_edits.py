@@ -95,9 +95,18 @@ def edits_table(folder: Path, name: str, text: str) -> None:
         ("10,,12,", "column viable_longest_diameter_mm: found 12 above longest_diameter_mm 10"),
         (",,8,9.5", "column viable_perpendicular_diameter_mm: found 9.5 above viable_longest_diameter_mm 8"),
         # a word of the whole lesion holds for its viable part too
-        ("absent,,12,", "column viable_longest_diameter_mm: found a viable part, expected none of a lesion that is abs"),
-        ("too small,,12,", "column viable_longest_diameter_mm: found 12 in a lesion that is too small, expected at m"),
-        ("not done,,12,", "column viable_longest_diameter_mm: found a viable part, expected none of a lesion that is n"),
+        (
+            "absent,,12,",
+            "column viable_longest_diameter_mm: found a viable part, expected none of a lesion that is abs",
+        ),
+        (
+            "too small,,12,",
+            "column viable_longest_diameter_mm: found 12 in a lesion that is too small, expected at m",
+        ),
+        (
+            "not done,,12,",
+            "column viable_longest_diameter_mm: found a viable part, expected none of a lesion that is n",
+        ),
     ],
 )
 def test_a_reader_whose_sizes_contradict_each_other_is_told(tmp_path: Path, sizes: str, said: str) -> None:

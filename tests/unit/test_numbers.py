@@ -86,11 +86,20 @@ def corrected(*masks: str) -> PatientEdits:
     ("result", "said"),
     [
         # taken back, made another, misspelt: what was measured is still L02 within L01
-        (measured(same_as="L01", edits=PatientEdits()), "edits/lesions.csv: found no same_as of L02, measured as L01"),
+        (
+            measured(same_as="L01", edits=PatientEdits()),
+            "edits/lesions.csv: found no same_as of L02, measured as L01",
+        ),
         (measured(same_as="L01", edits=identity("L02", "L03")), "found same_as L03 of L02, measured as L01"),
         (measured(edits=identity("L99", "L01")), "found same_as L01 of L99, measured apart"),
-        (measured(edits=corrected("lesions")), "edits/masks: found a mask 'lesions' of 2024-01-10 that was not used"),
-        (measured(masks=["viable"], edits=corrected()), "edits/masks: found no mask 'viable' of 2024-01-10, which was"),
+        (
+            measured(edits=corrected("lesions")),
+            "edits/masks: found a mask 'lesions' of 2024-01-10 that was not used",
+        ),
+        (
+            measured(masks=["viable"], edits=corrected()),
+            "edits/masks: found no mask 'viable' of 2024-01-10, which was",
+        ),
     ],
 )
 def test_an_edit_that_needs_the_images_is_not_passed_over(result: PatientResult, said: str) -> None:
