@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,8 @@ GONE = replace(
     viable_weighted_volume_ml=0.0,
 )
 SIZES = (*WHOLE, *VIABLE)
+NO_SIZES: dict[str, Any] = dict.fromkeys(SIZES)
+NOTHING_VIABLE: dict[str, Any] = dict.fromkeys((*VIABLE, "viable_weighted_volume_ml"), 0.0)
 
 
 def sizes(row: Measurement) -> dict[str, float]:
@@ -174,11 +177,7 @@ def test_a_lesion_that_is_gone_stays_so_without_a_viable_part(tmp_path: Path, wo
 
 
 def test_a_viable_part_that_was_not_there_has_only_the_numbers_that_were_typed(tmp_path: Path) -> None:
-    dead = replace(
-        ROW,
-        viable_state=MeasurementState.ABSENT,
-        **dict.fromkeys([*VIABLE, "viable_weighted_volume_ml"], 0.0),
-    )
+    dead = replace(ROW, viable_state=MeasurementState.ABSENT, **NOTHING_VIABLE)
     edits = typed(tmp_path, "viable_longest_diameter_mm", "P1,L01,2024-04-10,Dr C,nodule,12")
     (row,), _ = correct_measurements([dead], edits)
     assert (row.state, row.longest_diameter_mm, row.volume_ml) == (MeasurementState.MEASURED, 30.0, 6.0)
@@ -206,7 +205,7 @@ def test_what_is_typed_of_a_viable_part_says_no_more_of_the_lesion_than_it_has_t
         state=MeasurementState(state),
         viable_state=None,
         weighted_volume_ml=None,
-        **dict.fromkeys(SIZES),
+        **NO_SIZES,
     )
     edits = typed(tmp_path, "viable_longest_diameter_mm", f"P1,L01,2024-04-10,Dr C,seen again,{word}")
     (found,), _ = correct_measurements([row], edits)
@@ -218,7 +217,7 @@ def test_a_remark_on_a_lesion_keeps_what_was_known_of_it(tmp_path: Path) -> None
         ROW,
         state=MeasurementState.MERGED,
         reason="merged into L02 and counted there",
-        **dict.fromkeys(SIZES),
+        **NO_SIZES,
     )
     edits = typed(tmp_path, "previously_treated", "P1,L01,2024-04-10,Dr C,ablated,true")
     (found,), _ = correct_measurements([row], edits)
