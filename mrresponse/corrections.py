@@ -24,6 +24,7 @@ from mrresponse.domain import (
     Observation,
     Patient,
     PatientEdits,
+    PatientResult,
     TrackEvent,
 )
 from mrresponse.edits import LESIONS, MASKS, MEASUREMENTS
@@ -138,6 +139,42 @@ def check_masks(patient: Patient) -> None:
             )
 
 
+def check_images_are_edited(result: PatientResult) -> None:
+    """Refuse corrected masks and identities other than those that the measurements rest on: they need the images.
+
+    Raises
+    ------
+    DataError
+        ``bad_edit``, with the mask or lesion.
+    """
+    edits = result.patient.edits
+    said = {row.lesion_id: row.same_as for row in edits.lesions if row.same_as}
+    measured = {track.lesion_id: track.same_as for track in result.tracks if track.same_as}
+    stated = {(row.study_date, row.mask) for row in edits.masks}
+    used = {
+        (row.study_date, row.edit.removeprefix(f"{MASKS}/"))
+        for row in result.audit
+        if row.study_date is not None and row.edit.startswith(f"{MASKS}/")
+    }
+    problem = ""
+    for lesion_id in sorted(said.keys() | measured.keys()):
+        word, then = said.get(lesion_id), measured.get(lesion_id)
+        if word != then:
+            found = f"same_as {word}" if word else "no same_as"
+            problem = f"{LESIONS}: found {found} of {lesion_id}, measured {f'as {then}' if then else 'apart'}"
+    for study_date, mask in sorted(stated ^ used):
+        name = f"mask '{mask}' of {study_date}"
+        is_new = (study_date, mask) in stated
+        found = f"a {name} that was not used yet" if is_new else f"no {name}, which was used"
+        problem = f"{MASKS}: found {found}"
+    if problem:
+        raise DataError(
+            f"edits/{problem}; masks and identities need the images, run 'mrresponse run' again",
+            code="bad_edit",
+            patient_id=result.patient.patient_id,
+        )
+
+
 def mask_audit(
     before: ExaminedStudy, after: ExaminedStudy, masks: Sequence[MaskEdit], viable_before: LabelMap | None
 ) -> list[AuditRow]:
@@ -230,23 +267,16 @@ def _one_of(seen: Sequence[Observation], before: Sequence[Observation]) -> Obser
 
 
 def _with_numbers(row: Measurement, edit: MeasurementEdit) -> tuple[Measurement, list[AuditRow]]:
+    said = f"{edit.reader}: {edit.reason}"
+    state = edit.state or _state_by_viable_part(row, edit.viable_state)
     changed: dict[str, object] = {}
-    if edit.state is not None:
-        changed |= _part(edit.state, WHOLE, edit)
-        changed["state"] = edit.state
-        was_measured = row.viable_state is MeasurementState.MEASURED
-        if edit.state in (MeasurementState.ABSENT, MeasurementState.NOT_ASSESSED) or (
-            edit.state is MeasurementState.TOO_SMALL and was_measured
-        ):
-            # what is gone, too small, or could not be judged as a whole, has no viable part that was measured
-            changed |= _part(edit.state, VIABLE, edit)
-            changed |= {"viable_state": edit.state, "viable_reason": f"{edit.reader}: {edit.reason}"}
-    if edit.viable_state is not None:
-        changed |= _part(edit.viable_state, VIABLE, edit)
-        changed |= {"viable_state": edit.viable_state, "viable_reason": f"{edit.reader}: {edit.reason}"}
-        if edit.state is None and row.state in _WITHOUT_NUMBERS:
-            # a viable part was judged, so the lesion was there to be judged
-            changed["state"] = MeasurementState.MEASURED
+    if state is not None:
+        changed |= _part(state, row.state, WHOLE, edit)
+        changed["state"] = state
+    viable_state = edit.viable_state or _viable_state_by_whole(row, edit.state)
+    if viable_state is not None:
+        changed |= _part(viable_state, row.viable_state, VIABLE, edit)
+        changed |= {"viable_state": viable_state, "viable_reason": said}
     for name in ("well_delineated", "previously_treated"):
         if getattr(edit, name) is not None:
             changed[name] = getattr(edit, name)
@@ -255,25 +285,61 @@ def _with_numbers(row: Measurement, edit: MeasurementEdit) -> tuple[Measurement,
         for name, value in changed.items()
         if not name.endswith(("_reason", "caliper", "_sd")) and getattr(row, name) != value
     ]
-    said = f"{edit.reader}: {edit.reason}"
+    # where nothing is said of the whole lesion, what was known of it stays: with which one it merged, why it is missing
+    reason = said if "state" in changed or not row.reason else f"{said}; {row.reason}"
     return (
-        replace(row, **changed, source=MeasurementSource.READER, reason=said),  # type: ignore[arg-type]
+        replace(row, **changed, source=MeasurementSource.READER, reason=reason),  # type: ignore[arg-type]
         audit,
     )
 
 
-def _part(state: MeasurementState, names: Sequence[str], edit: MeasurementEdit) -> dict[str, object]:
+def _state_by_viable_part(row: Measurement, viable: MeasurementState | None) -> MeasurementState | None:
+    """Return what a typed viable part says of the whole lesion, if anything.
+
+    Where one was judged, the lesion was there to be judged, and apart from any that it had merged with.
+    """
+    if viable is None or viable is MeasurementState.NOT_ASSESSED:
+        return None
+    is_merged_away = row.state is MeasurementState.MERGED and row.longest_diameter_mm is None
+    if row.state in _UNSEEN or is_merged_away:
+        return MeasurementState.MEASURED
+    if row.state is MeasurementState.ABSENT and viable is not MeasurementState.ABSENT:
+        return MeasurementState.MEASURED
+    if row.state is MeasurementState.TOO_SMALL and viable is MeasurementState.MEASURED:
+        return MeasurementState.MEASURED
+    return None
+
+
+def _viable_state_by_whole(row: Measurement, whole: MeasurementState | None) -> MeasurementState | None:
+    """Return what is said of the viable part, if anything, where only the whole lesion was typed.
+
+    What is gone, too small, or could not be judged as a whole, has no viable part that was measured. Of what is there
+    after all it is not known.
+    """
+    if whole in (MeasurementState.ABSENT, MeasurementState.NOT_ASSESSED):
+        return whole
+    was_absent = row.state is MeasurementState.ABSENT
+    if whole is MeasurementState.TOO_SMALL:
+        is_other = was_absent or row.viable_state is MeasurementState.MEASURED
+        return whole if is_other else None
+    return MeasurementState.NOT_ASSESSED if whole is not None and was_absent else None
+
+
+def _part(
+    state: MeasurementState, before: MeasurementState | None, names: Sequence[str], edit: MeasurementEdit
+) -> dict[str, object]:
     """Return the columns of the whole lesion or of its viable part that an edit changes.
 
     A typed number is not the caliper's any more: the caliper of that length and its standard deviation go, and so does
-    the weighted volume where a volume was typed.
+    the weighted volume where a volume was typed. What was absent before had the number 0 in every column; of what is
+    there after all, those that were not typed are not known.
     """
     changed: dict[str, object] = {}
     for name in names:
         value = getattr(edit, name)
         if state in _WITHOUT_NUMBERS:
             value = 0.0 if state is MeasurementState.ABSENT else None
-        elif value is None:
+        elif value is None and before is not MeasurementState.ABSENT:
             continue
         changed |= {name: value, f"{name}_sd": None}
         if name in _CALIPERS:

@@ -35,6 +35,8 @@ MASKS = "masks"
 MASK_READERS = "masks.csv"
 MASK_NAMES = ("liver", "lesions", "viable")
 _MASK_SUFFIX = ".nii.gz"
+# What viewers save segmentations as; only `_MASK_SUFFIX` is read.
+_IMAGE_SUFFIXES = (_MASK_SUFFIX, ".nii", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd")
 # patient, study date, file
 _MASK_DEPTH = 3
 NEW_LESION_WORDS = ("none", "candidate", "equivocal", "definite", "not assessed")
@@ -365,8 +367,9 @@ def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit,
 
 def _is_mask(path: Path) -> bool:
     """Tell whether a file is meant as a mask; what viewers save beside it is not."""
-    stem = path.name.split(".")[0].lower()
-    return path.is_file() and bool(stem) and (stem in MASK_NAMES or path.name.endswith(_MASK_SUFFIX))
+    name = path.name.lower()
+    stem = name.split(".")[0]
+    return path.is_file() and bool(stem) and (stem in MASK_NAMES or name.endswith(_IMAGE_SUFFIXES))
 
 
 def _misplaced(path: Path, patient_id: str, study_date: date | None) -> Failure:

@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrresponse.corrections import correct_measurements, is_of_images, joined_tracks
+from mrresponse.corrections import (
+    check_images_are_edited,
+    correct_measurements,
+    is_of_images,
+    joined_tracks,
+)
 from mrresponse.domain import (
     Assessment,
     Contribution,
@@ -44,6 +49,7 @@ def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -
     for result in results:
         patient = result.patient
         try:
+            check_images_are_edited(result)
             measurements, audit = correct_measurements(result.unedited or result.measurements, patient.edits)
             response = respond(patient, result.studies, measurements, settings)
         except DataError as error:

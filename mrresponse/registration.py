@@ -235,22 +235,33 @@ def _register_livers(
         held = np.concatenate([parameters[3:6] / 0.15, parameters[6:9] / 0.1]) * np.sqrt(len(surface)) * 0.5
         return np.concatenate([distance, held])
 
-    before = _overlap(np.eye(4), inside, fixed.liver, moving.liver)
+    before = _overlap(np.eye(4), (inside, target_inside), fixed.liver, moving.liver)
     best, best_overlap = np.eye(4), before
-    for shift in (target - middle, np.zeros(3)):
+    starts = [target - middle, np.zeros(3)]
+    cut = _ends_cut(fixed.liver) | _ends_cut(moving.liver)
+    if cut.any():
+        # the middle of what is seen of a liver says little: its ends that both studies show are brought together
+        low, high = (
+            target_inside.min(axis=0) - inside.min(axis=0),
+            target_inside.max(axis=0) - inside.max(axis=0),
+        )
+        at_one_end = [cut[:, 1] & ~cut[:, 0], cut[:, 0] & ~cut[:, 1]]
+        starts.append(np.select(at_one_end, [low, high], target - middle))
+    for shift in starts:
         start = np.concatenate([shift, np.zeros(6)])
         fit = least_squares(residuals, start, loss="soft_l1", f_scale=4.0, max_nfev=15)
         matrix = _affine(fit.x, middle)
-        overlap = _overlap(matrix, inside, fixed.liver, moving.liver)
+        overlap = _overlap(matrix, (inside, target_inside), fixed.liver, moving.liver)
         if overlap > best_overlap + settings.least_gain:
             best, best_overlap = matrix, overlap
     raised = best_overlap > before
-    reason = f"Dice of the livers {before:.2f} -> {best_overlap:.2f}"
+    # counted at points, two livers that fill each other may seem to share more than all
+    reason = f"Dice of the livers {min(before, 1.0):.2f} -> {min(best_overlap, 1.0):.2f}"
     return Registration(
         transform=WorldTransform(matrix=best),
         accepted=raised or before > 0.9,
-        similarity_before=before,
-        similarity_after=best_overlap,
+        similarity_before=min(before, 1.0),
+        similarity_after=min(best_overlap, 1.0),
         reason=reason if raised else f"{reason}: left in place",
     )
 
@@ -262,18 +273,19 @@ def _inner_points(liver: LabelMap, most: int = 6000) -> Points:
 
 def _surface_points(liver: LabelMap, most: int = 800) -> Points:
     mask = liver.voxels > 0
-    index = np.argwhere(mask & ~ndimage.binary_erosion(mask))
+    # where the volume ends within the liver there is no surface
+    index = np.argwhere(mask & ~ndimage.binary_erosion(mask, border_value=1))
     return voxel_to_world(liver.grid, index[:: max(1, len(index) // most)])
 
 
 def _signed_depth(liver: LabelMap) -> Image:
-    """Distance to the liver's border in mm, negative inside, on a grid of about 4 mm with room around."""
+    """Distance to the liver's border in mm, negative inside, on a grid of about 4 mm with room around.
+
+    Where the volume ends within the liver, the liver goes on: its end there is no border.
+    """
     margin = margin_voxels(liver.grid.spacing_mm, 40.0)
-    shape = tuple(count + 2 * extra for count, extra in zip(liver.grid.shape, margin, strict=True))
-    wide = np.zeros(shape, dtype=np.float32)
-    wide[
-        tuple(slice(extra, extra + count) for extra, count in zip(margin, liver.grid.shape, strict=True))
-    ] = liver.voxels > 0
+    wide = np.pad((liver.voxels > 0).astype(np.float32), [(extra, extra) for extra in margin], mode="edge")
+    shape = wide.shape
     move = np.eye(4)
     move[:3, 3] = -np.asarray(margin, dtype=np.float64)
     image = averaged(
@@ -296,14 +308,32 @@ def _affine(parameters: npt.NDArray[np.float64], middle: npt.NDArray[np.float64]
     return matrix
 
 
-def _overlap(matrix: Matrix, inside: Points, fixed: LabelMap, moving: LabelMap) -> float:
-    """Dice of the two livers after moving, from points inside the fixed one."""
-    there = np.rint(world_to_voxel(moving.grid, moved(matrix, inside))).astype(int)
+def _overlap(matrix: Matrix, inside: tuple[Points, Points], fixed: LabelMap, moving: LabelMap) -> float:
+    """Dice of the two livers after moving, from points inside the fixed and inside the moving one.
+
+    What lies beyond an end of the other volume that cuts its liver is not known to be liver there or not, and left out.
+    """
+    there = np.rint(world_to_voxel(moving.grid, moved(matrix, inside[0]))).astype(int)
+    back = np.rint(world_to_voxel(fixed.grid, moved(np.linalg.inv(matrix), inside[1]))).astype(int)
     valid = ((there >= 0) & (there < np.asarray(moving.grid.shape))).all(axis=1)
-    shared = float((moving.voxels[tuple(there[valid].T)] > 0).sum()) / len(inside)
+    shared = float((moving.voxels[tuple(there[valid].T)] > 0).sum()) / len(there)
     one = float((fixed.voxels > 0).sum()) * fixed.grid.voxel_volume_ml * float(np.linalg.det(matrix[:3, :3]))
     other = float((moving.voxels > 0).sum()) * moving.grid.voxel_volume_ml
-    return 2.0 * shared * one / (one + other)
+    known = one * (1.0 - _share_beyond(moving, there)) + other * (1.0 - _share_beyond(fixed, back))
+    return 2.0 * shared * one / max(known, 1e-9)
+
+
+def _share_beyond(liver: LabelMap, index: npt.NDArray[np.intp]) -> float:
+    """Give the part of the voxel indices ``(n, 3)`` that lies beyond an end of the volume that cuts the liver."""
+    low, high = _ends_cut(liver).T
+    beyond = ((index < 0) & low) | ((index >= np.asarray(liver.grid.shape)) & high)
+    return float(beyond.any(axis=1).mean())
+
+
+def _ends_cut(liver: LabelMap) -> npt.NDArray[np.bool_]:
+    """Tell for each axis whether the volume ends within the liver at its lower and at its upper end: ``(3, 2)``."""
+    layers = (np.moveaxis(liver.voxels > 0, axis, 0) for axis in range(3))
+    return np.array([(axis[0].any(), axis[-1].any()) for axis in layers])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

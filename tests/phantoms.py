@@ -305,6 +305,34 @@ def examined_study(
     return ExaminedStudy(prepared=prepared, lesion_map=lesion_map(drawn, source))
 
 
+def cut_above(study: ExaminedStudy, top_mm: float) -> ExaminedStudy:
+    """Give the same study as if its volume had ended at a height in the world; its grid has to run along the axes."""
+    prepared = study.prepared
+    i, j, k = prepared.grid.shape
+    rows = prepared.grid.affine_rows[2]
+    shape = (i, j, min(k, int((top_mm - rows[3]) // rows[2]) + 1))
+    grid = replace(prepared.grid, shape=shape)
+
+    def image(one: Image) -> Image:
+        return Image(voxels=one.voxels[:, :, : shape[2]], grid=grid)
+
+    def labels(one: LabelMap) -> LabelMap:
+        return LabelMap(voxels=one.voxels[:, :, : shape[2]], grid=grid)
+
+    return replace(
+        study,
+        prepared=replace(
+            prepared,
+            grid=grid,
+            native_grid=grid,
+            images={phase: image(one) for phase, one in prepared.images.items()},
+            liver=labels(prepared.liver),
+            liver_probability=image(prepared.liver_probability),
+        ),
+        lesion_map=lesion_map(labels(study.lesion_map.labels), study.lesion_map.source),
+    )
+
+
 def refused_registration(phase: ContrastPhase) -> RegistrationRecord:
     """Give the record of a contrast phase that could not be brought into register with the arterial one."""
     return RegistrationRecord(

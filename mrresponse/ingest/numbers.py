@@ -33,6 +33,7 @@ _MOST_TOO_SMALL_MM = 5.0
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
 _NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
 _WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
+_THERE = (MeasurementState.MEASURED, MeasurementState.TOO_SMALL)
 
 Key = TypeVar("Key", bound=Hashable)
 PatientNumbers = tuple[Patient, tuple[StudyRecord, ...], tuple[Measurement, ...]]
@@ -122,19 +123,16 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
     whole = _state(filled, _WHOLE_NUMBERS)
     viable = _state(filled, _VIABLE_NUMBERS)
     _check_sizes(filled)
+    _check_parts(filled, whole, viable)
     if whole is MeasurementState.ABSENT:
-        if viable in (MeasurementState.MEASURED, MeasurementState.TOO_SMALL):
-            raise ValueError(
-                f" column {_VIABLE}: found a viable part, expected none of a lesion that is absent"
-            )
         filled |= {_LONGEST: "0", _VIABLE: "0"}
         viable = MeasurementState.ABSENT
     elif viable is MeasurementState.ABSENT:
         filled[_VIABLE] = "0"
-    if whole is None:
-        # A viable part was judged, so the lesion was there to be judged.
-        seen = viable in (MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.ABSENT)
-        whole = MeasurementState.MEASURED if seen else MeasurementState.NOT_ASSESSED
+    if viable in _THERE or (whole is None and viable is MeasurementState.ABSENT):
+        # A viable part was judged, so the lesion was there to be judged; its own size may not have been taken.
+        whole = MeasurementState.MEASURED if whole in (None, MeasurementState.NOT_ASSESSED) else whole
+    whole = whole or MeasurementState.NOT_ASSESSED
     filled["state"] = whole.value
     filled["viable_state"] = viable.value if viable is not None else ""
     if whole is MeasurementState.NOT_ASSESSED and not filled.get("reason", "").strip():
@@ -150,12 +148,19 @@ def complete_edit(cells: dict[str, str]) -> dict[str, str]:
     Raises
     ------
     ValueError
-        A number that is not bare, a word that is not known, diameters exchanged, or nothing at all.
+        A number that is not bare, a word that is not known, parts that contradict each other, or nothing at all.
     """
     filled = {name: cell.strip() if name in _REQUIRED else cell for name, cell in cells.items()}
     whole = _state(filled, _WHOLE_NUMBERS)
     viable = _state(filled, _VIABLE_NUMBERS)
     _check_sizes(filled)
+    _check_parts(filled, whole, viable)
+    if whole is MeasurementState.NOT_ASSESSED and viable in _THERE:
+        # what is left empty stays as it was measured, so a word says something of the lesion
+        raise ValueError(
+            f" column {_VIABLE}: found a viable part, expected none of a lesion that is not assessed; leave the sizes "
+            "of the whole lesion empty"
+        )
     filled["state"] = whole.value if whole is not None else ""
     filled["viable_state"] = viable.value if viable is not None else ""
     judged = any(filled.get(name, "").strip() for name in ("well_delineated", "previously_treated"))
@@ -209,6 +214,23 @@ def _check_sizes(cells: Mapping[str, str]) -> None:
             raise ValueError(
                 f" column {smaller}: found {cells[smaller].strip()} above {larger} {cells[larger].strip()}, expected "
                 "at most that"
+            )
+
+
+def _check_parts(
+    cells: Mapping[str, str], whole: MeasurementState | None, viable: MeasurementState | None
+) -> None:
+    """Refuse a viable part that is larger than what was said of its lesion allows."""
+    if whole is MeasurementState.ABSENT and viable in _THERE:
+        raise ValueError(f" column {_VIABLE}: found a viable part, expected none of a lesion that is absent")
+    if whole is not MeasurementState.TOO_SMALL:
+        return
+    for name in _VIABLE_NUMBERS:
+        number = parse_measurement(cells.get(name)).value
+        if number is not None and _contradicts(whole, name, number):
+            raise ValueError(
+                f" column {name}: found {cells[name].strip()} in a lesion that is too small, expected at most "
+                f"{_MOST_TOO_SMALL_MM:g}"
             )
 
 

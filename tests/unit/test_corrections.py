@@ -3,10 +3,11 @@
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mrresponse.corrections import correct_measurements, joined_tracks, state_identities
+from mrresponse.corrections import VIABLE, WHOLE, correct_measurements, joined_tracks, state_identities
 from mrresponse.domain import (
     LesionEdit,
     LesionTrack,
@@ -20,6 +21,7 @@ from mrresponse.domain import (
 )
 from mrresponse.edits import read_edits
 from mrresponse.errors import DataError
+from mrresponse.respond.values import merged_into
 
 ONE, TWO, THREE = date(2024, 1, 10), date(2024, 4, 10), date(2024, 7, 10)
 ROW = Measurement(
@@ -111,6 +113,116 @@ def test_a_viable_part_typed_as_absent_leaves_the_whole_lesion(tmp_path: Path) -
     assert (row.state, row.longest_diameter_mm) == (MeasurementState.MEASURED, 30.0)
     assert (row.viable_state, row.viable_longest_diameter_mm) == (MeasurementState.ABSENT, 0.0)
     assert row.viable_reason == "Dr C: rim only"
+
+
+GONE = replace(
+    ROW,
+    state=MeasurementState.ABSENT,
+    reason="the network found nothing",
+    longest_diameter_mm=0.0,
+    perpendicular_diameter_mm=0.0,
+    volume_ml=0.0,
+    weighted_volume_ml=0.0,
+    viable_state=MeasurementState.ABSENT,
+    viable_reason="lesion shown to be gone",
+    viable_longest_diameter_mm=0.0,
+    viable_perpendicular_diameter_mm=0.0,
+    viable_volume_ml=0.0,
+    viable_weighted_volume_ml=0.0,
+)
+SIZES = (*WHOLE, *VIABLE)
+NO_SIZES: dict[str, Any] = dict.fromkeys(SIZES)
+NOTHING_VIABLE: dict[str, Any] = dict.fromkeys((*VIABLE, "viable_weighted_volume_ml"), 0.0)
+
+
+def sizes(row: Measurement) -> dict[str, float]:
+    """Return the numbers that a measurement has."""
+    return {name: getattr(row, name) for name in SIZES if getattr(row, name) is not None}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "expected", "viable_state"),
+    [
+        ("longest_diameter_mm", "15", {"longest_diameter_mm": 15.0}, "not_assessed"),
+        ("volume_ml", "1.8", {"volume_ml": 1.8}, "not_assessed"),
+        ("longest_diameter_mm", "too small", {}, "too_small"),
+        (
+            "longest_diameter_mm,viable_longest_diameter_mm",
+            "15,12",
+            {"longest_diameter_mm": 15.0, "viable_longest_diameter_mm": 12.0},
+            "measured",
+        ),
+        ("viable_longest_diameter_mm", "12", {"viable_longest_diameter_mm": 12.0}, "measured"),
+        ("viable_longest_diameter_mm", "too small", {}, "too_small"),
+    ],
+)
+def test_a_lesion_that_is_there_after_all_has_only_the_numbers_that_were_typed(
+    tmp_path: Path, columns: str, cells: str, expected: dict[str, float], viable_state: str
+) -> None:
+    edits = typed(tmp_path, columns, f"P1,L01,2024-04-10,Dr C,still there,{cells}")
+    (row,), _ = correct_measurements([GONE], edits)
+    assert row.state is (MeasurementState.MEASURED if expected else row.state)
+    assert row.state is not MeasurementState.ABSENT
+    assert sizes(row) == expected
+    assert (row.weighted_volume_ml, row.viable_weighted_volume_ml) == (None, None)
+    assert row.viable_state == viable_state
+    assert "gone" not in row.viable_reason
+
+
+@pytest.mark.parametrize("word", ["absent", "0", "not assessable"])
+def test_a_lesion_that_is_gone_stays_so_without_a_viable_part(tmp_path: Path, word: str) -> None:
+    edits = typed(tmp_path, "viable_longest_diameter_mm", f"P1,L01,2024-04-10,Dr C,nothing left,{word}")
+    (row,), _ = correct_measurements([GONE], edits)
+    assert (row.state, row.longest_diameter_mm) == (MeasurementState.ABSENT, 0.0)
+
+
+def test_a_viable_part_that_was_not_there_has_only_the_numbers_that_were_typed(tmp_path: Path) -> None:
+    dead = replace(ROW, viable_state=MeasurementState.ABSENT, **NOTHING_VIABLE)
+    edits = typed(tmp_path, "viable_longest_diameter_mm", "P1,L01,2024-04-10,Dr C,nodule,12")
+    (row,), _ = correct_measurements([dead], edits)
+    assert (row.state, row.longest_diameter_mm, row.volume_ml) == (MeasurementState.MEASURED, 30.0, 6.0)
+    assert (row.viable_state, row.viable_longest_diameter_mm) == (MeasurementState.MEASURED, 12.0)
+    found = row.viable_perpendicular_diameter_mm, row.viable_volume_ml, row.viable_weighted_volume_ml
+    assert found == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "expected"),
+    [
+        ("too_small", "too small", "too_small"),
+        ("too_small", "absent", "too_small"),
+        ("not_found", "not assessable", "not_found"),
+        ("not_found", "8", "measured"),
+        ("merged", "8", "measured"),
+        ("merged", "not done", "merged"),
+    ],
+)
+def test_what_is_typed_of_a_viable_part_says_no_more_of_the_lesion_than_it_has_to(
+    tmp_path: Path, state: str, word: str, expected: str
+) -> None:
+    row = replace(
+        ROW,
+        state=MeasurementState(state),
+        viable_state=None,
+        weighted_volume_ml=None,
+        **NO_SIZES,
+    )
+    edits = typed(tmp_path, "viable_longest_diameter_mm", f"P1,L01,2024-04-10,Dr C,seen again,{word}")
+    (found,), _ = correct_measurements([row], edits)
+    assert found.state == expected
+
+
+def test_a_remark_on_a_lesion_keeps_what_was_known_of_it(tmp_path: Path) -> None:
+    row = replace(
+        ROW,
+        state=MeasurementState.MERGED,
+        reason="merged into L02 and counted there",
+        **NO_SIZES,
+    )
+    edits = typed(tmp_path, "previously_treated", "P1,L01,2024-04-10,Dr C,ablated,true")
+    (found,), _ = correct_measurements([row], edits)
+    assert (found.state, merged_into(found)) == (MeasurementState.MERGED, "L02")
+    assert found.reason.startswith("Dr C: ablated")
 
 
 def test_a_row_without_an_edit_stays_the_same_object(tmp_path: Path) -> None:

@@ -94,9 +94,22 @@ def edits_table(folder: Path, name: str, text: str) -> None:
         ("10,20,,", "column perpendicular_diameter_mm: found 20 above longest_diameter_mm 10"),
         ("10,,12,", "column viable_longest_diameter_mm: found 12 above longest_diameter_mm 10"),
         (",,8,9.5", "column viable_perpendicular_diameter_mm: found 9.5 above viable_longest_diameter_mm 8"),
+        # a word of the whole lesion holds for its viable part too
+        (
+            "absent,,12,",
+            "column viable_longest_diameter_mm: found a viable part, expected none of a lesion that is abs",
+        ),
+        (
+            "too small,,12,",
+            "column viable_longest_diameter_mm: found 12 in a lesion that is too small, expected at m",
+        ),
+        (
+            "not done,,12,",
+            "column viable_longest_diameter_mm: found a viable part, expected none of a lesion that is n",
+        ),
     ],
 )
-def test_a_reader_who_exchanges_two_diameters_is_told(tmp_path: Path, sizes: str, said: str) -> None:
+def test_a_reader_whose_sizes_contradict_each_other_is_told(tmp_path: Path, sizes: str, said: str) -> None:
     rows = f"P1,L01,2024-01-05,{sizes},Dr C,seen\nP2,L01,2024-01-05,20,20,8,8,Dr C,seen\n"
     edits_table(tmp_path, "measurements.csv", NUMBERS + rows)
     edits = read_edits(tmp_path)
@@ -157,6 +170,9 @@ def test_two_decisions_about_one_lesion_are_not_chosen_between(
         ("P1/2024-01-05/Lesions.nii.gz", "P1"),
         ("P1/2024-01-05/lesions.seg.nrrd", "P1"),
         ("P1/2024-01-05/tumour.nii.gz", "P1"),
+        ("P1/2024-01-05/lesions_corrected.nii", "P1"),
+        ("P1/2024-01-05/Segmentation.seg.nrrd", "P1"),
+        ("P1/2024-01-05/1-1.dcm", "P1"),
         ("P1/5.1.2024/lesions.nii.gz", "P1"),
         ("P1/lesions.nii.gz", "P1"),
         ("P1/2024-01-05/new/lesions.nii.gz", "P1"),

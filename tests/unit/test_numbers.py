@@ -1,11 +1,23 @@
 """Repeated readings beside the tables of a folder give the error of one reading."""
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from mrresponse.domain import (
+    AuditRow,
+    Failure,
+    LesionEdit,
+    LesionTrack,
+    MaskEdit,
+    Patient,
+    PatientEdits,
+    PatientResult,
+)
 from mrresponse.errors import DataError
-from mrresponse.numbers import with_repeats
+from mrresponse.numbers import respond_again, with_repeats
 from mrresponse.respond import RespondSettings
 
 HEADER = "patient_id,lesion_id,study_date,reader,longest_diameter_mm\n"
@@ -39,3 +51,68 @@ def test_a_repeated_reading_that_is_no_number_is_refused_with_its_row(tmp_path: 
 def test_too_few_repeated_readings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found 0 repeated readings"):
         with_repeats(RespondSettings(), write(tmp_path, "A/1,12", "A/2,13"))
+
+
+ONE = date(2024, 1, 10)
+
+
+def measured(*, same_as: str | None = None, masks: Sequence[str] = (), edits: PatientEdits) -> PatientResult:
+    """Give a patient as a run left it: the identities and masks that its measurements rest on, and the edits of now."""
+    return PatientResult(
+        patient=Patient(patient_id="P1", edits=edits),
+        tracks=(
+            LesionTrack(patient_id="P1", lesion_id="L01", observations=()),
+            LesionTrack(patient_id="P1", lesion_id="L02", observations=(), same_as=same_as),
+        ),
+        audit=tuple(
+            AuditRow(patient_id="P1", study_date=ONE, edit=f"masks/{mask}", what=f"{mask} mask")
+            for mask in masks
+        ),
+    )
+
+
+def identity(lesion_id: str, same_as: str) -> PatientEdits:
+    row = LesionEdit(patient_id="P1", lesion_id=lesion_id, same_as=same_as, reader="Dr C", reason="moved")
+    return PatientEdits(lesions=(row,))
+
+
+def corrected(*masks: str) -> PatientEdits:
+    return PatientEdits(
+        masks=tuple(MaskEdit(patient_id="P1", study_date=ONE, mask=mask, root=Path()) for mask in masks)
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        # taken back, made another, misspelt: what was measured is still L02 within L01
+        (
+            measured(same_as="L01", edits=PatientEdits()),
+            "edits/lesions.csv: found no same_as of L02, measured as L01",
+        ),
+        (measured(same_as="L01", edits=identity("L02", "L03")), "found same_as L03 of L02, measured as L01"),
+        (measured(edits=identity("L99", "L01")), "found same_as L01 of L99, measured apart"),
+        (
+            measured(edits=corrected("lesions")),
+            "edits/masks: found a mask 'lesions' of 2024-01-10 that was not used",
+        ),
+        (
+            measured(masks=["viable"], edits=corrected()),
+            "edits/masks: found no mask 'viable' of 2024-01-10, which was",
+        ),
+    ],
+)
+def test_an_edit_that_needs_the_images_is_not_passed_over(result: PatientResult, said: str) -> None:
+    (outcome,) = respond_again([result], RespondSettings())
+    assert isinstance(outcome, Failure)
+    assert (outcome.patient_id, outcome.code, outcome.step) == ("P1", "bad_edit", "response")
+    assert said in outcome.message
+    assert outcome.message.endswith("run 'mrresponse run' again")
+
+
+def test_edits_that_the_measurements_rest_on_are_taken() -> None:
+    both = PatientEdits(lesions=identity("L02", "L01").lesions, masks=corrected("liver", "lesions").masks)
+    (outcome,) = respond_again(
+        [measured(same_as="L01", masks=["lesions", "liver"], edits=both)], RespondSettings()
+    )
+    assert isinstance(outcome, PatientResult)

@@ -1,7 +1,10 @@
+from dataclasses import replace
+from datetime import date
+
 import numpy as np
 import pytest
 
-from mrresponse.domain import ContrastPhase, Image, LabelMap
+from mrresponse.domain import ContrastPhase, Image, LabelMap, Point
 from mrresponse.registration import (
     FixedLiver,
     Registration,
@@ -15,6 +18,8 @@ from tests.phantoms import (
     Ellipsoid,
     Motion,
     ball,
+    cut_above,
+    examined_study,
     grid_around,
     mask_of,
     prepared_study,
@@ -109,3 +114,26 @@ def test_studies_are_brought_together_by_the_liver() -> None:
     assert np.linalg.norm(there - true) <= 5.0
     np.testing.assert_allclose(found.map_points_back(there), [[40.0, 20.0, -10.0]], atol=1e-6)
     assert found.similarity_before < 0.8 < 0.9 < found.similarity_after
+
+
+@pytest.mark.parametrize("shift_mm", [(0.0, 0.0, 0.0), (6.0, -8.0, 15.0), (-5.0, 10.0, -20.0)])
+@pytest.mark.parametrize("is_moving_cut", [True, False])
+def test_a_liver_that_the_end_of_the_volume_cuts_is_laid_where_it_is_in_a_whole_one(
+    shift_mm: Point, is_moving_cut: bool
+) -> None:
+    # a third of the height is missing
+    liver = LIVER.moved(shift_mm)
+    grid = grid_around(spacing_mm=(4.0, 4.0, 4.0), margin_mm=40.0)
+    whole, other = (
+        examined_study([], date(2024, 1, 10), body=Body(liver=body), grid=grid) for body in (LIVER, liver)
+    )
+    cut = cut_above(other, 18.0 + shift_mm[2]).prepared
+    moving, fixed = (cut, whole.prepared) if is_moving_cut else (whole.prepared, cut)
+    moving, fixed = replace(moving, images={}), replace(fixed, images={})
+    found = register_studies(moving, fixed, RegistrationSettings())
+    heights = np.column_stack([np.zeros(8), np.zeros(8), np.arange(-40.0, 40.0, 10.0)])
+    expected = np.asarray(shift_mm) if is_moving_cut else -np.asarray(shift_mm)
+    starts = heights if is_moving_cut else heights + np.asarray(shift_mm)
+    off = np.linalg.norm(found.map_points(starts) - starts - expected, axis=1)
+    assert off.max() < 5.0
+    assert found.similarity_after <= 1.0

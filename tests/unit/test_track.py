@@ -24,6 +24,7 @@ from tests.phantoms import (
     Body,
     Ellipsoid,
     ball,
+    cut_above,
     examined_study,
     grid_around,
     lesion_map,
@@ -108,6 +109,17 @@ def test_a_place_outside_the_field_of_view_is_said_to_be_outside() -> None:
     cut = replace(two.prepared.native_grid, shape=(36, *GRID.shape[1:]))  # right of x = 36 * 4 - 104 = 40 mm
     two = replace(two, prepared=replace(two.prepared, native_grid=cut))
     assert events(track([one, two], SETTINGS))["L02"] == ["first", "outside"]
+
+
+def test_a_lesion_above_the_end_of_a_volume_that_cuts_the_liver_is_outside_not_absent() -> None:
+    high = ball((20.0, 0.0, 28.0), 16.0)
+    one, two = history([A, high], [A, high])
+    found = track([one, cut_above(two, 16.0)], SETTINGS)
+    assert events(found) == {"L01": ["first", "matched"], "L02": ["first", "outside"]}
+    # where the first study is the one that is cut, it is new, and its place there was not seen
+    found = track([cut_above(one, 16.0), two], SETTINGS)
+    assert events(found) == {"L01": ["first", "matched"], "L02": ["new"]}
+    assert "outside the field of view" in found[1].observations[0].evidence
 
 
 def test_a_lesion_that_was_gone_reappears_though_a_study_between_did_not_show_its_place() -> None:
