@@ -234,7 +234,9 @@ def _work(patient: Patient, *, job: _Job) -> _Report:
     with collected(patient.patient_id) as entries:
         try:
             if job.folder is None:
-                (outcome,) = respond_again([_measured(patient, job)], job.settings.respond)
+                (outcome,) = respond_again(
+                    [_measured(patient, job)], job.settings.respond, job.settings.measure
+                )
             else:
                 keys = _keys(patient, job, job.folder)
                 outcome = _finished_before(patient, keys, job, job.folder) or _assessed_and_kept(
@@ -287,7 +289,7 @@ def _assessed_and_kept(patient: Patient, keys: Keys, job: _Job, folder: RunFolde
 
 
 def _responded_and_kept(measured: PatientResult, keys: Keys, job: _Job, folder: RunFolder) -> Outcome:
-    (outcome,) = respond_again([measured], job.settings.respond)
+    (outcome,) = respond_again([measured], job.settings.respond, job.settings.measure)
     if isinstance(outcome, Failure):
         # the measurements stand; a corrected table needs no image again
         folder.resume.keep_patient(measured, replace(keys, response=""))

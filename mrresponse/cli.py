@@ -368,7 +368,7 @@ def respond(
     settings = with_repeats(info.settings.respond, folder)
     info = replace(info, settings=replace(info.settings, respond=settings))
     numbers, unread = run_folder.read()
-    outcomes = [*unread, *respond_again(numbers, settings)]
+    outcomes = [*unread, *respond_again(numbers, settings, info.settings.measure)]
     results = [outcome for outcome in outcomes if isinstance(outcome, PatientResult)]
     assessed = [result.patient.patient_id for result in results]
     failures = run_folder.write_response_failures(_failures(outcomes), assessed)

@@ -29,6 +29,8 @@ from mrresponse.domain import (
 )
 from mrresponse.edits import LESIONS, MASKS, MEASUREMENTS
 from mrresponse.errors import DataError
+from mrresponse.measure import MeasureSettings
+from mrresponse.measure.new_lesion import with_new_lesion_status
 
 WHOLE = ("longest_diameter_mm", "perpendicular_diameter_mm", "volume_ml")
 VIABLE = tuple(f"viable_{name}" for name in WHOLE)
@@ -209,9 +211,20 @@ def _described(study: ExaminedStudy, mask: str, viable: LabelMap | None) -> str:
 
 
 def correct_measurements(
-    measurements: Sequence[Measurement], edits: PatientEdits
+    measurements: Sequence[Measurement],
+    edits: PatientEdits,
+    tracks: Sequence[LesionTrack] = (),
+    settings: MeasureSettings | None = None,
 ) -> tuple[tuple[Measurement, ...], tuple[AuditRow, ...]]:
     """Put readers' numbers and decisions about new lesions in place of what was measured.
+
+    Parameters
+    ----------
+    tracks
+        The lesions through time, as they were measured: how sure a new lesion is rests on its sizes, and is said anew
+        where a reader typed one. What a reader decided about it stands.
+    settings
+        Thresholds for that; by default those of `MeasureSettings`.
 
     Raises
     ------
@@ -222,18 +235,60 @@ def correct_measurements(
     numbers = {(row.lesion_id, row.study_date): row for row in edits.measurements}
     status = {row.lesion_id: row for row in edits.lesions if row.new_lesion_status is not None}
     audit: list[AuditRow] = []
-    corrected = []
+    typed = []
     for row in measurements:
         edit = numbers.get((row.lesion_id, row.study_date))
         if edit is not None:
             row, changes = _with_numbers(row, edit)
             audit += changes
+        typed.append(row)
+    restated, changes = _with_status_of_sizes(
+        measurements, typed, edits, tracks, settings or MeasureSettings()
+    )
+    audit += changes
+    corrected = []
+    for row in restated:
         decision = status.get(row.lesion_id)
         if decision is not None and row.state not in _UNSEEN:
             row, changes = _with_status(row, decision)
             audit += changes
         corrected.append(row)
     return tuple(corrected), tuple(audit)
+
+
+def _with_status_of_sizes(
+    measured: Sequence[Measurement],
+    typed: Sequence[Measurement],
+    edits: PatientEdits,
+    tracks: Sequence[LesionTrack],
+    settings: MeasureSettings,
+) -> tuple[Sequence[Measurement], list[AuditRow]]:
+    """Say anew how sure the new lesions are of which a reader typed a size.
+
+    A size says nothing of what was at the place before, so a lesion of a network is believed no sooner.
+    """
+    by_id = {track.lesion_id: track for track in joined_tracks(tracks)}
+    rows = {(row.lesion_id, row.reader, row.study_date): row for row in typed}
+    audit = []
+    for edit in edits.measurements:
+        track = by_id.get(edit.lesion_id)
+        before = [row for row in measured if row.lesion_id == edit.lesion_id]
+        if track is None or not any(row.new_lesion_status for row in before):
+            continue
+        for reader in sorted({row.reader for row in before}):
+            own = sorted((row for row in before if row.reader == reader), key=lambda row: row.study_date)
+            now = [rows[row.lesion_id, reader, row.study_date] for row in own]
+            unsaid = [
+                replace(row, source=first.source, new_lesion_status=None, new_lesion_reason="")
+                for row, first in zip(now, own, strict=True)
+            ]
+            for row, said in zip(now, with_new_lesion_status(track, unsaid, settings), strict=True):
+                if said.new_lesion_status is not row.new_lesion_status:
+                    audit.append(_audit(row, MEASUREMENTS, "new_lesion_status", said.new_lesion_status, edit))
+                rows[row.lesion_id, reader, row.study_date] = replace(
+                    row, new_lesion_status=said.new_lesion_status, new_lesion_reason=said.new_lesion_reason
+                )
+    return [rows[row.lesion_id, row.reader, row.study_date] for row in typed], audit
 
 
 def _joined(track: LesionTrack, parts: Sequence[LesionTrack], merged_into: str | None) -> LesionTrack:

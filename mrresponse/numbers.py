@@ -28,6 +28,7 @@ from mrresponse.domain import (
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest.numbers import read_measurements
 from mrresponse.journal import log_fault
+from mrresponse.measure import MeasureSettings
 from mrresponse.report import summarise
 from mrresponse.report.run import FinishedRun
 from mrresponse.respond import RespondSettings, contributions, respond, settings_id
@@ -44,13 +45,23 @@ _SUM_ROUNDING = 1e-6
 _log = logging.getLogger(__name__)
 
 
-def respond_again(results: Iterable[PatientResult], settings: RespondSettings) -> Iterator[Outcome]:
-    """Classify every visit of every patient again; a patient that cannot be assessed becomes a failure."""
+def respond_again(
+    results: Iterable[PatientResult], settings: RespondSettings, measure: MeasureSettings | None = None
+) -> Iterator[Outcome]:
+    """Classify every visit of every patient again; a patient that cannot be assessed becomes a failure.
+
+    Parameters
+    ----------
+    measure
+        From which size on a new lesion is definite, where readers typed sizes; by default that of `MeasureSettings`.
+    """
     for result in results:
         patient = result.patient
         try:
             check_images_are_edited(result)
-            measurements, audit = correct_measurements(result.unedited or result.measurements, patient.edits)
+            measurements, audit = correct_measurements(
+                result.unedited or result.measurements, patient.edits, result.tracks, measure
+            )
             response = respond(patient, result.studies, measurements, settings)
         except DataError as error:
             yield Failure(

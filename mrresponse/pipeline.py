@@ -98,7 +98,9 @@ def assess_patient(
     measured = measure_patient(patient, segmenter, settings, keep=keep, studies_at_once=studies_at_once)
     clock = _Clock(seconds=dict(measured.seconds))
     with clock.time("respond"):
-        corrected, audit = correct_measurements(measured.unedited, patient.edits)
+        corrected, audit = correct_measurements(
+            measured.unedited, patient.edits, measured.tracks, settings.measure
+        )
         response = respond(patient, measured.studies, corrected, settings.respond)
     return replace(
         measured,

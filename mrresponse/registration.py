@@ -314,7 +314,9 @@ def _overlap(matrix: Matrix, inside: tuple[Points, Points], fixed: LabelMap, mov
     What lies beyond an end of the other volume that cuts its liver is not known to be liver there or not, and left out.
     """
     there = np.rint(world_to_voxel(moving.grid, moved(matrix, inside[0]))).astype(int)
-    back = np.rint(world_to_voxel(fixed.grid, moved(np.linalg.inv(matrix), inside[1]))).astype(int)
+    back = np.rint(
+        world_to_voxel(fixed.grid, moved(np.asarray(np.linalg.inv(matrix), dtype=np.float64), inside[1]))
+    ).astype(int)
     valid = ((there >= 0) & (there < np.asarray(moving.grid.shape))).all(axis=1)
     shared = float((moving.voxels[tuple(there[valid].T)] > 0).sum()) / len(there)
     one = float((fixed.voxels > 0).sum()) * fixed.grid.voxel_volume_ml * float(np.linalg.det(matrix[:3, :3]))

@@ -8,6 +8,7 @@ from mrresponse.domain import (
     LesionTrack,
     Measurement,
     MeasurementSource,
+    MeasurementState,
     NewLesionStatus,
     Observation,
     TrackEvent,
@@ -43,7 +44,7 @@ def with_new_lesion_status(
     status = NewLesionStatus.EQUIVOCAL
     result = []
     for row in rows:
-        if row.study_date >= news[0].study_date and row.caliper is not None:
+        if row.study_date >= news[0].study_date and _is_seen(row):
             first = first or row
             growth = None if first is row else _growth_mm(row, first, settings)
             if _is_believed(row, news) and _is_definite(row, growth, settings):
@@ -52,6 +53,13 @@ def with_new_lesion_status(
             row = replace(row, new_lesion_status=status, new_lesion_reason=reason)
         result.append(row)
     return result
+
+
+def _is_seen(row: Measurement) -> bool:
+    """Tell whether a lesion has an extent of its own in a study; one that a reader typed has no caliper."""
+    if row.caliper is not None:
+        return True
+    return row.state is MeasurementState.TOO_SMALL or bool(row.longest_diameter_mm)
 
 
 def _is_believed(row: Measurement, news: Sequence[Observation]) -> bool:
@@ -82,7 +90,8 @@ def _most_mm(first: Measurement, settings: MeasureSettings) -> float:
     """
     if first.longest_diameter_mm is not None:
         return first.longest_diameter_mm
-    assert first.caliper is not None
+    if first.caliper is None:
+        return settings.too_small_mm
     drawn = math.dist(first.caliper.start_mm, first.caliper.end_mm)
     return max(settings.too_small_mm, round_length(drawn))
 

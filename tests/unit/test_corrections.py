@@ -9,6 +9,7 @@ import pytest
 
 from mrresponse.corrections import VIABLE, WHOLE, correct_measurements, joined_tracks, state_identities
 from mrresponse.domain import (
+    Caliper,
     LesionEdit,
     LesionTrack,
     Measurement,
@@ -21,6 +22,8 @@ from mrresponse.domain import (
 )
 from mrresponse.edits import read_edits
 from mrresponse.errors import DataError
+from mrresponse.measure import MeasureSettings
+from mrresponse.measure.new_lesion import with_new_lesion_status
 from mrresponse.respond.values import merged_into
 
 ONE, TWO, THREE = date(2024, 1, 10), date(2024, 4, 10), date(2024, 7, 10)
@@ -317,3 +320,84 @@ def test_an_identity_with_a_lesion_that_is_not_there_is_refused(lesion_id: str, 
     row = LesionEdit(patient_id="P1", lesion_id=lesion_id, same_as=same_as, reader="Dr C", reason="moved")
     with pytest.raises(DataError, match=r"found .*L09, expected one of"):
         state_identities([LOST, FOUND], PatientEdits(lesions=(row,)))
+
+
+def new_lesion(
+    *sizes_mm: float, was_liver_before: bool | None = True
+) -> tuple[list[Measurement], LesionTrack]:
+    """Give a lesion of a network that is new at ``TWO`` and has the HCC pattern, with its sizes from there on."""
+    days = (TWO, THREE)[: len(sizes_mm)]
+    events = (TrackEvent.NEW, TrackEvent.MATCHED)
+    track = LesionTrack(
+        patient_id="P1",
+        lesion_id="L02",
+        observations=tuple(
+            Observation(
+                study_date=day,
+                event=event,
+                labels=(1,),
+                was_liver_before=was_liver_before if event is TrackEvent.NEW else None,
+            )
+            for day, event in zip(days, events, strict=False)
+        ),
+    )
+    rows = [
+        Measurement(
+            patient_id="P1",
+            lesion_id="L02",
+            study_date=day,
+            reader="network",
+            source=MeasurementSource.NETWORK,
+            state=MeasurementState.MEASURED,
+            longest_diameter_mm=size,
+            caliper=Caliper(slice_index=3, start_mm=(0.0, 0.0, 0.0), end_mm=(size, 0.0, 0.0)),
+            aphe=True,
+            washout=True,
+        )
+        for day, size in zip(days, sizes_mm, strict=True)
+    ]
+    return with_new_lesion_status(track, rows, MeasureSettings()), track
+
+
+def test_a_new_lesion_that_a_reader_makes_smaller_than_10_mm_is_not_definite(tmp_path: Path) -> None:
+    rows, track = new_lesion(11.0)
+    assert [row.new_lesion_status for row in rows] == [NewLesionStatus.DEFINITE]
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L02,2024-04-10,Dr C,border,8")
+    (row,), audit = correct_measurements(rows, edits, [track])
+    assert row.new_lesion_status is NewLesionStatus.EQUIVOCAL
+    assert row.new_lesion_reason.startswith("8.0 mm")
+    said = [(one.what, one.before, one.after) for one in audit if "new_lesion" in one.what]
+    assert said == [("new_lesion_status of network", "definite", "equivocal")]
+
+
+def test_a_new_lesion_is_definite_from_the_study_at_which_its_typed_size_is_10_mm(tmp_path: Path) -> None:
+    rows, track = new_lesion(8.0, 9.0)
+    assert {row.new_lesion_status for row in rows} == {NewLesionStatus.EQUIVOCAL}
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L02,2024-07-10,Dr C,border,14")
+    found, _ = correct_measurements(rows, edits, [track])
+    status = [row.new_lesion_status for row in found]
+    assert status == [NewLesionStatus.EQUIVOCAL, NewLesionStatus.DEFINITE]
+
+
+def test_a_typed_size_says_nothing_of_what_was_at_the_place_before(tmp_path: Path) -> None:
+    rows, track = new_lesion(11.0, was_liver_before=None)
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L02,2024-04-10,Dr C,border,14")
+    (row,), _ = correct_measurements(rows, edits, [track])
+    assert row.new_lesion_status is NewLesionStatus.EQUIVOCAL
+
+
+def test_what_a_reader_decided_of_a_new_lesion_stands_beside_a_typed_size(tmp_path: Path) -> None:
+    rows, track = new_lesion(11.0)
+    numbers = typed(tmp_path, "longest_diameter_mm", "P1,L02,2024-04-10,Dr C,border,8")
+    decided = replace(said(new_lesion_status=NewLesionStatus.DEFINITE).lesions[0], lesion_id="L02")
+    (row,), _ = correct_measurements(rows, replace(numbers, lesions=(decided,)), [track])
+    assert row.new_lesion_status is NewLesionStatus.DEFINITE
+    assert row.new_lesion_reason == "Dr C: seen again"
+
+
+def test_a_new_lesion_that_a_reader_calls_gone_is_no_new_one(tmp_path: Path) -> None:
+    rows, track = new_lesion(11.0, 12.0)
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L02,2024-04-10,Dr C,not there,absent")
+    (gone, later), _ = correct_measurements(rows, edits, [track])
+    assert (gone.state, gone.new_lesion_status) == (MeasurementState.ABSENT, None)
+    assert later.new_lesion_status is NewLesionStatus.DEFINITE
