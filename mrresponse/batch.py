@@ -194,9 +194,11 @@ def choose_workplace(
     Raises
     ------
     ConfigError
-        The cluster does not answer, or an option is malformed.
+        The cluster does not answer, an option is malformed, or two exclude each other.
     """
     if address is not None:
+        if workers != 1:
+            raise ConfigError("--workers: given with --dask, whose cluster has its own, expected one of them")
         return dask(address, resources=_parsed_resources(resources), load=__name__)
     if resources is not None:
         raise ConfigError("--dask-resources: given without --dask, expected both")

@@ -95,7 +95,9 @@ ShardPart = Annotated[
 ]
 Memory = Annotated[
     float | None,
-    typer.Option("--memory", min=0.1, help="GiB of memory the run may use. Default: 90 % of what is free."),
+    typer.Option(
+        "--memory", min=0.1, max=1e6, help="GiB of memory the run may use. Default: 90 % of what is free."
+    ),
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try patients again that failed before and have not changed.")
@@ -115,7 +117,10 @@ def check(
     data: DataFolder,
     write: Annotated[
         Path | None,
-        typer.Option("--write", help="Write the inferred manifest.csv and identities.csv here, for editing."),
+        typer.Option(
+            "--write",
+            help="Folder for the inferred manifest.csv and identities.csv, to edit; none is written over.",
+        ),
     ] = None,
     images: Annotated[
         bool, typer.Option("--images", help="Look at the images of series whose headers do not say enough.")
@@ -127,6 +132,8 @@ def check(
     """Show what was found for each patient and study, and what is missing; reads headers only."""
     from mrresponse.ingest.check import check_report, write_identities, write_manifest
 
+    if write is not None:
+        _refuse_to_write_over(write)
     ingested = _ingest(data, _settings(config), key, images=images)
     headings = ["patient", "study", "status", "series", "contrast phase", "agent", "why", "description"]
     rows = [
@@ -151,6 +158,15 @@ def check(
         )
     _print_notes(ingested.notes)
     _finish(ingested.failures, show_paths=show_paths)
+
+
+def _refuse_to_write_over(folder: Path) -> None:
+    """Keep the tables that somebody may have edited: what is inferred is written beside nothing of its name."""
+    for name in ("manifest.csv", "identities.csv"):
+        if (folder / name).exists():
+            raise ConfigError(
+                f"--write: found {name} there, expected a folder without one; it may have been edited"
+            )
 
 
 @app.command()
@@ -465,7 +481,8 @@ def train(
     config: Annotated[Path, typer.Option("--config", help="YAML training settings.")],
     out: OutFolder,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Stop after so many minutes; run again to go on.")
+        float | None,
+        typer.Option("--minutes", min=0.0, help="Stop after so many minutes; run again to go on."),
     ] = None,
 ) -> None:
     """Train or fine-tune a model; run again to resume."""

@@ -1,7 +1,7 @@
 """The cohort's page: who needs review first, the figures of the cohort, and a table of all patients.
 
 The figures' numbers stand in the page as JSON, rounded for drawing, and the page's script draws the chosen group; so a
-cohort of a thousand patients stays small and quick.
+cohort of a thousand patients stays small and quick. Changes that a reader sees as numbers stand there in words.
 """
 
 import json
@@ -16,6 +16,7 @@ from mrresponse.cohort import CohortFigure, CohortRow, SurvivalCurve, SwimmerLan
 from mrresponse.domain import COURSE, Response
 from mrresponse.report.summary import PatientSummary
 from mrresponse.report.timeline import response_class
+from mrresponse.report.wording import signed_percent
 
 RATE_WORDS = {
     "objective_response_rate": "Objective response (CR + PR)",
@@ -94,12 +95,22 @@ def _figure(figure: CohortFigure, number: Mapping[str, int]) -> dict[str, Any]:
         "thresholds": [figure.response_change, figure.progression_change],
         "rates": [_rate(row) for row in figure.rates if row.endpoint in RATE_WORDS],
         "bars": [
-            [number[bar.patient_id], round(bar.change, 4), bar.best_overall_response]
+            [
+                number[bar.patient_id],
+                round(bar.change, 4),
+                bar.best_overall_response,
+                signed_percent(bar.change),
+            ]
             for bar in figure.bars
             if bar.patient_id in known
         ],
         "lines": [
-            [number[line.patient_id], line.days, [round(change, 4) for change in line.changes]]
+            [
+                number[line.patient_id],
+                line.days,
+                [round(change, 4) for change in line.changes],
+                signed_percent(line.changes[-1]),
+            ]
             for line in figure.lines
             if line.patient_id in known
         ],

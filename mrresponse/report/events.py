@@ -82,7 +82,8 @@ def _new_lesions(result: PatientResult) -> Iterable[_Line]:
     for (day, organ, status), lesion_ids in together.items():
         noun = "lesion" if len(lesion_ids) == 1 else "lesions"
         is_sure = status in ("new", "definite")
-        words = f"{'new' if is_sure else f'{status} new'} {noun} in the {organ}: {', '.join(lesion_ids)}"
+        place = organ.replace("_", " ")
+        words = f"{'new' if is_sure else f'{status} new'} {noun} in the {place}: {', '.join(lesion_ids)}"
         yield _Line(words=words, marks=(_Mark(day=day, words=words, style="new" if is_sure else "present"),))
 
 

@@ -9,7 +9,7 @@ from mrresponse.domain import LesionTrack, Measurement, MeasurementState, TrackE
 
 
 def doubling_days(first: Measurement, second: Measurement) -> tuple[float, str] | None:
-    """Return the days in which a lesion doubled its volume between two studies, and what that was worked out from.
+    """Return in how many days a lesion that grows as between two studies doubles its volume, and what that rests on.
 
     ``days * ln 2 / ln(V2 / V1)`` (Schwartz 1961), from the volumes, or from the longest diameters as ``3 ln(D2 / D1)``
     (a sphere) where a volume is missing. ``None`` where the lesion was not measured twice or did not grow.
@@ -38,7 +38,7 @@ def growth_words(rows: Sequence[Measurement]) -> dict[date, str]:
         if found is not None:
             days, source = found
             basis = "" if source == "volume" else ", from the diameter"
-            words[second.study_date] = f"doubled in {days:.0f} days since {first.study_date}{basis}"
+            words[second.study_date] = f"volume doubling time {days:.0f} days since {first.study_date}{basis}"
     return words
 
 

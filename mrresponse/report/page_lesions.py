@@ -100,7 +100,7 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
         for place, day in enumerate(sorted({*measured, *snapshots}))
     ]
     anyone = next((rows[0] for rows in measured.values()), None)
-    organ = f"{anyone.organ}{', lymph node' if anyone.is_node else ''}" if anyone else ""
+    organ = _organ_words(anyone) if anyone else ""
     steps = [one for snapshot in snapshots.values() for one in snapshot.slices if one.step is not None]
     return LesionPart(
         lesion_id=lesion_id,
@@ -114,6 +114,11 @@ def _lesion_part(result: PatientResult, lesion_id: str, number: int) -> LesionPa
         has_viable=any(one.viable_caliper for one in snapshots.values()),
         has_reference=any(one.reference_outlines for one in steps),
     )
+
+
+def _organ_words(row: Measurement) -> str:
+    words = row.organ.replace("_", " ")
+    return f"{words}, lymph node" if row.is_node and "node" not in words else words
 
 
 def _badge(row: Measurement) -> str:

@@ -30,6 +30,9 @@ from mrresponse.report.wording import (
     signed_percent,
 )
 
+# The four probabilities of a row are stored to four digits: together they may miss 1 by this much.
+_SHARES_ROUNDED = 3e-4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
@@ -239,6 +242,10 @@ def _visit(row: Assessment) -> Visit:
         (Response.SD, row.p_sd),
         (Response.PD, row.p_pd),
     )
+    known = [(word, share) for word, share in given if share is not None]
+    unjudged = 1.0 - sum(share for _, share in known)
+    if known and unjudged > _SHARES_ROUNDED:
+        known.append((Response.NE, unjudged))
     timepoint = "baseline" if row.is_baseline else "after progression" if row.after_progression else ""
     return Visit(
         day=row.study_date,
@@ -252,9 +259,7 @@ def _visit(row: Assessment) -> Visit:
         from_nadir=_change_words(row.change_from_nadir, row.nadir_burden),
         components=" · ".join(part for part in components if part),
         reason=row.reason or ("Baseline of this phase." if row.is_baseline else "No reason was stored."),
-        probabilities=tuple(
-            Chance(category=category(word), share=share) for word, share in given if share is not None
-        ),
+        probabilities=tuple(Chance(category=category(word), share=share) for word, share in known),
         flags=row.flags,
     )
 

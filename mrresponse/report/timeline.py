@@ -90,7 +90,8 @@ def _axis_lines(result: PatientResult, axis: Axis, height: float) -> Markup:
                 x = axis.x(day)
                 parts.append(svg.line(x, 0, x, height, class_="grid"))
                 text = f"{year}" if month == 1 and step >= 12 else f"{year}-{month:02d}"
-                parts.append(svg.label(text, x, height + 14, class_="tick", text_anchor="middle"))
+                place = min(x, axis.width - LETTER * len(text) / 2)
+                parts.append(svg.label(text, place, height + 14, class_="tick", text_anchor="middle"))
     for phase in numbered_phases(result):
         if phase.start_date and axis.first <= phase.start_date <= axis.last:
             x = axis.x(phase.start_date)

@@ -108,6 +108,9 @@ def _judge_with_notes(
             found["present"].append(lesion_id)
         elif value.value is None:
             found["missing"].append(f"{lesion_id} {value.note}")
+        elif value.is_gone and value.value:
+            size = f"{number(value.value)} mm"
+            found["gone"].append(f"{lesion_id} {size} (normal node, {value.note})")
         elif value.is_gone:
             found["gone"].append(f"{lesion_id} {value.note}".rstrip())
         else:

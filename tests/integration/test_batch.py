@@ -909,6 +909,24 @@ def test_a_dask_cluster_gives_the_same_bytes(cohort: SmallCohort, tmp_path: Path
     assert tables(out) == tables(reference)
 
 
+def test_processes_here_and_a_cluster_exclude_each_other(
+    cohort: SmallCohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--workers", "2", "--dask", "tcp://127.0.0.1:1")
+    assert main(cohort.arguments(tmp_path / "out", *given)) == 2
+    assert capsys.readouterr().err.startswith("error: --workers: given with --dask")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("gib", ["inf", "nan", "0"])
+def test_memory_that_is_no_amount_is_a_usage_error(
+    cohort: SmallCohort, tmp_path: Path, capsys: pytest.CaptureFixture[str], gib: str
+) -> None:
+    assert main(cohort.arguments(tmp_path / "out", "--memory", gib)) == 2
+    assert "--memory" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_cluster_that_does_not_answer_stops_everything(
     cohort: SmallCohort, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

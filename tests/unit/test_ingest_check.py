@@ -1,5 +1,8 @@
 """The report says what each series was taken for, what is missing, and offers a manifest to edit."""
 
+import pytest
+
+from mrresponse.cli import main
 from mrresponse.domain import ContrastPhase
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.ingest.check import check_report, write_identities, write_manifest
@@ -101,3 +104,15 @@ def test_phases_in_one_multi_frame_file_can_be_named_one_by_one(tmp_path):
         ("ART", 4),
         ("PVP", 8),
     ]
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "identities.csv"])
+def test_a_table_that_somebody_edited_is_not_written_over(tmp_path, capsys, name):
+    write_dynamic(tmp_path / "data")
+    typed = "# by hand"
+    (tmp_path / "inferred").mkdir()
+    (tmp_path / "inferred" / name).write_text(typed)
+    assert main(["check", str(tmp_path / "data"), "--write", str(tmp_path / "inferred")]) == 2
+    assert f"--write: found {name} there" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "inferred").iterdir()] == [name]
+    assert (tmp_path / "inferred" / name).read_text() == typed

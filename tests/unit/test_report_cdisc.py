@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -541,6 +542,28 @@ def test_changes_of_the_sum_are_those_of_the_assessments(folder: Path) -> None:
             if row[column]:
                 assert math.isclose(float(row[column]), 100 * float(source[change]), rel_tol=1e-12)
         assert (row["PDFL"] == "Y") is (source["target"] in ("PD", "iUPD", "iCPD"))
+
+
+def test_a_change_in_per_cent_is_the_stored_fraction_without_noise(folder: Path) -> None:
+    columns = ("change_from_baseline", "change_from_nadir")
+    stored = [100.0 * float(row[column]) for row in assessments(folder) for column in columns if row[column]]
+    written = {
+        Decimal(row["TRSTRESC"])
+        for row in dataset(folder, "sdtm/tr")
+        if row["TRTESTCD"] in ("PCBSD", "PCNSD")
+    }
+    written |= {
+        Decimal(row[column])
+        for row in dataset(folder, "adam/adtr")
+        if row["PARAMCD"] in ("SDIAM", "SAREA", "SVOL")
+        for column in ("PCHG", "PCHGNAD")
+        if row[column]
+    }
+    assert len(written) > 10
+    # a float holds fifteen decimal digits; what comes behind them is noise
+    assert max(len(value.as_tuple().digits) for value in written) <= 15
+    for value in written:
+        assert any(math.isclose(float(value), one, rel_tol=1e-14) for one in stored)
 
 
 def test_lesion_parameters_start_from_their_own_baseline(folder: Path) -> None:

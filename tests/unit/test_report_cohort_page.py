@@ -71,9 +71,25 @@ def test_numbers_of_the_figures_name_patients_by_their_place_and_carry_no_markup
     assert "<" not in text
     drawn = json.loads(text)
     assert drawn["patients"] == [["P1", "P1.html"], ["P2", "P2.html"]]
-    assert drawn["figures"][0]["bars"] == [[1, -0.3, "PR"]]
-    assert drawn["figures"][0]["lines"] == [[0, [-10, 50], [0.0, -0.5]]]
+    assert drawn["figures"][0]["bars"] == [[1, -0.3, "PR", "−30.004 %"]]
+    assert drawn["figures"][0]["lines"] == [[0, [-10, 50], [0.0, -0.5], "−50.0 %"]]
     assert drawn["figures"][0]["name"] == "TACE · mRECIST · overall · read by </script><b> (n = 2)"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    # 70.1 of 100.1 mm and 48.03 of 68.6 mm are no partial response, 84.1 of 70.1 mm is no progression
+    [(70.1 / 100.1 - 1.0, "−29.97 %"), (48.03 / 68.6 - 1.0, "−29.99 %"), (84.1 / 70.1 - 1.0, "+19.97 %")],
+)
+def test_a_change_beside_a_threshold_is_not_written_as_the_threshold(change: float, words: str) -> None:
+    figure = CohortFigure(
+        group=GROUP,
+        n=1,
+        bars=(WaterfallBar(patient_id="P1", change=change, best_overall_response=Response.SD),),
+        lines=(SpiderLine(patient_id="P1", days=(-10, 50), changes=(0.0, change)),),
+    )
+    drawn = json.loads(str(figure_data([figure], [line("P1")])))["figures"][0]
+    assert drawn["bars"][0][3] == drawn["lines"][0][3] == words
 
 
 def test_intervals_say_the_level_that_was_set() -> None:

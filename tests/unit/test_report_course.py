@@ -1,5 +1,6 @@
 """What the course names, and what stands beside a lesion's pictures."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -12,12 +13,13 @@ from mrresponse.domain import (
     LesionTrack,
     NewLesionStatus,
     Observation,
+    Patient,
     PatientResult,
     Response,
     TrackEvent,
     TreatmentPhase,
 )
-from mrresponse.report.charts import Axis, from_zero, logarithmic, of_change
+from mrresponse.report.charts import LETTER, Axis, from_zero, logarithmic, of_change
 from mrresponse.report.events import event_panel
 from mrresponse.report.page_lesions import lesion_parts
 from mrresponse.report.page_parts import Chance, category, phase_names, phase_parts
@@ -118,6 +120,27 @@ def test_probabilities_are_shown_where_they_are_known() -> None:
     assert [one.words for one in follow_up.probabilities] == ["0 %", "80 %", "20 %", "0 %"]
 
 
+def test_what_the_probabilities_leave_is_that_of_no_evaluation() -> None:
+    course = reference_course()
+    given = {Response.NE: (0.0, 0.0, 0.0, 0.3), Response.PR: (0.0, 0.6667, 0.3332, 0.0)}
+    rows = tuple(
+        replace(row, p_cr=shares[0], p_pr=shares[1], p_sd=shares[2], p_pd=shares[3])
+        if (shares := given.get(row.overall)) and not row.is_baseline  # type: ignore[arg-type]
+        else row
+        for row in course.response.assessments
+    )
+    parts = phase_parts(replace(course, response=replace(course.response, assessments=rows)))
+    visits = [visit for phase in parts for part in phase.criteria for visit in part.visits]
+    unjudged = next(visit for visit in visits if visit.overall.word == "NE")
+    assert [(one.category.word, one.words) for one in unjudged.probabilities][3:] == [
+        ("PD", "30 %"),
+        ("NE", "70 %"),
+    ]
+    # the four are stored to four digits: what rounding leaves is no probability
+    judged = next(visit for visit in visits if visit.overall.word == "PR" and visit.probabilities)
+    assert [one.category.word for one in judged.probabilities] == ["CR", "PR", "SD", "PD"]
+
+
 def test_a_phase_with_a_bare_number_for_its_name_says_what_was_given() -> None:
     course = reference_course()
     assert given(course, PHASES[0][0]) == "radiotherapy"
@@ -157,3 +180,28 @@ def test_the_study_before_a_new_lesion_is_shown_and_says_what_was_there() -> Non
     assert (second.day, second.badge) == (date(2021, 6, 22), "new")
     assert part.step_mm == pytest.approx(3.0)
     assert part.reach == 2
+
+
+def test_dates_below_the_axis_stay_within_the_drawing() -> None:
+    finding = reference_course().patient.findings[0]
+    days = (date(2020, 1, 1), date(2020, 6, 1))
+    patient = Patient(patient_id=PATIENT, findings=tuple(replace(finding, date=day) for day in days))
+    for width in (340.0, 1000.0):
+        drawn = str(timeline(PatientResult(patient=patient), width=width))
+        dates = re.findall(r'<text x="([0-9.]+)"[^>]*class="tick"[^>]*>(\d{4}-\d\d)</text>', drawn)
+        assert dates[-1][1] == "2020-06"
+        assert all(float(x) + LETTER * len(text) / 2 <= width for x, text in dates)
+
+
+@pytest.mark.parametrize(
+    ("organ", "is_node", "words"),
+    [
+        ("lymph_node", True, "lymph node"),
+        ("liver_hilum", True, "liver hilum, lymph node"),
+        ("liver", False, "liver"),
+    ],
+)
+def test_an_organ_is_named_once_and_in_words(organ: str, is_node: bool, words: str) -> None:
+    course = reference_course()
+    rows = tuple(replace(row, organ=organ, is_node=is_node) for row in course.measurements)
+    assert lesion_parts(replace(course, measurements=rows))[0].where.startswith(f"{words}, first seen")

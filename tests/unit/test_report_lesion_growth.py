@@ -68,7 +68,7 @@ def test_growth_is_told_from_one_measured_study_to_the_next() -> None:
         row(SECOND, state=MeasurementState.NOT_ASSESSED),
         row(THIRD, volume_ml=2.0),
     ]
-    assert growth_words(rows) == {THIRD: "doubled in 120 days since 2024-01-01"}
+    assert growth_words(rows) == {THIRD: "volume doubling time 120 days since 2024-01-01"}
 
 
 def test_a_new_lesion_is_told_by_place_size_enhancement_and_growth() -> None:

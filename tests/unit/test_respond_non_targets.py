@@ -148,6 +148,23 @@ def test_what_is_gone_is_named_with_the_reason_for_it() -> None:
     assert "non-target CR, gone: L01; L02 absent; new lesions none" in found[0].reason
 
 
+def test_a_node_of_normal_size_is_named_with_its_size_not_as_gone_alone() -> None:
+    days = (START, START + timedelta(days=60))
+    nodes = [
+        Measurement(
+            patient_id="P", lesion_id="L01", study_date=day, reader="A", state=MeasurementState.MEASURED,
+            organ="lymph_node", is_node=True, longest_diameter_mm=20.0, perpendicular_diameter_mm=short_axis,
+            source=MeasurementSource.READER,
+        )
+        for day, short_axis in zip(days, (12.0, 8.0), strict=True)
+    ]  # fmt: skip
+    studies = [StudyRecord(patient_id="P", study_date=day) for day in days]
+    settings = RespondSettings(criteria=("RECIST 1.1",))
+    found = respond(Patient(patient_id="P"), studies, nodes, settings).assessments
+    assert [row.non_target for row in found if not row.is_baseline] == ["CR"]
+    assert "non-target CR, gone: L01 8.0 mm (normal node, short axis); new lesions none" in found[1].reason
+
+
 def test_a_merged_non_target_counts_with_the_lesion_that_it_merged_into() -> None:
     found = rows({"L01": (INFILTRATIVE, (20.0, "merged")), "L02": (INFILTRATIVE, (20.0, 41.0))})
     assert [row.overall for row in found] == ["NON-CR/NON-PD"]

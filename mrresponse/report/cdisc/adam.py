@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from mrresponse.domain import Assessment, Contribution, LesionRole, PhaseSummary, Response
-from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable
+from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent
 from mrresponse.report.cdisc.keys import Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
 
@@ -295,7 +295,7 @@ def _changes(value: float, base: float | None, *, is_baseline: bool) -> Row:
     change = round(value - base, 6)
     if is_baseline:
         return {"AVAL": value, "BASE": base}
-    return {"AVAL": value, "BASE": base, "CHG": change, "PCHG": 100.0 * change / base if base else None}
+    return {"AVAL": value, "BASE": base, "CHG": change, "PCHG": in_percent(change / base) if base else None}
 
 
 def _sum_values(row: Assessment) -> Row:
@@ -310,8 +310,8 @@ def _sum_values(row: Assessment) -> Row:
         values["CHG"] = round(row.current_burden - row.baseline_burden, 6)
     if row.nadir_burden is not None:
         values["CHGNAD"] = round(row.current_burden - row.nadir_burden, 6)
-    values["PCHG"] = None if row.change_from_baseline is None else 100.0 * row.change_from_baseline
-    values["PCHGNAD"] = None if row.change_from_nadir is None else 100.0 * row.change_from_nadir
+    values["PCHG"] = None if row.change_from_baseline is None else in_percent(row.change_from_baseline)
+    values["PCHGNAD"] = None if row.change_from_nadir is None else in_percent(row.change_from_nadir)
     return {**values, "ANL01FL": None if row.after_progression else "Y"}
 
 

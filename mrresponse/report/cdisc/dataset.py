@@ -94,6 +94,11 @@ def number_text(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def in_percent(fraction: float) -> float:
+    """Give a fraction in per cent, without the noise of the multiplication: 0.29 is 29, not 28.999999999999996."""
+    return float(f"{100.0 * fraction:.15g}")
+
+
 def _write_xpt(dataset: Dataset, path: Path) -> None:
     import pandas
     from pyreadstat import write_xport

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 from mrresponse.domain import Assessment, Contribution, LesionRole, MeasurementState, TrackEvent
-from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, number_text
+from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent, number_text
 from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
 
@@ -336,10 +336,10 @@ def _sum_results(row: Assessment, group: Group) -> Iterator[Row]:
         change = round(row.current_burden - row.nadir_burden, 6)
         yield _number(("ACNSD", "Absolute Change Nadir in Sum of Diam"), change, unit)
     if row.change_from_baseline is not None:
-        value = 100.0 * row.change_from_baseline
+        value = in_percent(row.change_from_baseline)
         yield _number(("PCBSD", "Percent Change Baseline in Sum of Diam"), value, "%")
     if row.change_from_nadir is not None:
-        value = 100.0 * row.change_from_nadir
+        value = in_percent(row.change_from_nadir)
         yield _number(("PCNSD", "Percent Change Nadir in Sum of Diam"), value, "%")
 
 

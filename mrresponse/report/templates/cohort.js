@@ -9,8 +9,8 @@ const node = (name, attributes, ...children) => {
 const text = (words, x, y, attributes = {}) => node("text", { x, y, ...attributes }, words);
 const line = (x1, y1, x2, y2, style) => node("line", { x1, y1, x2, y2, class: style });
 const colour = (response) => response ? data.classes[response] : "r-none";
-const percent = (fraction) => `${fraction > 0 ? "+" : fraction < 0 ? "−" : ""}${Math.abs(100 * fraction).toFixed(1)} %`;
 const interval = (level, low, high) => `${+(100 * level).toFixed(2)} % interval ${low} to ${high}`;
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const months = (days) => days === null ? "not reached" : `${(days / 30.4375).toFixed(1)} months`;
 const link = (patient, words, ...drawn) => {
   const [id, address] = data.patients[patient];
@@ -72,10 +72,10 @@ const drawWaterfall = (chosen) => {
     const [high, y] = scaleOf(chosen.bars.map((bar) => bar[1]));
     changeAxis(drawing, width, y, -1, high, chosen.thresholds);
     const step = (width - LEFT - RIGHT) / Math.max(chosen.bars.length, 1);
-    chosen.bars.forEach(([patient, change, best], place) => {
+    chosen.bars.forEach(([patient, change, best, percent], place) => {
       const top = Math.min(y(0), y(change)), x = LEFT + place * step;
       const bar = node("rect", { x, y: top, width: Math.max(0.6, Math.min(step * 0.85, 40)), height: Math.max(1.5, Math.abs(y(change) - y(0))), class: colour(best) });
-      drawing.append(link(patient, `${percent(change)}, best response ${best || "none"}`, bar));
+      drawing.append(link(patient, `${percent}, best response ${best || "none"}`, bar));
     });
   });
 };
@@ -90,9 +90,9 @@ const drawSpider = (chosen) => {
     for (const month of monthTicks(last, width)) drawing.append(text(month, x(month * 30.4375), 248, { class: "tick", "text-anchor": "middle" }));
     drawing.append(text("months", width - RIGHT, 260, { class: "tick", "text-anchor": "end" }));
     const best = new Map(chosen.bars.map((bar) => [bar[0], bar[2]]));
-    for (const [patient, days, changes] of chosen.lines) {
+    for (const [patient, days, changes, percent] of chosen.lines) {
       const d = days.map((day, place) => `${place ? "L" : "M"}${x(day).toFixed(1)},${y(changes[place]).toFixed(1)}`).join("");
-      const words = `last ${percent(changes[changes.length - 1])}, best response ${best.get(patient) || "none"}`;
+      const words = `last ${percent}, best response ${best.get(patient) || "none"}`;
       const curve = node("path", { d, class: `thread-line ${colour(best.get(patient))}` });
       drawing.append(link(patient, words, node("path", { d, class: "reach" }), curve));
     }
@@ -138,7 +138,7 @@ const curvePlace = (curves, level, curve) => {
   words.className = "soft";
   const [median, low, high] = curve.median;
   const around = low === null ? "" : ` (${interval(level, months(low), months(high))})`;
-  words.textContent = `${curve.n} patients, ${curve.events} events; median ${months(median)}${around}.`;
+  words.textContent = `${counted(curve.n, "patient")}, ${counted(curve.events, "event")}; median ${months(median)}${around}.`;
   const holder = document.createElement("div");
   holder.className = "figure";
   section.append(heading, words, holder);
