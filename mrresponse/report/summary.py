@@ -11,6 +11,8 @@ from mrresponse.report.names import file_stem
 from mrresponse.report.page_parts import Category, all_flags, category, flag_parts, not_assessed, phase_names
 
 _REVIEW_ORDER = ("ok", "review", "do not use unedited")
+# Flags of responses by which a category may be far from the truth.
+_ASKING = frozenset({"new_lesion_grows"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class PatientSummary:
     def urgency(self) -> int:
         """How soon a reader should look: what must not be used unedited first, then by the number of doubts."""
         level = _REVIEW_ORDER.index(self.review_level) if self.review_level in _REVIEW_ORDER else 0
+        if not _ASKING.isdisjoint(self.doubts):
+            level = max(level, _REVIEW_ORDER.index("review"))
         return 1000 * level + self.flags + self.not_assessed
 
 

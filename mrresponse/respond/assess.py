@@ -10,7 +10,7 @@ from mrresponse.respond.evidence import PhaseEvidence, Roles, TargetSeries
 from mrresponse.respond.findings import FindingsAtVisit, Key, finding_name
 from mrresponse.respond.growth import Growth
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
-from mrresponse.respond.newlesions import NewLesion, new_lesion_word
+from mrresponse.respond.newlesions import DOUBTFUL, GROWS, NewLesion, new_lesion_word
 from mrresponse.respond.nontargets import NonTargetVisit, with_entries
 from mrresponse.respond.roles import Role
 from mrresponse.respond.rules import decide_non_target, overall_response
@@ -267,9 +267,11 @@ def _components(
         flags += growth
     new_lesions, new_reason = "not assessed" if visit.unread else "none", ""
     if seen.new[index] or said.entries:
-        new_lesions, new_reason = _new(_mine(seen, index, disease), said, visit, disease)
-        if new_lesions in ("equivocal", "candidate"):
+        mine = _mine(seen, index, disease)
+        new_lesions, new_reason = _new(mine, said, visit, disease)
+        if new_lesions in DOUBTFUL:
             flags = (*flags, f"new_lesion_{new_lesions}")
+            flags += (GROWS,) if any(lesion.grows for lesion in mine) else ()
     target_response = target.response if target else None
     response = overall_response(target_response, non_target, new_lesions)
     return BasisVisit(
@@ -295,7 +297,7 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], day: date, doubtfu
     """Date a new lesion that is definite now and was doubtful before at its first appearance."""
     established = [x for x in mine if x.status == "definite" and x.lesion_id in doubtful]
     dates = [x.first_seen for x in established if x.first_seen < day]
-    doubtful |= {x.lesion_id for x in mine if x.status in ("equivocal", "candidate")}
+    doubtful |= {x.lesion_id for x in mine if x.status in DOUBTFUL}
     doubtful -= {x.lesion_id for x in mine if x.status == "definite"}
     if not dates:
         return components

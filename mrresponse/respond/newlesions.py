@@ -21,12 +21,18 @@ from mrresponse.respond.values import (
 )
 
 NEW_ORDER = ("none", "candidate", "equivocal", "definite")
+DOUBTFUL = ("candidate", "equivocal")
+GROWS = "new_lesion_grows"
 REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewLesion:
-    """One new lesion at one visit; ``first_seen`` is its first appearance as disease in the treatment phase."""
+    """One new lesion at one visit; ``first_seen`` is its first appearance as disease in the treatment phase.
+
+    ``grows`` where it is doubtful whether it is new, and it has grown as a new nodule must to be definite: it may have
+    been there at baseline, unnoticed, and is progression either way.
+    """
 
     lesion_id: str
     status: str
@@ -34,6 +40,7 @@ class NewLesion:
     first_seen: date
     is_liver: bool
     measurement: Measurement | None = None
+    grows: bool = False
 
     @property
     def text(self) -> str:
@@ -87,14 +94,18 @@ def new_lesions_through(
             m = visit.measurements.get(lesion_id)
             lesion.status, lesion.why = _status(lesion, m, criterion, settings)
             lesion.was_definite = lesion.was_definite or lesion.status == "definite"
+            grown_mm = _doubtful_growth_mm(lesion, m, settings)
+            least = "at least " if lesion.is_bound else ""
+            by = "" if grown_mm is None else f", grown by {least}{number(grown_mm)} mm since first seen"
             found.append(
                 NewLesion(
                     lesion_id=lesion_id,
                     status=lesion.status,
-                    why=lesion.why,
+                    why=f"{lesion.why}{by}",
                     first_seen=lesion.first.study_date,
                     is_liver=is_liver(lesion.first),
                     measurement=m,
+                    grows=grown_mm is not None,
                 )
             )
         result.append(tuple(found))
@@ -192,6 +203,17 @@ def _judged(
     if stated is None or (growth is not None and reaches(growth, settings.new_lesion_growth_mm)):
         return "definite", f"{_size(m)}not there at baseline"
     return stated.value, f"{_size(m)}stated {stated.value}"
+
+
+def _doubtful_growth_mm(lesion: _Followed, m: Measurement | None, settings: RespondSettings) -> float | None:
+    """Give by how much a lesion of a network has grown that stays doubtful for want of a look at its place before."""
+    if m is None or m.source is not MeasurementSource.NETWORK or lesion.status not in DOUBTFUL:
+        return None
+    size, first = m.longest_diameter_mm, lesion.first_mm
+    if not is_seen(m) or size is None or first is None or is_below(size, settings.new_lesion_min_mm):
+        return None
+    grown_mm = size - first
+    return grown_mm if reaches(grown_mm, settings.new_lesion_growth_mm) else None
 
 
 def _node_status(m: Measurement, criterion: Criterion, settings: RespondSettings) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from mrresponse.domain import ADJUDICATED, Assessment, AuditRow, Override, Phase
 from mrresponse.errors import DataError
 from mrresponse.respond.assess import DATED_EARLIER, Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
-from mrresponse.respond.newlesions import NEW_ORDER
+from mrresponse.respond.newlesions import DOUBTFUL, GROWS, NEW_ORDER
 from mrresponse.respond.rules import overall_response
 
 RESTATED = "restated"
@@ -21,7 +21,6 @@ EDIT = "overrides.csv"
 PARTS = ("target", "non_target", "new_lesions", "liver_response", "overall")
 IMMUNE = frozenset(word for word in Response if "i" in word)
 PROGRESSION = frozenset({Response.PD, Response.IUPD, Response.ICPD})
-DOUBTFUL = ("candidate", "equivocal")
 
 Group = tuple[str, str, str]
 
@@ -220,7 +219,8 @@ def _with_new_lesions(visit: BasisVisit, word: str) -> BasisVisit:
     """Return a visit with another word of its new lesions, and the doubt that goes with it."""
     if word == visit.new_lesions:
         return visit
-    flags = [flag for flag in visit.flags if flag not in {f"new_lesion_{doubt}" for doubt in DOUBTFUL}]
+    doubts = {GROWS, *(f"new_lesion_{doubt}" for doubt in DOUBTFUL)}
+    flags = [flag for flag in visit.flags if flag not in doubts]
     flags += [f"new_lesion_{word}"] if word in DOUBTFUL else []
     return replace(visit, new_lesions=word, flags=tuple(flags))
 

@@ -144,3 +144,9 @@ def test_what_must_not_be_used_unedited_is_most_urgent(level: str, expected: int
     course = reference_course()
     studies = tuple(replace(study, review_level=level) for study in course.studies)
     assert summarise(replace(course, studies=studies)).urgency == expected
+
+
+def test_who_has_a_lesion_that_grows_uncounted_is_reviewed_before_those_with_other_doubts() -> None:
+    one = PatientSummary(patient_id="P1", studies=2, first_study=None, last_study=None, flags=1)
+    assert replace(one, doubts={"new_lesion_equivocal": "…"}).urgency == 1
+    assert replace(one, doubts={"new_lesion_grows": "…"}).urgency == 1001

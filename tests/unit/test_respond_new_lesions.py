@@ -336,3 +336,37 @@ def test_a_progression_is_dated_at_the_appearance_of_the_disease(
     first = len(visits) if dated is None else dated
     assert result.summaries[1].progression_date == on(first)
     assert f"L02 first seen {on(first).isoformat()}" in last.reason
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST"])
+@pytest.mark.parametrize("status", [CANDIDATE, EQUIVOCAL])
+def test_a_doubtful_lesion_of_the_network_that_grows_is_flagged(
+    criterion: str, status: NewLesionStatus
+) -> None:
+    """Overlooked at baseline it is not new, but no less progression; 10 mm: Lencioni 2010."""
+    found = {"source": NETWORK, "new_lesion_status": status}
+    result = run(
+        (16.0, found), (25.9, found), (26.0, found), (47.0, found), (None, LOST), criterion=criterion
+    )
+    doubt = f"new_lesion_{status}"
+    assert [row.flags for row in result.assessments[1:]] == [
+        (doubt,), (doubt,), (doubt, "new_lesion_grows"), (doubt, "new_lesion_grows"), (doubt,),
+    ]  # fmt: skip
+    assert said(result)[2] == (
+        status,
+        f"{FIRST} (26.0 mm, found by the network, grown by 10.0 mm since first seen)",
+    )
+    assert [row.overall for row in result.assessments[1:]] == ["SD"] * 5
+
+
+def test_a_lesion_that_grows_from_too_small_has_grown_by_at_least_so_much() -> None:
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    result = run((None, {**found, **SMALL}), (14.9, found), (15.0, found))
+    assert ["new_lesion_grows" in row.flags for row in result.assessments[1:]] == [False, False, True]
+    assert said(result)[2][1].endswith("grown by at least 10.0 mm since first seen)")
+
+
+def test_a_growing_lesion_with_a_benign_pattern_is_no_progression() -> None:
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL, "pattern": "cyst-like"}
+    result = run((16.0, found), (40.0, found))
+    assert all("new_lesion_grows" not in row.flags for row in result.assessments)
