@@ -188,6 +188,8 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Assess every patient: masks, measurements, responses, tables and a page each; run again to go on."""
+    # before anything is loaded: a slip of the finger should not take seconds to be told
+    _check_data(data)
     if dask is None:
         _load_ahead(workers)
     from mrresponse.batch import BatchOptions, choose_workplace
@@ -338,6 +340,7 @@ def segment(
     verbose: Verbose = False,
 ) -> None:
     """Write the masks of liver and lesions only."""
+    _check_data(data)
     _load_ahead(workers)
     from mrresponse.batch import BatchOptions, assess_cohort, choose_workplace
     from mrresponse.run_record import run_info
@@ -541,14 +544,18 @@ def _settings(config: Path | None, *, device: str | None = None) -> "Settings":
     return replace(settings, segment=replace(settings.segment, device=device))
 
 
+def _check_data(data: Path) -> None:
+    if not data.is_dir():
+        raise ConfigError(f"DATA: '{data.name}' is not a folder")
+
+
 def _ingest(
     data: Path, settings: "Settings", key: Path | None, *, images: bool = True, masks: Path | None = None
 ) -> "Ingested":
     from mrresponse.ingest import ingest
     from mrresponse.segment import lazy_liver
 
-    if not data.is_dir():
-        raise ConfigError(f"DATA: '{data.name}' is not a folder")
+    _check_data(data)
     liver_of = lazy_liver(settings.segment, masks=masks) if images else None
     return ingest(data, settings.ingest, key_file=key, liver_of=liver_of)
 

@@ -116,3 +116,13 @@ def test_a_table_that_somebody_edited_is_not_written_over(tmp_path, capsys, name
     assert f"--write: found {name} there" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "inferred").iterdir()] == [name]
     assert (tmp_path / "inferred" / name).read_text() == typed
+
+
+@pytest.mark.parametrize("command", ["run", "segment"])
+def test_a_folder_that_is_not_there_is_told_before_a_model_is_looked_at(tmp_path, capsys, command):
+    config = tmp_path / "c.yaml"
+    config.write_text("segment: {liver_model: no/such/model}")
+    words = [command, str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"), "--config", str(config)]
+    assert main(words) == 2
+    assert "DATA: 'nowhere' is not a folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
