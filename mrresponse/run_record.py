@@ -38,6 +38,11 @@ def run_info(settings: Settings, masks: Path | None) -> RunInfo:
     if masks is not None:
         if not masks.is_dir():
             raise ConfigError(f"--masks: '{masks.name}' is not a folder")
+        if settings.segment.device not in ("auto", "cpu"):
+            # no network runs, yet who asks for a device believes that it is there; torch is loaded for nobody else
+            from mrresponse.segment.network import resolve_device
+
+            resolve_device(settings.segment.device)
         return RunInfo(settings=settings, segmenter="mask", device="cpu")
     from mrresponse.segment.models import check_models
     from mrresponse.segment.network import resolve_device

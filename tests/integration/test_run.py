@@ -392,8 +392,10 @@ def test_cuda_where_there_is_none_stops_everything(
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    said = refused(["run", str(phantom / "data"), "--device", "cuda"], capsys, tmp_path / "out")
-    assert "found 0 CUDA device(s)" in said
+    words = ["run", str(phantom / "data"), "--device", "cuda"]
+    assert "found 0 CUDA device(s)" in refused(words, capsys, tmp_path / "out")
+    given = ["--masks", str(phantom / "truth" / "masks")]
+    assert "found 0 CUDA device(s)" in refused([*words, *given], capsys, tmp_path / "out")
 
 
 def test_masks_within_the_folder_of_the_run_are_refused_and_stay(
