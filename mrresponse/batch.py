@@ -361,14 +361,23 @@ def _keys(patient: Patient, job: _Job, folder: RunFolder) -> Keys:
 
 
 def _lost(patient: Patient, *, job: _Job) -> _Report:
-    """Say that a patient ended its worker."""
+    """Say that a patient ended its worker, unless all of it was kept before the worker ended."""
+    keys = None if job.folder is None else _keys(patient, job, job.folder)
+    if (
+        job.folder is not None
+        and not job.options.masks_only
+        and job.folder.resume.keys(patient.patient_id) == keys
+    ):
+        result = job.folder.resume.recall_patient(patient.patient_id)
+        if result is not None:
+            return _Report(outcome=replace(result, seconds={}), keys=keys)
     failure = Failure(
         patient_id=patient.patient_id,
         code="worker_killed",
         message="the process that worked on this patient was ended twice, expected it to live; "
         "most often the memory of the machine was used up (try fewer --workers)",
     )
-    return _Report(outcome=failure, keys=None if job.folder is None else _keys(patient, job, job.folder))
+    return _Report(outcome=failure, keys=keys)
 
 
 def _failure_of_machine(error: Exception, patient_id: str) -> Failure:

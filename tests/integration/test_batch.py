@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from mrresponse.batch import BatchOptions
 from mrresponse.cli import main
 from mrresponse.domain import Failure, GivenLesions, Image, MeasurementSource, PreparedStudy
 from mrresponse.errors import ConfigError, DataError
-from mrresponse.execute import here
+from mrresponse.execute import Workplace, here
 from mrresponse.ingest import ingest
 from mrresponse.run_record import run_info
 from mrresponse.segment import Segmenter, SegmentSettings, make_segmenter
@@ -510,6 +512,33 @@ def test_too_little_graphics_memory_means_smaller_windows_then_the_cpu_if_allowe
 
 def spoil(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
+
+
+class EndsAfterwards(Executor):
+    """Does its work and is gone, as a process that is killed before it can say that it has finished."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        function(*arguments, **options)
+        future: Future[Any] = Future()
+        future.set_exception(BrokenProcessPool("killed"))
+        return future
+
+
+def test_a_patient_that_was_kept_before_its_process_was_killed_is_not_given_up(
+    cohort: SmallCohort, tmp_path: Path
+) -> None:
+    settings = batch_settings(cohort)
+    folder = RunFolder.create(tmp_path / "out")
+    assessed = assess_cohort(
+        ingest(cohort.data, settings.ingest).patients,
+        settings,
+        masks=cohort.masks,
+        folder=folder,
+        workplace=Workplace(open=EndsAfterwards, in_flight=lambda: 1, workers=2),
+    )
+    assert [outcome for outcome in assessed if isinstance(outcome, Failure)] == []
+    kept = (tmp_path / "out" / "resume" / "patients").glob("*.json")
+    assert sorted(file.stem for file in kept) == sorted(PATIENTS)
 
 
 def test_a_failed_patient_is_tried_again_when_asked_or_when_it_has_changed(
