@@ -138,7 +138,10 @@ def measure_lesion(
         state, reason = _NO_NUMBERS[event]
         if state is MeasurementState.MERGED and track.merged_into is not None:
             reason = f"merged into {track.merged_into} and counted there"
-        return replace(row, state=state, reason=reason if not seen.evidence else f"{reason}: {seen.evidence}")
+        if seen.evidence:
+            # what was found when it was looked at again says both that it was not found and why that proves nothing
+            reason = seen.evidence if seen.event is TrackEvent.NOT_FOUND else f"{reason}: {seen.evidence}"
+        return replace(row, state=state, reason=reason)
     return _measured(row, study, viable_map, (seen, labels), (boxes, settings))
 
 
