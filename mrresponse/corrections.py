@@ -4,7 +4,7 @@ Corrected masks enter where masks are found (`mrresponse.segment`), roles where 
 (`mrresponse.respond.roles`), and restated assessments beside those of the readers (`mrresponse.respond.restate`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -149,32 +149,33 @@ def check_images_are_edited(result: PatientResult) -> None:
     DataError
         ``bad_edit``, with the mask or lesion.
     """
+    for problem in _not_worked_in(result):
+        raise DataError(
+            f"edits/{problem}; masks and identities need the images, run 'mrresponse run' again",
+            code="bad_edit",
+            patient_id=result.patient.patient_id,
+        )
+
+
+def _not_worked_in(result: PatientResult) -> Iterator[str]:
     edits = result.patient.edits
-    said = {row.lesion_id: row.same_as for row in edits.lesions if row.same_as}
-    measured = {track.lesion_id: track.same_as for track in result.tracks if track.same_as}
     stated = {(row.study_date, row.mask) for row in edits.masks}
     used = {
         (row.study_date, row.edit.removeprefix(f"{MASKS}/"))
         for row in result.audit
         if row.study_date is not None and row.edit.startswith(f"{MASKS}/")
     }
-    problem = ""
+    for study_date, mask in sorted(stated - used):
+        yield f"{MASKS}: found a mask '{mask}' of {study_date} that was not used yet"
+    for study_date, mask in sorted(used - stated):
+        yield f"{MASKS}: found no mask '{mask}' of {study_date}, which was used"
+    said = {row.lesion_id: row.same_as for row in edits.lesions if row.same_as}
+    measured = {track.lesion_id: track.same_as for track in result.tracks if track.same_as}
     for lesion_id in sorted(said.keys() | measured.keys()):
         word, then = said.get(lesion_id), measured.get(lesion_id)
         if word != then:
             found = f"same_as {word}" if word else "no same_as"
-            problem = f"{LESIONS}: found {found} of {lesion_id}, measured {f'as {then}' if then else 'apart'}"
-    for study_date, mask in sorted(stated ^ used):
-        name = f"mask '{mask}' of {study_date}"
-        is_new = (study_date, mask) in stated
-        found = f"a {name} that was not used yet" if is_new else f"no {name}, which was used"
-        problem = f"{MASKS}: found {found}"
-    if problem:
-        raise DataError(
-            f"edits/{problem}; masks and identities need the images, run 'mrresponse run' again",
-            code="bad_edit",
-            patient_id=result.patient.patient_id,
-        )
+            yield f"{LESIONS}: found {found} of {lesion_id}, measured {f'as {then}' if then else 'apart'}"
 
 
 def mask_audit(
@@ -270,9 +271,9 @@ def _with_status_of_sizes(
     by_id = {track.lesion_id: track for track in joined_tracks(tracks)}
     rows = {(row.lesion_id, row.reader, row.study_date): row for row in typed}
     audit = []
-    for edit in edits.measurements:
-        track = by_id.get(edit.lesion_id)
-        before = [row for row in measured if row.lesion_id == edit.lesion_id]
+    for lesion_id, edit in {edit.lesion_id: edit for edit in edits.measurements}.items():
+        track = by_id.get(lesion_id)
+        before = [row for row in measured if row.lesion_id == lesion_id]
         if track is None or not any(row.new_lesion_status for row in before):
             continue
         for reader in sorted({row.reader for row in before}):
