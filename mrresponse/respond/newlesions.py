@@ -206,8 +206,8 @@ def _judged(
 
 
 def _doubtful_growth_mm(lesion: _Followed, m: Measurement | None, settings: RespondSettings) -> float | None:
-    """Give by how much a lesion of a network has grown that stays doubtful for want of a look at its place before."""
-    if m is None or m.source is not MeasurementSource.NETWORK or lesion.status not in DOUBTFUL:
+    """Give by how much a lesion has grown that stays doubtful, as a network's does whose place was not seen before."""
+    if m is None or lesion.status not in DOUBTFUL:
         return None
     size, first = m.longest_diameter_mm, lesion.first_mm
     if not is_seen(m) or size is None or first is None or is_below(size, settings.new_lesion_min_mm):

@@ -448,8 +448,8 @@ FLAG_MESSAGES: Mapping[str, str] = {
     "non_target_growth": "non-target lesions grew beyond the guide for unequivocal progression: review",
     "new_lesion_equivocal": "a new lesion is equivocal",
     "new_lesion_candidate": "a possible new lesion was found by the network: confirm or reject",
-    "new_lesion_grows": "a lesion that was not there or was overlooked at baseline has grown by as much as makes a new "
-    "one definite: progression, unless it is no tumour",
+    "new_lesion_grows": "a doubtful lesion that was not there or was overlooked at baseline has grown by as much as "
+    "makes a new one definite: progression, unless it is no tumour",
     "progression_dated_earlier": "progression is dated at the first appearance of a lesion that was equivocal then",
     "early_after_locoregional": "read within 4 weeks of locoregional therapy",
     "early_after_radiotherapy": "complete response or progression called within 3 months of radiotherapy",

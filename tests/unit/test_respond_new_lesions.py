@@ -370,3 +370,9 @@ def test_a_growing_lesion_with_a_benign_pattern_is_no_progression() -> None:
     found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL, "pattern": "cyst-like"}
     result = run((16.0, found), (40.0, found))
     assert all("new_lesion_grows" not in row.flags for row in result.assessments)
+
+
+def test_a_growing_doubtful_lesion_is_flagged_too_where_a_reader_typed_its_size() -> None:
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    result = run((16.0, found), (40.0, {**found, "source": READER}))
+    assert result.assessments[-1].flags == ("new_lesion_equivocal", "new_lesion_grows")
