@@ -159,16 +159,19 @@ def check_images_are_edited(result: PatientResult) -> None:
 
 def _not_worked_in(result: PatientResult) -> Iterator[str]:
     edits = result.patient.edits
-    stated = {(row.study_date, row.mask) for row in edits.masks}
+    stated = {(row.study_date, row.mask): row.sha256 for row in edits.masks}
     used = {
-        (row.study_date, row.edit.removeprefix(f"{MASKS}/"))
+        (row.study_date, row.edit.removeprefix(f"{MASKS}/")): row.sha256
         for row in result.audit
         if row.study_date is not None and row.edit.startswith(f"{MASKS}/")
     }
-    for study_date, mask in sorted(stated - used):
+    for study_date, mask in sorted(stated.keys() - used.keys()):
         yield f"{MASKS}: found a mask '{mask}' of {study_date} that was not used yet"
-    for study_date, mask in sorted(used - stated):
+    for study_date, mask in sorted(used.keys() - stated.keys()):
         yield f"{MASKS}: found no mask '{mask}' of {study_date}, which was used"
+    for study_date, mask in sorted(stated.keys() & used.keys()):
+        if stated[study_date, mask] != used[study_date, mask]:
+            yield f"{MASKS}: found a mask '{mask}' of {study_date} that was changed since it was used"
     said = {row.lesion_id: row.same_as for row in edits.lesions if row.same_as}
     measured = {track.lesion_id: track.same_as for track in result.tracks if track.same_as}
     for lesion_id in sorted(said.keys() | measured.keys()):
@@ -193,6 +196,7 @@ def mask_audit(
             reader=row.reader,
             reason=row.reason,
             when=row.when,
+            sha256=row.sha256,
         )
         for row in masks
     ]

@@ -373,7 +373,10 @@ class LesionEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskEdit:
-    """A corrected mask of one study, ``liver``, ``lesions`` or ``viable``, below ``edits/masks``."""
+    """A corrected mask of one study, ``liver``, ``lesions`` or ``viable``, below ``edits/masks``.
+
+    ``sha256`` is that of its file.
+    """
 
     patient_id: str
     study_date: date
@@ -382,6 +385,7 @@ class MaskEdit:
     reason: str = ""
     root: Path
     when: date | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,7 +404,10 @@ class PatientEdits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
-    """One row of ``audit.csv``: what a reader's edit changed; ``edit`` is the file of ``edits/`` that says so."""
+    """One row of ``audit.csv``: what a reader's edit changed; ``edit`` is the file of ``edits/`` that says so.
+
+    ``sha256`` is that of a corrected mask's file, so that it can be told whether the mask that lies there now was used.
+    """
 
     patient_id: str
     study_date: date | None = None
@@ -412,6 +419,7 @@ class AuditRow:
     reader: str = ""
     reason: str = ""
     when: date | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

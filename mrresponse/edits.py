@@ -5,12 +5,14 @@ new lesions, ``overrides.csv`` restated assessments. Edits travel with their pat
 step finds what concerns it, and whatever they change is said in ``audit.csv``.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from mrresponse.dicom.masks import is_mask_file
 from mrresponse.domain import (
     Failure,
     LesionEdit,
@@ -360,16 +362,24 @@ def _masks(root: Path, readers: tuple[MaskReader, ...]) -> tuple[tuple[MaskEdit,
                 reason="" if said is None else said.reason,
                 root=root,
                 when=_changed(path),
+                sha256=_sha256(path),
             )
         )
     return tuple(found), tuple(failures)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _is_mask(path: Path) -> bool:
     """Tell whether a file is meant as a mask; what viewers save beside it is not."""
     name = path.name.lower()
     stem = name.split(".")[0]
-    return path.is_file() and bool(stem) and (stem in MASK_NAMES or name.endswith(_IMAGE_SUFFIXES))
+    if not path.is_file() or not stem:
+        return False
+    return stem in MASK_NAMES or name.endswith(_IMAGE_SUFFIXES) or is_mask_file(path)
 
 
 def _misplaced(path: Path, patient_id: str, study_date: date | None) -> Failure:

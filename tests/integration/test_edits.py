@@ -126,7 +126,13 @@ def test_a_corrected_viable_mask_is_believed(phantom: Path, run: Path) -> None:
     (audit,) = rows_of(run / "audit.csv")
     assert (audit["edit"], audit["after"], audit["reader"]) == ("masks/viable", "0.000 mL", "Dr C")
     assert float(audit["before"].removesuffix(" mL")) > 1.0
+    assert audit["sha256"] == given[f"masks/R8/{SECOND}/viable.nii.gz"]
     assert digests(run / "edits") == given
+    assert main(["respond", str(run)]) == 0
+    nibabel.save(nibabel.Nifti1Image(np.ones(viable.shape, dtype=np.uint8), viable.affine), target)
+    assert main(["respond", str(run)]) == 1
+    (failure,) = rows_of(run / "failures.csv")
+    assert "that was changed since it was used" in failure["message"]
 
 
 @pytest.mark.slow

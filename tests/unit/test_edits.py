@@ -193,6 +193,16 @@ def test_a_corrected_mask_that_would_not_be_read_is_a_failure(
     assert f"found '{Path(name).name}' in the folder" in failure.message
 
 
+def test_a_dicom_mask_without_a_suffix_is_a_failure(tmp_path: Path) -> None:
+    place = tmp_path / "edits" / "masks" / "P1" / "2024-01-05"
+    place.mkdir(parents=True)
+    (place / "README").write_text("what viewers leave")
+    (place / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
+    (failure,) = read_edits(tmp_path).failures
+    assert (failure.patient_id, failure.code) == ("P1", "bad_mask_name")
+    assert "found 'IM0001' in the folder '2024-01-05'" in failure.message
+
+
 def test_who_corrected_a_mask_that_there_is_not_is_asked_for(tmp_path: Path) -> None:
     header = "patient_id,study_date,mask,reader\n"
     rows = "P1,2024-01-05,lesion,Dr C\nP2,2024-01-05,Lesions,Dr C\n"

@@ -65,7 +65,7 @@ def measured(*, same_as: str | None = None, masks: Sequence[str] = (), edits: Pa
             LesionTrack(patient_id="P1", lesion_id="L02", observations=(), same_as=same_as),
         ),
         audit=tuple(
-            AuditRow(patient_id="P1", study_date=ONE, edit=f"masks/{mask}", what=f"{mask} mask")
+            AuditRow(patient_id="P1", study_date=ONE, edit=f"masks/{mask}", what=f"{mask} mask", sha256="a1")
             for mask in masks
         ),
     )
@@ -76,9 +76,11 @@ def identity(lesion_id: str, same_as: str) -> PatientEdits:
     return PatientEdits(lesions=(row,))
 
 
-def corrected(*masks: str) -> PatientEdits:
+def corrected(*masks: str, sha256: str = "a1") -> PatientEdits:
     return PatientEdits(
-        masks=tuple(MaskEdit(patient_id="P1", study_date=ONE, mask=mask, root=Path()) for mask in masks)
+        masks=tuple(
+            MaskEdit(patient_id="P1", study_date=ONE, mask=mask, root=Path(), sha256=sha256) for mask in masks
+        )
     )
 
 
@@ -99,6 +101,10 @@ def corrected(*masks: str) -> PatientEdits:
         (
             measured(masks=["viable"], edits=corrected()),
             "edits/masks: found no mask 'viable' of 2024-01-10, which was",
+        ),
+        (
+            measured(masks=["viable"], edits=corrected("viable", sha256="b2")),
+            "edits/masks: found a mask 'viable' of 2024-01-10 that was changed since it was used",
         ),
     ],
 )
