@@ -5,6 +5,7 @@ comes from few voxels (the liver at a few millimetres) and few steps, not from r
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ STUDY_PHASES = (
     ContrastPhase.PRECONTRAST,
     ContrastPhase.OTHER,
 )
+# Which part of a surface the other volume shows is known only once the two livers lie on each other.
+_FITS_IF_CUT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,9 @@ class RegistrationSettings:
         Least rise of the similarity for which a registration is accepted.
     least_move_mm
         A rigid move that is smaller and gains nothing means that the images were in register already.
+    least_overlap
+        Least Dice of two livers, once they are brought together, for a place in one to be known in the other. A
+        liver of which half was resected still has 0.67 with the whole one.
     """
 
     coarse_mm: float = 6.0
@@ -88,6 +94,7 @@ class RegistrationSettings:
     deformable_iterations: int = 4
     least_gain: float = 0.005
     least_move_mm: float = 2.0
+    least_overlap: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -195,6 +202,10 @@ def register_studies(
     result proposes where a lesion may be; nothing is measured on images resampled by it.
     """
     by_masks = _register_livers(moving, fixed, settings)
+    if by_masks.similarity_after < settings.least_overlap:
+        # similar images of places that are not the same would say that a lesion is gone
+        reason = f"{by_masks.reason}, expected {settings.least_overlap:g} or more"
+        return replace(by_masks, accepted=False, reason=reason)
     phase = next((phase for phase in STUDY_PHASES if phase in moving.images and phase in fixed.images), None)
     if phase is None:
         return by_masks
@@ -229,11 +240,20 @@ def _register_livers(
     depth = Source.of(_signed_depth(moving.liver))
     middle, target = inside.mean(axis=0), target_inside.mean(axis=0)
 
-    def residuals(parameters: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        distance = depth.values_at(moved(_affine(parameters, middle), surface))
-        # a smooth liver says little about its rotation and scale, so those stay small unless it does
-        held = np.concatenate([parameters[3:6] / 0.15, parameters[6:9] / 0.1]) * np.sqrt(len(surface)) * 0.5
-        return np.concatenate([distance, held])
+    def fitted(shift: npt.NDArray[np.float64]) -> Matrix:
+        start = np.concatenate([shift, np.zeros(6)])
+        for _ in range(_FITS_IF_CUT if _ends_cut(moving.liver).any() else 1):
+            # where the other volume ends within its liver nothing says how far the surface is
+            there = np.rint(world_to_voxel(moving.liver.grid, moved(_affine(start, middle), surface))).astype(
+                int
+            )
+            known = surface[~_is_beyond(moving.liver, there)]
+            if not len(known):
+                break
+            start = least_squares(
+                partial(_residuals, depth, middle, known), start, loss="soft_l1", f_scale=4.0, max_nfev=15
+            ).x
+        return _affine(start, middle)
 
     before = _overlap(np.eye(4), (inside, target_inside), fixed.liver, moving.liver)
     best, best_overlap = np.eye(4), before
@@ -248,9 +268,7 @@ def _register_livers(
         at_one_end = [cut[:, 1] & ~cut[:, 0], cut[:, 0] & ~cut[:, 1]]
         starts.append(np.select(at_one_end, [low, high], target - middle))
     for shift in starts:
-        start = np.concatenate([shift, np.zeros(6)])
-        fit = least_squares(residuals, start, loss="soft_l1", f_scale=4.0, max_nfev=15)
-        matrix = _affine(fit.x, middle)
+        matrix = fitted(shift)
         overlap = _overlap(matrix, (inside, target_inside), fixed.liver, moving.liver)
         if overlap > best_overlap + settings.least_gain:
             best, best_overlap = matrix, overlap
@@ -264,6 +282,16 @@ def _register_livers(
         similarity_after=min(best_overlap, 1.0),
         reason=reason if raised else f"{reason}: left in place",
     )
+
+
+def _residuals(
+    depth: Source, middle: npt.NDArray[np.float64], surface: Points, parameters: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Distances of a moved surface from that of the other liver in mm, and what holds rotation and scale."""
+    distance = depth.values_at(moved(_affine(parameters, middle), surface))
+    # a smooth liver says little about its rotation and scale, so those stay small unless it does
+    held = np.concatenate([parameters[3:6] / 0.15, parameters[6:9] / 0.1]) * np.sqrt(len(surface)) * 0.5
+    return np.concatenate([distance, held])
 
 
 def _inner_points(liver: LabelMap, most: int = 6000) -> Points:
@@ -327,9 +355,14 @@ def _overlap(matrix: Matrix, inside: tuple[Points, Points], fixed: LabelMap, mov
 
 def _share_beyond(liver: LabelMap, index: npt.NDArray[np.intp]) -> float:
     """Give the part of the voxel indices ``(n, 3)`` that lies beyond an end of the volume that cuts the liver."""
+    return float(_is_beyond(liver, index).mean())
+
+
+def _is_beyond(liver: LabelMap, index: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Tell which voxel indices ``(n, 3)`` lie beyond an end of the volume that cuts the liver: ``(n,)``."""
     low, high = _ends_cut(liver).T
     beyond = ((index < 0) & low) | ((index >= np.asarray(liver.grid.shape)) & high)
-    return float(beyond.any(axis=1).mean())
+    return np.asarray(beyond.any(axis=1))
 
 
 def _ends_cut(liver: LabelMap) -> npt.NDArray[np.bool_]:

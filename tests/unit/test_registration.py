@@ -137,3 +137,18 @@ def test_a_liver_that_the_end_of_the_volume_cuts_is_laid_where_it_is_in_a_whole_
     off = np.linalg.norm(found.map_points(starts) - starts - expected, axis=1)
     assert off.max() < 5.0
     assert found.similarity_after <= 1.0
+
+
+@pytest.mark.parametrize(("share", "is_known"), [(0.15, False), (0.55, True)])
+def test_a_place_is_not_known_in_a_study_that_shows_too_little_of_the_liver(
+    share: float, is_known: bool
+) -> None:
+    """Images that are alike there would say that a lesion is gone."""
+    fixed, whole = prepared_study(phases=(ART,)), prepared_study(phases=(ART,))
+    planes = np.flatnonzero(whole.liver.voxels.any(axis=(1, 2)))
+    voxels = whole.liver.voxels.copy()
+    voxels[planes[round(share * len(planes))] :] = 0
+    moving = replace(whole, liver=replace(whole.liver, voxels=voxels))
+    found = register_studies(moving, fixed, RegistrationSettings())
+    assert found.accepted is is_known
+    assert found.reason.endswith("expected 0.5 or more") is not is_known
