@@ -66,6 +66,10 @@ class PrepareSettings:
         register that show the place.
     liver_threshold
         Probability from which a voxel is liver.
+    edge_mm, edge_contrast
+        Half width of the neighbourhood in which the border of a network's liver follows the image, and the contrast,
+        as a fraction of the liver's signal, from which an edge counts there; 0 mm leaves the border where the large
+        voxels of the network put it. Slices thicker than twice the half width are taken each by itself.
     closing_mm
         Gaps up to twice this width are closed in the liver of a network; a given mask is left as it is.
     margin_mm
@@ -76,6 +80,8 @@ class PrepareSettings:
 
     liver_phases: LiverPhases = LiverPhases.REFERENCE
     liver_threshold: float = 0.5
+    edge_mm: float = 2.5
+    edge_contrast: float = 0.05
     closing_mm: float = 3.0
     margin_mm: float = 20.0
     least_cross_phase_dice: float = 0.85
@@ -126,7 +132,7 @@ def prepare(
     start, shape = (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
     whole = fixed
     fixed, probability = crop(fixed, start, shape), crop(probability, start, shape)
-    liver = _liver(probability, settings)
+    liver = _liver(probability, fixed, settings)
 
     others = [phase for phase in REFERENCE_ORDER if phase in images and phase is not reference]
     others = [phase for phase in others if phase is not ContrastPhase.OTHER]
@@ -144,7 +150,7 @@ def prepare(
         seen = _other_livers(study, images, liver_of, registrations, fixed)
         flags += _disagreements(study, liver, seen, fields, settings)
         probability = _mean(probability, seen, fields)
-        liver = _liver(probability, settings)
+        liver = _liver(probability, fixed, settings)
     return PreparedStudy(
         study=study,
         grid=fixed.grid,
@@ -188,14 +194,41 @@ def _series(study: Study, phase: ContrastPhase) -> Series:
     return next(series for series in study.series if series.contrast_phase is phase)
 
 
-def _liver(probability: Image, settings: PrepareSettings) -> LabelMap:
-    """Largest piece, filled and closed; a mask that was given as 0 and 1 is believed as it is."""
+def _liver(probability: Image, image: Image, settings: PrepareSettings) -> LabelMap:
+    """Largest piece, along the edges of the image, filled and closed; a mask given as 0 and 1 is believed as it is."""
     mask = probability.voxels >= settings.liver_threshold
     if not _is_given(probability):
         spacing_mm = probability.grid.spacing_mm
+        mask = _along_edges(probability, image, settings) >= settings.liver_threshold
         grown = dilate(largest_piece(mask), spacing_mm, settings.closing_mm)
         mask = ndimage.binary_fill_holes(erode(grown, spacing_mm, settings.closing_mm))
     return LabelMap(voxels=mask.astype(np.uint16), grid=probability.grid)
+
+
+def _along_edges(probability: Image, image: Image, settings: PrepareSettings) -> FloatArray:
+    """Return the probability as the guided filter draws it: near an edge of the image it changes where the image does.
+
+    In every neighbourhood the probability is the straight line of the signal that fits it best (He, Sun and Tang, IEEE
+    TPAMI 2013, doi 10.1109/TPAMI.2012.213). Where there is no edge it is smoothed and no more.
+    """
+    reach = [round(settings.edge_mm / step) for step in probability.grid.spacing_mm]
+    found = probability.voxels
+    level = float(np.median(image.voxels[found >= settings.liver_threshold]))
+    if not any(reach) or level <= 0:
+        return found
+    # far off the liver's own signal it does not matter how far
+    signal: FloatArray = np.clip(image.voxels / np.float32(level) - 1, -1, 1)
+
+    def mean(voxels: FloatArray) -> FloatArray:
+        size = [2 * steps + 1 for steps in reach]
+        averaged: FloatArray = ndimage.uniform_filter(voxels, size=size, mode="nearest")
+        return averaged
+
+    middle, base = mean(signal), mean(found)
+    spread: FloatArray = mean(signal * signal) - middle * middle
+    slope: FloatArray = (mean(signal * found) - middle * base) / (spread + settings.edge_contrast**2)
+    drawn: FloatArray = mean(slope) * signal + mean(base - slope * middle)
+    return drawn
 
 
 def _is_given(probability: Image) -> bool:

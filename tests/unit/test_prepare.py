@@ -223,3 +223,59 @@ def test_a_networks_liver_is_its_largest_piece_filled_and_closed() -> None:
     found = prepare(study_of(ART), {ART: BODY.image(WIDE, ART)}, with_flaws, PrepareSettings())
     volume_ml = int((found.liver.voxels > 0).sum()) * found.grid.voxel_volume_ml
     assert abs(volume_ml / LIVER.volume_ml - 1.0) < 0.04
+
+
+def blurred_liver(series: Series, image: Image) -> Image:
+    """Say where the liver is as a network with voxels of 8 mm would."""
+    inside = (LIVER.level(world_points(image.grid)) <= 1.0).astype(np.float32)
+    sizes = [max(1, round(8.0 / step)) for step in image.grid.spacing_mm]
+    coarse = np.zeros_like(inside)
+    index = np.indices(inside.shape)
+    cells = [axis // size * size for axis, size in zip(index, sizes, strict=True)]
+    np.add.at(coarse, tuple(cells), inside)
+    return Image(voxels=(coarse / np.prod(sizes))[tuple(cells)].astype(np.float32), grid=image.grid)
+
+
+def overlap_with_truth(image: Image, **settings: float) -> float:
+    found = prepare(study_of(ART), {ART: image}, blurred_liver, PrepareSettings(**settings))
+    full = (
+        geometry.paste(found.liver, found.crop_start, geometry.canonical_grid(found.native_grid)).voxels > 0
+    )
+    truth = LIVER.level(world_points(image.grid)) <= 1.0
+    return 2.0 * float((full & truth).sum()) / float(full.sum() + truth.sum())
+
+
+FINE = grid_around(spacing_mm=(2.0, 2.0, 3.0), margin_mm=45.0)
+
+
+def test_the_border_of_a_networks_liver_follows_the_image() -> None:
+    image = Body().image(FINE, ART, noise_sd=0.05)
+    as_found = overlap_with_truth(image, edge_mm=0.0)
+    assert as_found < 0.965
+    assert overlap_with_truth(image) > as_found + 0.01
+
+
+def test_without_an_edge_the_border_of_a_networks_liver_stays() -> None:
+    flat = Image(voxels=np.full(FINE.shape, 100.0, dtype=np.float32), grid=FINE)
+    assert overlap_with_truth(flat) >= overlap_with_truth(flat, edge_mm=0.0)
+
+
+def test_thick_slices_do_not_change_each_other_at_the_livers_border() -> None:
+    grid = grid_around(spacing_mm=(2.0, 2.0, 8.0), margin_mm=45.0)
+    image = Body().image(grid, ART)
+    other = image.voxels.copy()
+    middle = grid.shape[2] // 2
+    # the signal of the liver, by which all of the image is scaled, stays as it is
+    beside = blurred_liver(study_of(ART).series[0], image).voxels[:, :, middle] < 0.5
+    other[:, :, middle][beside] = np.median(image.voxels)
+
+    def liver_of(voxels: np.ndarray) -> np.ndarray:
+        settings = PrepareSettings(closing_mm=0.0)
+        shown = Image(voxels=voxels, grid=grid)
+        found = prepare(study_of(ART), {ART: shown}, blurred_liver, settings)
+        return geometry.paste(found.liver, found.crop_start, geometry.canonical_grid(grid)).voxels
+
+    before, after = liver_of(image.voxels), liver_of(other)
+    same = [bool((before[:, :, k] == after[:, :, k]).all()) for k in range(grid.shape[2])]
+    assert same.index(False) == middle
+    assert same.count(False) == 1
