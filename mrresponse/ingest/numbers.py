@@ -17,8 +17,10 @@ from mrresponse.ingest.inputs import NOT_FATAL
 from mrresponse.ingest.patient_tables import (
     after_death,
     column_notes,
+    misspelt_tables,
     read_checked,
     read_patient_tables,
+    spare_patients,
     with_tables,
 )
 from mrresponse.typed import WORDS, parse_measurement
@@ -31,6 +33,9 @@ _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_m
 _BOUNDS = (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
 # What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
 _MOST_TOO_SMALL_MM = 5.0
+_OPTIONAL = ("findings.csv", "markers.csv", "patients.csv", "treatments.csv")
+# ``treatment_phases.csv``, which a run writes, is no misspelt ``treatments.csv``.
+_NEARLY = 0.85
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
 _NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
 # ``liver segment 8``, ``left lobe of liver``; tumour in a vein of the liver stays what it is
@@ -87,7 +92,9 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
             if (name := patient.patient_id) not in failed
         ),
         failures=tuple(failures),
-        notes=tables.notes
+        notes=misspelt_tables(folder, _OPTIONAL, cutoff=_NEARLY)
+        + tables.notes
+        + spare_patients(tables, {patient.patient_id for patient in patients} | failed)
         + column_notes(folder / "studies.csv", StudyRecord)
         + column_notes(folder / measured, Measurement)
         + _viable_elsewhere(measured, measurements),

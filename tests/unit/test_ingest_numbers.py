@@ -298,3 +298,14 @@ def test_a_death_before_a_study_fails_its_patient(tmp_path):
 )
 def test_numbers_that_fit_their_state_are_kept(tmp_path, cells):
     assert one_row(tmp_path, **cells).failures == ()
+
+
+def test_a_death_of_nobody_and_a_table_of_another_name_are_said(tmp_path):
+    data = folder(tmp_path, "patient_id,lesion_id,study_date,longest_diameter_mm", "P1,L01,2024-01-05,20")
+    (data / "patients.csv").write_text("patient_id,death_date\nP1,\nP-2,2024-06-01\n")
+    (data / "treatment.csv").write_text("patient_id\n")
+    (data / "treatment_phases.csv").write_text("patient_id\n")
+    assert read_numbers(data).notes == (
+        "treatment.csv is not read; did you mean treatments.csv?",
+        "patients.csv: without a study: P-2",
+    )
