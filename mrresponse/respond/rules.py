@@ -459,7 +459,7 @@ FLAG_MESSAGES: Mapping[str, str] = {
     "merged": "a target merged with another lesion",
     "cytology_missing": "new or growing fluid without positive cytology does not count as progression",
     "finding_without_baseline": "a finding reported as present was not reported at baseline",
-    "finding_not_counted": "a finding of this kind does not enter the response",
+    "finding_not_counted": "a finding of this kind, or a node of this size, does not enter the response",
     "benign_pattern": "a lesion with a benign pattern is not counted as disease",
     "marker_rises_images_respond": "a tumour marker rises while the images show a response",
     "marker_falls_images_progress": "a tumour marker fell as in a response while the images show progression",

@@ -136,7 +136,9 @@ CASES: list[tuple[tuple[Said, ...], str, tuple[str, ...], str]] = [
         "new lesions definite, extrahepatic lesion ilium new (2024-03-01)", (), "PD",
     ),
     # nodes by their size, where it is given
-    (((60, NODE, NEW, {"size_mm": 9.9}),), "new lesions none", (), "SD"),
+    (((60, NODE, NEW, {"size_mm": 9.9}),), "new lesions none", ("finding_not_counted",), "SD"),
+    (((60, NODE, WORSE, {"size_mm": 9.9}),), "new lesions none", ("finding_not_counted",), "SD"),
+    (((60, NODE, PRESENT, {"size_mm": 9.9}),), "new lesions none", (), "SD"),
     (
         ((60, NODE, NEW, {"size_mm": 10.0}),), "new lesions definite, lymph node 10.0 mm new (2024-03-01)", (), "PD",
     ),

@@ -111,6 +111,13 @@ def test_treatment_phases_stand_by_their_first_day_and_then_by_name() -> None:
         [lesion(0)], treatments=(treatment("d", 0), treatment("b", 0), treatment("c", 0), treatment("a", 0))
     )
     assert [phase.name for phase in same.phases] == ["a", "b", "c", "d", "course"]
+    assert result.flags == ()
+    # a patient without a study of a phase counts as one that did not respond to it
+    assert [(flag.code, flag.study_date) for flag in same.flags] == [("phase_without_time", None)] * 3
+    assert same.flags[0].message == (
+        "treatment phases a and b both start on 2024-01-01: every study counts for b alone; what is given together has "
+        "one treatment_phase"
+    )
 
 
 def test_a_finding_soon_after_the_first_study_belongs_to_it() -> None:
