@@ -454,6 +454,8 @@ FLAG_MESSAGES: Mapping[str, str] = {
     "early_after_locoregional": "read within 4 weeks of locoregional therapy",
     "early_after_radiotherapy": "complete response or progression called within 3 months of radiotherapy",
     "baseline_fallback": "the baseline study is outside the window of 28 days before treatment",
+    "nothing_viable_at_baseline": "no lesion enhances at the baseline: a complete response from then on says only that "
+    "none enhances now, not that the treatment was answered",
     "no_baseline": "no study can serve as baseline",
     "technique_changed": "another contrast agent than at baseline",
     "merged": "a target merged with another lesion",
