@@ -64,8 +64,12 @@ class Context:
 
     @cached_property
     def last_known_alive(self) -> date | None:
-        """The last contact or visit."""
+        """The last contact or visit, or whatever else shows that the patient was alive then."""
+        patient = self.patient
         days = [visit.study_date for visit in self.visits]
+        days += [treatment.start_date for treatment in patient.treatments]
+        days += [finding.date for finding in patient.findings]
+        days += [marker.date for marker in patient.markers]
         if self.patient.last_contact_date is not None:
             days.append(self.patient.last_contact_date)
         return max(days, default=None)

@@ -25,7 +25,7 @@ from mrresponse.domain import (
 from mrresponse.errors import DataError
 from mrresponse.respond import RespondSettings, settings_id
 from mrresponse.respond.settings import DayCount
-from tests.readings import on, reading, respond_to, treatment
+from tests.readings import on, reading, respond_to, treatment, treatments_from
 
 RECIST = RespondSettings(criteria=("RECIST 1.1",))
 
@@ -470,3 +470,22 @@ def test_each_probability_has_four_decimals_where_it_is_in_doubt() -> None:
     doubtful = (growing.p_pd, growing.p_sd, gone.p_cr, gone.p_pr, shrinking.p_pr, shrinking.p_sd)
     assert all(0.3 < chance < 0.7 for chance in doubtful)
     assert all(chance == round(chance, 4) for chance in doubtful)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, 0),  # the only study was before the treatment
+        ({"treatments": treatments_from(10, 150)}, 140),
+        ({"findings": (bone(15),)}, 5),
+        (
+            {"markers": (Marker(patient_id="P", date=on(300), name="AFP", value=3.0, unit="ng/mL"),)},
+            290,
+        ),
+    ],
+)
+def test_who_was_treated_or_seen_was_alive_then(more: dict[str, Any], expected: int) -> None:
+    result = run([lesion(0)], **{"treatments": treatments_from(10), **more})
+    first = result.summaries[0]
+    assert first.treatment_phase == "from 10"
+    assert first.overall_survival_days == expected
