@@ -11,7 +11,6 @@ that names nobody (``unknown_patient``).
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,14 @@ from mrresponse.ingest.manifest import (
     read_bids,
     read_manifest,
 )
-from mrresponse.ingest.patient_tables import PatientTables, after_death, read_patient_tables, with_tables
+from mrresponse.ingest.patient_tables import (
+    PatientTables,
+    after_death,
+    misspelt_tables,
+    read_patient_tables,
+    spare_patients,
+    with_tables,
+)
 
 if TYPE_CHECKING:
     from mrresponse.ingest.selection import LiverOf
@@ -111,7 +117,7 @@ def ingest(
             code="no_input",
             path=data,
         )
-    return _assembled(collected, tables, _misspelt_tables(data))
+    return _assembled(collected, tables, misspelt_tables(data, _TABLES))
 
 
 def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
@@ -174,17 +180,6 @@ def _dicom(
     return read_tree(data, rows, settings, key_file, liver_of)
 
 
-def _misspelt_tables(data: Path) -> tuple[str, ...]:
-    """Return a note for each file beside the images whose name is nearly that of a table; others are not named."""
-    notes = []
-    for name in sorted(path.name for path in data.iterdir()):
-        meant = get_close_matches(name.lower(), _TABLES, n=1, cutoff=0.8)
-        # where case does not matter, the file itself was read under the right name
-        if meant and name not in _TABLES and not (data / meant[0]).exists():
-            notes.append(f"{name} is not read; did you mean {meant[0]}?")
-    return tuple(notes)
-
-
 def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str, ...]) -> Ingested:
     failures = list(collected.failures + tables.failures)
     left_out = list(collected.left_out)
@@ -212,7 +207,7 @@ def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str,
         notes=misspelt
         + collected.notes
         + tables.notes
-        + _spare_patients(tables, by_study, failed)
+        + spare_patients(tables, {patient_id for patient_id, _ in by_study} | failed)
         + _same_but_for_case(by_study),
         left_out=tuple(left_out),
         failed_studies=tuple(study for study in studies if study.patient_id in failed),
@@ -264,14 +259,6 @@ def _acquisition_order(series: Series) -> int:
 
 def _failure_order(failure: Failure) -> tuple[str, str, str, str]:
     return failure.patient_id, str(failure.study_date or ""), failure.series or "", failure.code
-
-
-def _spare_patients(
-    tables: PatientTables, by_study: Iterable[tuple[str, date]], failed: set[str]
-) -> tuple[str, ...]:
-    known = {patient_id for patient_id, _ in by_study} | failed
-    spare = sorted({row.patient_id for row in tables.patients} - known)
-    return (f"patients.csv: without a study: {', '.join(spare)}",) if spare else ()
 
 
 def _same_but_for_case(by_study: Iterable[tuple[str, date]]) -> tuple[str, ...]:

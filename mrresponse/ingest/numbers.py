@@ -17,12 +17,15 @@ from mrresponse.ingest.inputs import NOT_FATAL
 from mrresponse.ingest.patient_tables import (
     after_death,
     column_notes,
+    misspelt_tables,
     read_checked,
     read_patient_tables,
+    spare_patients,
     with_tables,
 )
 from mrresponse.typed import WORDS, parse_measurement
 
+LIVER = "liver"
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 _WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
 _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
@@ -30,8 +33,13 @@ _VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_m
 _BOUNDS = (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
 # What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
 _MOST_TOO_SMALL_MM = 5.0
+_OPTIONAL = ("findings.csv", "markers.csv", "patients.csv", "treatments.csv")
+# ``treatment_phases.csv``, which a run writes, is no misspelt ``treatments.csv``.
+_NEARLY = 0.85
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
 _NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
+# ``liver segment 8``, ``left lobe of liver``; tumour in a vein of the liver stays what it is
+_IN_LIVER = re.compile(r"((left|right|caudate)_)?(lobe_(of_)?(the_)?)?liver(?![a-z])(?!.*(vein|thromb))")
 _WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 _THERE = (MeasurementState.MEASURED, MeasurementState.TOO_SMALL)
 
@@ -84,9 +92,12 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
             if (name := patient.patient_id) not in failed
         ),
         failures=tuple(failures),
-        notes=tables.notes
+        notes=misspelt_tables(folder, _OPTIONAL, cutoff=_NEARLY)
+        + tables.notes
+        + spare_patients(tables, {patient.patient_id for patient in patients} | failed)
         + column_notes(folder / "studies.csv", StudyRecord)
-        + column_notes(folder / measured, Measurement),
+        + column_notes(folder / measured, Measurement)
+        + _viable_elsewhere(measured, measurements),
     )
 
 
@@ -198,12 +209,13 @@ def _state(cells: dict[str, str], names: Sequence[str]) -> MeasurementState | No
 
 
 def _site(cells: Mapping[str, str]) -> dict[str, str]:
-    """Return organ and node as the rules know them: ``Liver`` is the liver, and any lymph node is a node."""
+    """Return organ and node as the rules know them: any part of the liver is the liver, and any lymph node a node."""
     organ = cells.get("organ", "").strip().lower().replace(" ", "_")
     if not organ:
         return {}
     is_node = cells.get("is_node", "").strip() or ("true" if _NODE.search(organ) else "")
-    return {"organ": organ, "is_node": is_node}
+    is_liver = _IN_LIVER.match(organ) and is_node.lower() != "true"
+    return {"organ": LIVER if is_liver else organ, "is_node": is_node}
 
 
 def _check_sizes(cells: Mapping[str, str]) -> None:
@@ -260,6 +272,20 @@ def _contradicts(state: str, name: str, number: float) -> bool:
 
 def _typed_word(cells: Mapping[str, str], names: Sequence[str]) -> str:
     return next((word for name in names if (word := cells.get(name, "").strip().lower())), "no number given")
+
+
+def _viable_elsewhere(table: str, measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    """Return a note for every organ that is not known as the liver although viable tumour was measured in it."""
+    organs = {
+        m.organ
+        for m in measurements
+        if m.organ != LIVER and (m.viable_longest_diameter_mm or m.viable_volume_ml)
+    }
+    return tuple(
+        f"{table}: organ {organ!r} counts as outside the liver, where lesions are measured whole: "
+        "its viable sizes are left out"
+        for organ in sorted(organs)
+    )
 
 
 def _twice(records: Sequence[StudyRecord], measurements: Sequence[Measurement]) -> list[Failure]:

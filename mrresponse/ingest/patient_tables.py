@@ -5,9 +5,10 @@ history would be wrong without a sign of it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -152,6 +153,23 @@ def column_notes(path: Path, row_type: type) -> tuple[str, ...]:
     """Return a note where a table has columns that are not used."""
     unknown = unknown_columns(path, row_type)
     return (f"{path.name}: unknown columns left out: {', '.join(unknown)}",) if unknown else ()
+
+
+def misspelt_tables(folder: Path, tables: Sequence[str], *, cutoff: float = 0.8) -> tuple[str, ...]:
+    """Return a note for each file of a folder whose name is nearly that of a table; others are not named."""
+    notes = []
+    for name in sorted(path.name for path in folder.iterdir()):
+        meant = get_close_matches(name.lower(), tables, n=1, cutoff=cutoff)
+        # where case does not matter, the file itself was read under the right name
+        if meant and name not in tables and not (folder / meant[0]).exists():
+            notes.append(f"{name} is not read; did you mean {meant[0]}?")
+    return tuple(notes)
+
+
+def spare_patients(tables: PatientTables, known: Collection[str]) -> tuple[str, ...]:
+    """Return a note where ``patients.csv`` names patients without a study: their dates enter nothing."""
+    spare = sorted({row.patient_id for row in tables.patients}.difference(known))
+    return (f"patients.csv: without a study: {', '.join(spare)}",) if spare else ()
 
 
 def with_tables(

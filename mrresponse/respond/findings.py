@@ -155,8 +155,9 @@ def _entry(
     if finding.kind is FindingKind.OTHER:
         return None, "finding_not_counted"
     if not is_disease(finding, criterion, settings) and key not in known:
-        fluid_grew = finding.kind in FLUID and status in WORSE
-        return None, "cytology_missing" if fluid_grew else ""
+        # no disease, by its cytology or by the size of a normal node
+        uncounted = "cytology_missing" if finding.kind in FLUID else "finding_not_counted"
+        return None, uncounted if status in WORSE else ""
     if finding.kind in FLUID and status in WORSE and finding.cytology is not Cytology.POSITIVE:
         return _made(finding, "present"), "cytology_missing"
     if status is FindingStatus.NEW:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import chain
+from itertools import chain, pairwise
 
 from mrresponse.domain import (
     ADJUDICATED,
@@ -57,6 +57,7 @@ from mrresponse.respond.timeline import (
 from mrresponse.respond.values import quantity_name
 
 UNNAMED_READER = "none"
+NO_TIME = "phase_without_time"
 EXCLUDED = LesionRole.EXCLUDED
 ROLE_COLUMNS = ("treatment_phase", "criterion", "reader", "lesion_id", "role", "reason", "quantity")
 _RoleRow = tuple[str, str, str, str, LesionRole, str, str]
@@ -163,7 +164,9 @@ def _respond(
         summaries=tuple(chain.from_iterable([result.summaries for result in results])),
         markers=markers,
         audit=tuple(chain.from_iterable([result.audit for result in results])),
-        flags=_marker_unit_flags(patient.patient_id, series) + _flags(patient.patient_id, assessments),
+        flags=_same_start_flags(phases)
+        + _marker_unit_flags(patient.patient_id, series)
+        + _flags(patient.patient_id, assessments),
     )
 
 
@@ -183,6 +186,21 @@ def _marker_summaries(
         for one in series
     )
     return tuple(replace(row, settings_id=run_id) for row in found if row is not None)
+
+
+def _same_start_flags(phases: Sequence[TreatmentPhase]) -> tuple[Flag, ...]:
+    """Return a flag for each treatment phase that ends on the day it starts: every study counts for the next one."""
+    return tuple(
+        Flag(
+            patient_id=phase.patient_id,
+            study_date=None,
+            code=NO_TIME,
+            message=f"treatment phases {phase.name} and {after.name} both start on {phase.start_date}: every study "
+            f"counts for {after.name} alone; what is given together has one treatment_phase",
+        )
+        for phase, after in pairwise(phases)
+        if phase.start_date == after.start_date
+    )
 
 
 def _marker_unit_flags(patient_id: str, series: Sequence[MarkerSeries]) -> tuple[Flag, ...]:

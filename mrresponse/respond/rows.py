@@ -64,8 +64,12 @@ class Context:
 
     @cached_property
     def last_known_alive(self) -> date | None:
-        """The last contact or visit."""
+        """The last contact or visit, or whatever else shows that the patient was alive then."""
+        patient = self.patient
         days = [visit.study_date for visit in self.visits]
+        days += [treatment.start_date for treatment in patient.treatments]
+        days += [finding.date for finding in patient.findings]
+        days += [marker.date for marker in patient.markers]
         if self.patient.last_contact_date is not None:
             days.append(self.patient.last_contact_date)
         return max(days, default=None)
@@ -227,7 +231,11 @@ def _baseline_row(
         parts.append(f"non-targets: {', '.join(non_targets)}")
     if burden is None and not non_targets:
         parts.append("no disease")
-    benign = ("benign_pattern",) if any(role.is_benign for role in assessed.roles) else ()
+    flags = [baseline.flag] if baseline.flag else []
+    if any(role.is_benign for role in assessed.roles):
+        flags.append("benign_pattern")
+    if burden is None and non_targets and _nothing_enhances(context, criterion, assessed):
+        flags.append("nothing_viable_at_baseline")
     study_date = assessed.baseline_date
     return Assessment(
         patient_id=context.patient.patient_id,
@@ -240,9 +248,18 @@ def _baseline_row(
         current_burden=burden,
         burden_unit=criterion.unit,
         reason="; ".join(parts),
-        flags=(*([baseline.flag] if baseline.flag else []), *benign),
+        flags=tuple(flags),
         settings_id=context.settings_id,
     )
+
+
+def _nothing_enhances(context: Context, criterion: Criterion, assessed: PhaseAssessment) -> bool:
+    """Tell whether all disease at a baseline counts as gone already, which then is a complete response ever after."""
+    if not criterion.is_viable or assessed.baseline_findings:
+        return False
+    visit = next(visit for visit in context.visits if visit.study_date == assessed.baseline_date)
+    values = visit.values(criterion, context.settings)
+    return all(values.of(lesion_id).is_gone for lesion_id in assessed.overall.non_target_ids)
 
 
 def _reason(overall: BasisVisit, liver: BasisVisit) -> str:

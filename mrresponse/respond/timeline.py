@@ -11,6 +11,7 @@ from mrresponse.domain import (
     COURSE,
     SESSION_BASELINE,
     Finding,
+    FindingStatus,
     Measurement,
     MeasurementSource,
     NewLesionStatus,
@@ -33,6 +34,8 @@ from mrresponse.respond.values import (
 )
 
 NOT_IMAGED = "no liver imaging on this date"
+# What a finding that is merely there, or stable, does not say: that it was otherwise before.
+CHANGED = frozenset({FindingStatus.NEW, FindingStatus.PROGRESSING, FindingStatus.GONE})
 # What segments every study it is given: a study without a row of its lesions was looked at.
 AUTOMATIC = frozenset({MeasurementSource.NETWORK, MeasurementSource.MASK})
 
@@ -180,7 +183,8 @@ def reader_visits(
             sources.add(m.source)
     looks_everywhere = not sources.isdisjoint(AUTOMATIC)
     dates = sorted({*records, *rows, *(study.study_date for study in patient.studies)})
-    placed = place_findings(patient.findings, dates, settings.findings_window_days)
+    starts = [phase.start_date for phase in treatment_phases(patient) if phase.start_date is not None]
+    placed = place_findings(patient.findings, dates, starts, settings)
     rejected = _rejected_by_date(sorted({*dates, *placed}), rows)
     visits = [
         Visit(
@@ -216,11 +220,13 @@ def _rejected_by_date(
 
 
 def place_findings(
-    findings: Sequence[Finding], dates: Sequence[date], window_days: int
+    findings: Sequence[Finding], dates: Sequence[date], starts: Sequence[date], settings: RespondSettings
 ) -> dict[date, list[Finding]]:
     """Return findings by the date of the study they belong to: the nearest within the window, else their own.
 
-    Of two studies equally near, the finding belongs to the earlier one.
+    Of two studies equally near, the finding belongs to the earlier one. ``starts`` are those of the treatment phases:
+    what was reported before a treatment is no news of the study after it, and what changed under it was not so at the
+    study before it.
     """
     placed: dict[date, list[Finding]] = {}
     for finding in sorted(findings, key=lambda f: (f.date, f.kind, f.site, f.status)):
@@ -228,11 +234,23 @@ def place_findings(
         near = [
             day
             for day in dates[max(0, index - 1) : index + 1]
-            if abs((day - finding.date).days) <= window_days
+            if abs((day - finding.date).days) <= settings.findings_window_days
+            and not any(_is_parted(finding, day, start, settings) for start in starts)
         ]
         day = min(near, key=lambda day: (abs((day - finding.date).days), day), default=finding.date)
         placed.setdefault(day, []).append(finding)
     return placed
+
+
+def _is_parted(finding: Finding, day: date, start: date, settings: RespondSettings) -> bool:
+    """Tell whether a treatment that began between a finding and a study keeps them apart.
+
+    A change in the first days of a treatment still belongs to the baseline, as a study of these days does.
+    """
+    if finding.date <= start:
+        return start < day
+    late = start + timedelta(days=settings.baseline_fallback_after_days)
+    return day <= start and finding.date > late and finding.status in CHANGED
 
 
 def _unread(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -228,8 +229,15 @@ def is_porta_hepatis(site: str) -> bool:
 
 
 def organ_of(measurement: Measurement) -> str:
-    """Return the organ that limits count by; all nodes are one organ."""
-    return NODES if measurement.is_node else measurement.organ
+    """Return the organ that limits count by; all nodes are one organ, and so are both of a pair."""
+    return NODES if measurement.is_node else _without_side(measurement.organ)
+
+
+@cache
+def _without_side(organ: str) -> str:
+    """Return an organ without ``left`` or ``right``: both lungs are one organ (RECIST 1.1, Eisenhauer 2009)."""
+    words = [word for word in re.split("[ _]", organ) if word.strip("(),") not in ("left", "right")]
+    return "_".join(words) or organ
 
 
 def is_liver(measurement: Measurement) -> bool:

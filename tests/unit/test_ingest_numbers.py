@@ -201,6 +201,13 @@ def test_blanks_around_a_name_do_not_make_two_readers(tmp_path):
     [
         ("Liver", "", ("liver", False)),
         (" LIVER ", "", ("liver", False)),
+        ("Liver (segment 8)", "", ("liver", False)),
+        ("liver S4a", "", ("liver", False)),
+        ("Left lobe of the liver", "", ("liver", False)),
+        ("liver hilum node", "", ("liver_hilum_node", True)),
+        ("liver hilum", "true", ("liver_hilum", True)),
+        ("liver vein thrombus", "", ("liver_vein_thrombus", False)),
+        ("liverwort", "", ("liverwort", False)),
         ("Lymph node", "", ("lymph_node", True)),
         ("lymph_node", "false", ("lymph_node", False)),
         ("Lymph Nodes", "", ("lymph_nodes", True)),
@@ -215,6 +222,16 @@ def test_blanks_around_a_name_do_not_make_two_readers(tmp_path):
 def test_an_organ_is_known_however_it_is_spelled(tmp_path, organ, is_node, found):
     (measurement,) = one_row(tmp_path, organ=organ, is_node=is_node, longest_diameter_mm="30").patients[0][2]
     assert (measurement.organ, measurement.is_node) == found
+
+
+def test_viable_tumour_of_an_organ_that_is_not_known_as_the_liver_is_not_left_out_without_a_word(tmp_path):
+    sizes = {"longest_diameter_mm": "30", "viable_longest_diameter_mm": "20"}
+    assert one_row(tmp_path, organ="Liver S8", **sizes).notes == ()
+    assert one_row(tmp_path, organ="lung", longest_diameter_mm="absent").notes == ()
+    assert one_row(tmp_path, organ="Segment 8", **sizes).notes == (
+        "measurements.csv: organ 'segment_8' counts as outside the liver, where lesions are measured whole: "
+        "its viable sizes are left out",
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,3 +298,14 @@ def test_a_death_before_a_study_fails_its_patient(tmp_path):
 )
 def test_numbers_that_fit_their_state_are_kept(tmp_path, cells):
     assert one_row(tmp_path, **cells).failures == ()
+
+
+def test_a_death_of_nobody_and_a_table_of_another_name_are_said(tmp_path):
+    data = folder(tmp_path, "patient_id,lesion_id,study_date,longest_diameter_mm", "P1,L01,2024-01-05,20")
+    (data / "patients.csv").write_text("patient_id,death_date\nP1,\nP-2,2024-06-01\n")
+    (data / "treatment.csv").write_text("patient_id\n")
+    (data / "treatment_phases.csv").write_text("patient_id\n")
+    assert read_numbers(data).notes == (
+        "treatment.csv is not read; did you mean treatments.csv?",
+        "patients.csv: without a study: P-2",
+    )

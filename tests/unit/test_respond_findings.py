@@ -136,7 +136,9 @@ CASES: list[tuple[tuple[Said, ...], str, tuple[str, ...], str]] = [
         "new lesions definite, extrahepatic lesion ilium new (2024-03-01)", (), "PD",
     ),
     # nodes by their size, where it is given
-    (((60, NODE, NEW, {"size_mm": 9.9}),), "new lesions none", (), "SD"),
+    (((60, NODE, NEW, {"size_mm": 9.9}),), "new lesions none", ("finding_not_counted",), "SD"),
+    (((60, NODE, WORSE, {"size_mm": 9.9}),), "new lesions none", ("finding_not_counted",), "SD"),
+    (((60, NODE, PRESENT, {"size_mm": 9.9}),), "new lesions none", (), "SD"),
     (
         ((60, NODE, NEW, {"size_mm": 10.0}),), "new lesions definite, lymph node 10.0 mm new (2024-03-01)", (), "PD",
     ),
@@ -460,3 +462,49 @@ def test_a_phase_without_a_baseline_has_neither_lesions_nor_reports() -> None:
     assert given(STUDIES, MEASURED, (60, BONE, NEW, ILIUM), treatments=treatments_from(-200)) == ()
     later = given(STUDIES, MEASURED, treatments=treatments_from(-200, 0))
     assert {row.treatment_phase for row in later} == {"from 0", "course"}
+
+
+def under_treatment(
+    start: int, days: tuple[int, ...], *said: Said
+) -> list[tuple[int, str | None, str | None, str]]:
+    """Return day, non-target response, response and reason of the rows of a treatment with a stable target."""
+    patient = Patient(patient_id="P", treatments=treatments_from(start), findings=findings(*said))
+    studies = [StudyRecord(patient_id="P", study_date=on(day)) for day in days]
+    result = respond(patient, studies, [lesion(day) for day in days], settings("RECIST 1.1"))
+    return [
+        ((row.study_date - on(0)).days, row.non_target, row.overall, row.reason)
+        for row in result.assessments
+        if row.treatment_phase == f"from {start}"
+    ]
+
+
+def test_what_was_reported_before_a_treatment_is_no_news_of_the_study_after_it() -> None:
+    # day 20 is nearer to the study of day 25, the first under the treatment
+    baseline, first, _ = under_treatment(24, (0, 25, 90), (20, BONE, PRESENT, ILIUM))
+    assert baseline[3].endswith("non-targets: extrahepatic lesion ilium")
+    assert first[1:3] == ("NE", "SD")
+
+
+@pytest.mark.parametrize(
+    ("day", "status", "expected"),
+    [
+        # a study of the first week could be the baseline too
+        (7, NEW, [(0, None, None), (60, "NE", "SD")]),
+        (8, NEW, [(0, None, None), (8, None, "PD"), (60, None, "PD")]),
+        (8, WORSE, [(0, None, None), (8, "PD", "PD"), (60, None, "SD")]),
+        # what is there, or stable, was not otherwise before
+        (8, PRESENT, [(0, None, None), (60, "NE", "SD")]),
+        (32, NEW, [(0, None, None), (60, None, "PD")]),
+    ],
+)
+def test_what_changed_under_a_treatment_was_not_so_at_its_baseline(
+    day: int, status: FindingStatus, expected: list[tuple[int, str | None, str | None]]
+) -> None:
+    found = under_treatment(0, (0, 60), (day, BONE, status, ILIUM))
+    assert [row[:3] for row in found] == expected
+
+
+def test_what_is_gone_under_a_treatment_was_there_at_its_baseline() -> None:
+    said = ((0, BONE, PRESENT, ILIUM), (20, BONE, GONE, ILIUM), (60, BONE, GONE, ILIUM))
+    found = under_treatment(0, (0, 60), *said)
+    assert [row[:3] for row in found] == [(0, None, None), (20, "CR", "NE"), (60, "CR", "SD")]

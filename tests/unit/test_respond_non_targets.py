@@ -18,6 +18,7 @@ from mrresponse.domain import (
     StudyRecord,
 )
 from mrresponse.respond import RespondSettings, respond
+from tests.readings import reading, respond_to
 
 START = date(2024, 1, 1)
 INFILTRATIVE = {"pattern": "infiltrative"}
@@ -262,3 +263,16 @@ def test_non_target_disease_that_is_not_found_asks_for_a_look_as_targets_do(
     # contracts, section 4: not found, and its absence not shown, is NE with a flag for review
     (row,) = rows({"L01": ({}, target), "L02": ({}, other)})
     assert tuple(flag for flag in row.flags if flag == "not_found") == flags
+
+
+@pytest.mark.parametrize(("viable", "is_flagged"), [(0.0, True), (8.0, False), (12.0, False)])
+def test_where_nothing_enhances_at_the_baseline_a_complete_response_is_flagged(
+    viable: float, is_flagged: bool
+) -> None:
+    more = {"viable_longest_diameter_mm": viable}
+    measured = [reading(day, "L01", 40.0, **more) for day in (0, 60)]
+    settings = RespondSettings(criteria=("mRECIST", "RECIST 1.1"))
+    first, then, *others = respond_to(measured, settings).assessments
+    assert (then.overall == "CR") == is_flagged
+    assert ("nothing_viable_at_baseline" in first.flags) == is_flagged
+    assert all("nothing_viable_at_baseline" not in row.flags for row in (then, *others))

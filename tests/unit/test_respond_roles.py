@@ -247,6 +247,13 @@ def test_under_mrecist_the_liver_has_its_own_limit_and_other_organs_two_each() -
     assert {role for role, _ in roles(run(many, under("WHO"))).values()} == {TARGET}
 
 
+def test_the_two_of_a_pair_are_one_organ() -> None:
+    sides = ("left_lung", "lung (right)", "lung")
+    found = roles(run([lesion(0, f"L0{n}", 30.0 - n, organ=side) for n, side in enumerate(sides)]))
+    assert [role for role, _ in found.values()] == [TARGET, TARGET, NON_TARGET]
+    assert found["L02"][1].endswith("; the limit of 2 targets in the lung is reached")
+
+
 def test_nodes_of_all_stations_are_one_organ() -> None:
     stations = ("axillary", "mediastinal", "coeliac")
     rows = [

@@ -25,7 +25,7 @@ from mrresponse.domain import (
 from mrresponse.errors import DataError
 from mrresponse.respond import RespondSettings, settings_id
 from mrresponse.respond.settings import DayCount
-from tests.readings import on, reading, respond_to, treatment
+from tests.readings import on, reading, respond_to, treatment, treatments_from
 
 RECIST = RespondSettings(criteria=("RECIST 1.1",))
 
@@ -111,6 +111,13 @@ def test_treatment_phases_stand_by_their_first_day_and_then_by_name() -> None:
         [lesion(0)], treatments=(treatment("d", 0), treatment("b", 0), treatment("c", 0), treatment("a", 0))
     )
     assert [phase.name for phase in same.phases] == ["a", "b", "c", "d", "course"]
+    assert result.flags == ()
+    # a patient without a study of a phase counts as one that did not respond to it
+    assert [(flag.code, flag.study_date) for flag in same.flags] == [("phase_without_time", None)] * 3
+    assert same.flags[0].message == (
+        "treatment phases a and b both start on 2024-01-01: every study counts for b alone; what is given together has "
+        "one treatment_phase"
+    )
 
 
 def test_a_finding_soon_after_the_first_study_belongs_to_it() -> None:
@@ -463,3 +470,22 @@ def test_each_probability_has_four_decimals_where_it_is_in_doubt() -> None:
     doubtful = (growing.p_pd, growing.p_sd, gone.p_cr, gone.p_pr, shrinking.p_pr, shrinking.p_sd)
     assert all(0.3 < chance < 0.7 for chance in doubtful)
     assert all(chance == round(chance, 4) for chance in doubtful)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, 0),  # the only study was before the treatment
+        ({"treatments": treatments_from(10, 150)}, 140),
+        ({"findings": (bone(15),)}, 5),
+        (
+            {"markers": (Marker(patient_id="P", date=on(300), name="AFP", value=3.0, unit="ng/mL"),)},
+            290,
+        ),
+    ],
+)
+def test_who_was_treated_or_seen_was_alive_then(more: dict[str, Any], expected: int) -> None:
+    result = run([lesion(0)], **{"treatments": treatments_from(10), **more})
+    first = result.summaries[0]
+    assert first.treatment_phase == "from 10"
+    assert first.overall_survival_days == expected
