@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from mrresponse.domain import ContrastPhase
 from mrresponse.errors import ConfigError, DataError
@@ -213,3 +214,72 @@ def test_a_model_says_on_how_many_patients_it_was_trained(tmp_path: Path) -> Non
     figures = evaluate_patients(run, checkpoint)
     assert figures["patients"] == 1
     assert 0.0 <= figures["mean"] <= 1.0
+
+
+def test_what_is_left_out_of_a_data_set_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("p1", "p2", "p3"):
+        write_case(tmp_path, name)
+    (tmp_path / "labelsTr" / "p2.nii.gz").unlink()
+    (tmp_path / "imagesTr" / "p3.nii.gz").unlink()
+    assert [case.name for case in list_cases(settings(tmp_path))] == ["p1"]
+    assert "left out, images without a label map: p2" in caplog.text
+    assert "left out, label maps without an image: p3" in caplog.text
+
+
+def test_a_channel_may_be_absent_in_some_cases_but_not_in_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("c7", "c8"):
+        write_case(tmp_path, name, image="imagesTr/{}_0000.nii.gz")
+    write_case(tmp_path, "c7", image="imagesTr/{}_0001.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz"}))
+    chosen = settings(tmp_path, layout=Layout.DATASET_JSON, channels={0: "PRE", 1: "ART"})
+    first, second = list_cases(chosen)
+    assert set(first.images) == {ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL}
+    assert set(second.images) == {ContrastPhase.PRECONTRAST}
+    assert "without channel 1 (ART), which is shown as zeros: c8" in caplog.text
+    (tmp_path / "imagesTr" / "c7_0001.nii.gz").unlink()
+    with pytest.raises(ConfigError, match="no case has a channel 1"):
+        list_cases(chosen)
+
+
+def test_a_study_or_a_patient_without_use_for_training_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, masks = tmp_path / "data", tmp_path / "masks"
+    rows = ["patient_id,study_date,contrast_phase,path"]
+    for patient in ("A", "B"):
+        write_case(data, patient)
+        rows.append(f"{patient},2020-01-02,ART,imagesTr/{patient}.nii.gz")
+    rows.append("C,2020-01-02,ART,imagesTr/absent.nii.gz")
+    (data / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    chosen = settings(data, layout=Layout.RESULTS, masks=masks)
+    with pytest.raises(ConfigError, match=r"training\.data\.masks: 'masks' is not a folder"):
+        list_cases(chosen)
+    (masks / "A" / "2020-01-02").mkdir(parents=True)
+    (data / "labelsTr" / "A.nii.gz").rename(masks / "A" / "2020-01-02" / "liver.nii.gz")
+    assert [case.name for case in list_cases(chosen)] == ["A 2020-01-02"]
+    assert "left out, studies without a mask liver.nii.gz: B 2020-01-02" in caplog.text
+    assert "C 2020-01-02 cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"liver_labels": [1]}, "liver_labels lacks 2 of lesion_labels"),
+        ({"channels": {0: "ART", 1: "ART"}}, "channels names ART twice"),
+    ],
+)
+def test_settings_of_a_data_set_that_contradict_themselves_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        settings(tmp_path, **changes)
+
+
+def test_a_pattern_is_read_as_the_paths_are_written(tmp_path: Path) -> None:
+    write_case(tmp_path, "p1")
+    (case,) = list_cases(settings(tmp_path, images="./imagesTr/*.nii.gz"))
+    assert case.name == "p1"
+    with pytest.raises(ConfigError, match="is absolute"):
+        list_cases(settings(tmp_path, images=f"{tmp_path}/imagesTr/*.nii.gz"))
