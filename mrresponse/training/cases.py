@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mrresponse.domain import ContrastPhase, Series
 from mrresponse.errors import ConfigError
 
-
 _log = logging.getLogger(__name__)
 
 _MOST_NAMED = 5

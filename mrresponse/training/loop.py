@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,11 +91,15 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
         The network to start from has more filters than this one, or this one no multiple of them.
     ModelError
         A checkpoint to start from does not fit the network.
+    DataError
+        A labelled case cannot be used.
     """
     torch.set_num_threads(settings.threads)
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _start(settings, out_dir)
-    batches = iter(_loader(settings, seed=settings.seed * 1_000_003 + run.step))
+    # read here and not by the processes that draw examples, whose errors would reach the user as tracebacks
+    cases = None if settings.data is None else load_cases(settings)[0]
+    batches = iter(_loader(settings, cases, seed=settings.seed * 1_000_003 + run.step))
     weights = torch.tensor(_class_weights(settings), device=run.device)
     board = _board(settings, out_dir)
     begun = saved = time.monotonic()
@@ -125,19 +129,19 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
 class _Stream(IterableDataset[Batch]):
     """Examples drawn in worker processes, each with a seed of its own."""
 
-    def __init__(self, settings: TrainingSettings, seed: int) -> None:
-        self.settings, self.seed = settings, seed
+    def __init__(self, settings: TrainingSettings, cases: Sequence[RealCase] | None, seed: int) -> None:
+        self.settings, self.cases, self.seed = settings, cases, seed
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         number = worker.id if worker else 0
-        return make_batches(self.settings, seed=self.seed + 7_919 * number)
+        return make_batches(self.settings, self.cases, seed=self.seed + 7_919 * number)
 
 
-def _loader(settings: TrainingSettings, *, seed: int) -> DataLoader[Batch]:
+def _loader(settings: TrainingSettings, cases: Sequence[RealCase] | None, *, seed: int) -> DataLoader[Batch]:
     ahead = 3 if settings.workers else None
     return DataLoader(
-        _Stream(settings, seed),
+        _Stream(settings, cases, seed),
         batch_size=None,
         num_workers=settings.workers,
         prefetch_factor=ahead,
@@ -188,12 +192,13 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         raise KeyboardInterrupt
 
 
-def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
-    """Return the endless stream of batches of a stage: synthetic ones, mixed with those of labelled patients."""
+def make_batches(
+    settings: TrainingSettings, cases: Sequence[RealCase] | None, *, seed: int
+) -> Iterator[Batch]:
+    """Return the endless stream of batches of a stage: synthetic ones, mixed with those of labelled cases."""
     synthetic = _synthetic_batches(settings, seed=seed)
-    if settings.data is None:
+    if settings.data is None or cases is None:
         return synthetic
-    cases, _ = load_cases(settings)
     examples = real_liver_examples if settings.stage is Stage.LIVER else real_lesion_examples
     real = examples(cases, settings.patch_shapes, settings.spacing_mm, seed=seed, batch=settings.batch)
     return _mixed(real, synthetic, settings.data.share, seed=seed)
@@ -205,7 +210,8 @@ def load_cases(settings: TrainingSettings) -> tuple[list[RealCase], list[RealCas
     Raises
     ------
     ConfigError
-        The settings name no data, or nothing is found there.
+        The settings name no data, nothing is found there, or the labels that they name for lesions are not those of
+        the cases.
     DataError
         A case cannot be used.
     """
@@ -215,6 +221,21 @@ def load_cases(settings: TrainingSettings) -> tuple[list[RealCase], list[RealCas
     load = load_liver_case if settings.stage is Stage.LIVER else load_lesion_case
     parts = split(list_cases(data), data)
     train_on, held_out = ([load(case, data, settings.spacing_mm) for case in part] for part in parts)
+    unnamed = sorted({label for case in (*train_on, *held_out) for label in case.unnamed_labels})
+    listed = ", ".join(str(label) for label in unnamed)
+    outlined = [case.lesions for case in train_on if case.lesions is not None]
+    if outlined and not any(bool(lesions.any()) for lesions in outlined):
+        if unnamed:
+            raise ConfigError(
+                f"training.data.lesion_labels: none of the {len(outlined)} cases to train on has a lesion, but labels "
+                f"that neither liver_labels nor lesion_labels name were found ({listed})"
+            )
+        _log.warning("training.data: none of the %d cases to train on has a lesion", len(outlined))
+    elif unnamed:
+        _log.warning(
+            "training.data: labels %s, which neither liver_labels nor lesion_labels name, are taken for outside",
+            listed,
+        )
     return train_on, held_out
 
 

@@ -14,7 +14,7 @@ from mrresponse.domain import ContrastPhase
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
 from mrresponse.training.evaluate import evaluate_patients
-from mrresponse.training.loop import train
+from mrresponse.training.loop import load_cases, train
 from mrresponse.training.losses import IGNORED, dice_cross_entropy
 from mrresponse.training.package import write_bundle
 from mrresponse.training.real_examples import (
@@ -283,3 +283,55 @@ def test_a_pattern_is_read_as_the_paths_are_written(tmp_path: Path) -> None:
     assert case.name == "p1"
     with pytest.raises(ConfigError, match="is absolute"):
         list_cases(settings(tmp_path, images=f"{tmp_path}/imagesTr/*.nii.gz"))
+
+
+def run_on(folder: Path, **changes: Any) -> TrainingSettings:
+    values = {
+        "stage": "lesions",
+        "name": "own",
+        "spacing_mm": SPACING,
+        "patch_shapes": [[16, 16, 16]],
+        "window": [32, 32, 32],
+        "batch": 1,
+        "minutes": 0.0001,
+        "workers": 0,
+        "device": "cpu",
+        "data": settings(folder, folds=2, share=1.0).model_dump(),
+    }
+    return TrainingSettings.model_validate({**values, **changes})
+
+
+@pytest.mark.parametrize("stage", ["liver", "lesions"])
+def test_a_case_without_a_liver_is_named_before_anything_is_trained(tmp_path: Path, stage: str) -> None:
+    for name in ("p1", "p2"):
+        write_case(tmp_path, name)
+    data = settings(tmp_path, folds=2, liver_labels=[63], lesion_labels=None).model_dump()
+    message = r"^case 'p\d': found labels 1, 2, expected one of liver_labels \(63\)"
+    with pytest.raises(DataError, match=message):
+        # with a process of its own for the examples, whose errors are no errors of this program
+        train(run_on(tmp_path, stage=stage, data=data, workers=1), tmp_path / "run")
+
+
+def test_lesions_under_another_label_than_the_settings_name_are_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("p1", "p2"):
+        write_case(tmp_path, name)
+    wrong = settings(tmp_path, folds=2, liver_labels=[1, 3], lesion_labels=[3])
+    with pytest.raises(ConfigError, match=r"lesion_labels: none of the 1 cases .* were found \(2\)"):
+        load_cases(run_on(tmp_path, data=wrong.model_dump()))
+    livers = settings(tmp_path, folds=2, liver_labels=[1], lesion_labels=None)
+    load_cases(run_on(tmp_path, stage="liver", data=livers.model_dump()))
+    assert "labels 2, which neither liver_labels nor lesion_labels name, are taken for outside" in caplog.text
+
+
+def test_a_channel_of_zeros_is_a_phase_that_was_not_acquired(tmp_path: Path) -> None:
+    write_case(tmp_path, "c7", image="imagesTr/{}_0001.nii.gz")
+    write_case(tmp_path, "c7", image="imagesTr/{}_0000.nii.gz")
+    zeros = tmp_path / "imagesTr" / "c7_0000.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.float32), np.diag([8.0, 8.0, 8.0, 1.0])), zeros)
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz"}))
+    both = settings(tmp_path, layout=Layout.DATASET_JSON, channels={0: "ART", 1: "PVP"})
+    alone = settings(tmp_path, layout=Layout.DATASET_JSON, channels={1: "PVP"})
+    one, other = (load_lesion_case(list_cases(chosen)[0], chosen, SPACING) for chosen in (both, alone))
+    assert torch.equal(one.images, other.images)
