@@ -1,5 +1,6 @@
 """The training loop: a time-limited segment that resumes from the last checkpoint."""
 
+import hashlib
 import json
 import logging
 import math
@@ -8,10 +9,11 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -66,6 +68,8 @@ class _Run:
     """Models and runs whose weights were the start, the oldest first."""
     patients: int = 0
     """Patients whose images they saw, counted once per run."""
+    trained_on: set[str] = field(default_factory=set)
+    """Digests of these patients, so that none of them is held out later."""
 
 
 def architecture_arguments(settings: TrainingSettings) -> dict[str, Any]:
@@ -88,7 +92,8 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
     Raises
     ------
     ConfigError
-        The network to start from has more filters than this one, or this one no multiple of them.
+        The network to start from has more filters than this one, or this one no multiple of them; or it was trained on
+        patients that are held out now.
     ModelError
         A checkpoint to start from does not fit the network.
     DataError
@@ -277,29 +282,95 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
     )
     run = _Run(network, device, {k: v.detach().clone() for k, v in network.state_dict().items()}, optimiser)
     run.templates = template_names(settings)
-    checkpoint = out_dir / CHECKPOINT
+    checkpoint, start = out_dir / CHECKPOINT, None
     try:
         if checkpoint.is_file():
-            state = torch.load(checkpoint, map_location=device, weights_only=True)
+            state = read_checkpoint(settings, checkpoint, device=device)
             network.load_state_dict(state["raw"])
             run.averaged = state["averaged"]
             optimiser.load_state_dict(state["optimiser"])
             run.step, run.seconds, run.examples = state["step"], state["seconds"], state["examples"]
             run.lineage, run.patients = state["lineage"], state["patients"]
-            return run
+            run.trained_on = set(state.get("trained_on", ()))
+            return _with_patients(run, settings, known="trained_on" in state or not run.patients)
         elif settings.initial is not None:
             start = _initial(settings.initial)
             _check_filters(settings, start.weights)
             weights = widen(start.weights, network.state_dict(), seed=settings.seed)
             run.averaged = {name: value.to(device) for name, value in weights.items()}
             run.lineage, run.patients = start.lineage, start.patients
+            refuse_seen(settings, start.trained_on)
             network.load_state_dict(run.averaged)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
-    if settings.data is not None:
-        trained_on, _ = split(list_cases(settings.data), settings.data)
-        run.patients += len({case.patient_id for case in trained_on})
+    run = _with_patients(run, settings)
+    if start is not None:
+        run.trained_on |= start.trained_on
     return run
+
+
+def _with_patients(run: _Run, settings: TrainingSettings, *, known: bool = True) -> _Run:
+    """Count the patients that a run trains on and did not before; of an older checkpoint they are not ``known``."""
+    if settings.data is not None:
+        refuse_seen(settings, run.trained_on)
+        now = _digests(settings, held_out=False)
+        run.patients += len(now - run.trained_on) if known else 0
+        run.trained_on |= now
+    return run
+
+
+def refuse_seen(settings: TrainingSettings, trained_on: Collection[str]) -> None:
+    """Refuse weights that were trained on patients whom the settings hold out, as after a change of the fold.
+
+    Raises
+    ------
+    ConfigError
+        They were.
+    """
+    if settings.data is None or not trained_on:
+        return
+    held_out = _digests(settings, held_out=True)
+    seen = len(held_out & set(trained_on))
+    if seen:
+        raise ConfigError(
+            f"training.data.fold: {seen} of the {len(held_out)} patients held out were trained on by these weights; "
+            "expected the fold that they were trained with, or another folder for each fold"
+        )
+
+
+def _digests(settings: TrainingSettings, *, held_out: bool) -> set[str]:
+    """Return a digest of each patient of a part; equal names in another data set are other patients."""
+    assert settings.data is not None
+    part = split(list_cases(settings.data), settings.data)[held_out]
+    folder = settings.data.folder.resolve()
+    return {hashlib.sha256(f"{folder}\n{case.patient_id}".encode()).hexdigest() for case in part}
+
+
+def read_checkpoint(
+    settings: TrainingSettings, checkpoint: Path, *, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Read a checkpoint that these settings trained.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, or is one of another stage, grid or network.
+    """
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+        there = {name: value.shape for name, value in state["averaged"].items()}
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnpicklingError) as error:
+        raise ModelError(f"'{checkpoint.name}' is no checkpoint of a training ({error})") from error
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings))
+    ours = {name: value.shape for name, value in network.state_dict().items()}
+    found = state.get("stage", str(settings.stage)), tuple(state.get("spacing_mm", settings.spacing_mm))
+    if found != (str(settings.stage), settings.spacing_mm) or there != ours:
+        spacing = " x ".join(f"{value:g}" for value in found[1])
+        raise ModelError(
+            f"'{checkpoint.name}' is a checkpoint of stage {found[0]} on a grid of {spacing} mm, which does not fit "
+            f"the stage, spacing_mm and filters of '{settings.name}'"
+        )
+    return state
 
 
 def _check_filters(settings: TrainingSettings, initial: Mapping[str, torch.Tensor]) -> None:
@@ -319,10 +390,14 @@ class _Initial:
     weights: dict[str, torch.Tensor]
     lineage: list[str]
     patients: int
+    trained_on: set[str] = field(default_factory=set)
 
 
 def _initial(source: Path) -> _Initial:
     """Read the averaged weights of a checkpoint, or the weights of a model folder, as float32."""
+    trained_on: set[str] = set()
+    if not source.exists():
+        raise ConfigError(f"training.initial: '{source}' is neither a checkpoint nor a model folder")
     if source.is_dir():
         card = read_model_card(str(source))
         verify_weights(card)
@@ -338,12 +413,14 @@ def _initial(source: Path) -> _Initial:
             [*state["lineage"], source.parent.name],
             state["patients"],
         )
+        trained_on = set(state.get("trained_on", ()))
     return _Initial(
         weights={
             name: value.float() if value.dtype.is_floating_point else value for name, value in weights.items()
         },
         lineage=lineage,
         patients=int(patients),
+        trained_on=trained_on,
     )
 
 
@@ -404,9 +481,11 @@ def _save(run: _Run, settings: TrainingSettings, out_dir: Path) -> Path:
         "examples": run.examples,
         "seed": settings.seed,
         "stage": str(settings.stage),
+        "spacing_mm": list(settings.spacing_mm),
         "templates": run.templates,
         "lineage": run.lineage,
         "patients": run.patients,
+        "trained_on": sorted(run.trained_on),
     }
     partial = out_dir / (CHECKPOINT + ".partial")
     torch.save(state, partial)

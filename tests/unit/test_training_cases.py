@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from mrresponse.domain import ContrastPhase
-from mrresponse.errors import ConfigError, DataError
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
 from mrresponse.training.evaluate import evaluate_patients
 from mrresponse.training.loop import load_cases, train
@@ -335,3 +335,58 @@ def test_a_channel_of_zeros_is_a_phase_that_was_not_acquired(tmp_path: Path) -> 
     alone = settings(tmp_path, layout=Layout.DATASET_JSON, channels={1: "PVP"})
     one, other = (load_lesion_case(list_cases(chosen)[0], chosen, SPACING) for chosen in (both, alone))
     assert torch.equal(one.images, other.images)
+
+
+def test_a_patient_that_was_trained_on_is_never_held_out(tmp_path: Path) -> None:
+    for name in ("p1", "p2", "p3"):
+        write_case(tmp_path / "data", name)
+    folds = [
+        run_on(tmp_path / "data", data=settings(tmp_path / "data", folds=3, fold=fold).model_dump())
+        for fold in (0, 1)
+    ]
+    checkpoint = train(folds[0], tmp_path / "run")
+    message = r"training\.data\.fold: 1 of the 1 patients held out were trained on"
+    with pytest.raises(ConfigError, match=message):
+        train(folds[1], tmp_path / "run")
+    with pytest.raises(ConfigError, match=message):
+        train(folds[1].model_copy(update={"initial": checkpoint}), tmp_path / "other")
+    with pytest.raises(ConfigError, match=message):
+        evaluate_patients(folds[1], checkpoint)
+
+
+def test_patients_that_come_in_later_are_counted(tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        write_case(tmp_path / "data", name)
+    run = run_on(tmp_path / "data")
+    checkpoint = train(run.model_copy(update={"data": None}), tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 0
+    train(run, tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 1
+    train(run, tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 1
+
+
+def test_a_checkpoint_of_other_settings_is_neither_packaged_nor_judged(tmp_path: Path) -> None:
+    run = run_on(tmp_path, data=None)
+    checkpoint = train(run, tmp_path / "run")
+    (tmp_path / "junk.pt").write_bytes(b"no checkpoint")
+    for other in (run_on(tmp_path, stage="liver"), run_on(tmp_path, spacing_mm=[4.0, 4.0, 4.0])):
+        with pytest.raises(ModelError, match="stage lesions on a grid of 8 x 8 x 8 mm, which does not fit"):
+            write_bundle(other, checkpoint, tmp_path / "model", figures={})
+        with pytest.raises(ModelError, match="does not fit"):
+            evaluate_patients(other, checkpoint)
+    with pytest.raises(ModelError, match=r"'junk\.pt' is no checkpoint"):
+        write_bundle(run, tmp_path / "junk.pt", tmp_path / "model", figures={})
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(ConfigError, match=r"training\.initial: 'absent' is neither"):
+        train(run.model_copy(update={"initial": Path("absent")}), tmp_path / "other")
+
+
+def test_a_model_folder_names_no_patient_that_was_held_out(tmp_path: Path) -> None:
+    run = run_on(tmp_path, data=None)
+    figures = {"held_out": {"patients": 1, "lesion_dice": {"P001 2020-06-07": 0.7}, "mean": 0.7}}
+    metadata = write_bundle(run, train(run, tmp_path / "run"), tmp_path / "model", figures=figures)
+    assert json.loads(metadata.read_text())["figures"] == {"held_out": {"patients": 1, "mean": 0.7}}
+    card = (tmp_path / "model" / "docs" / "README.md").read_text()
+    assert "## Figures on patients held out\n- patients: 1\n- mean: 0.7\n" in card
+    assert "P001" not in card
