@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mrresponse.domain import FloatArray, Image
-from mrresponse.errors import ConfigError, ModelError
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.geometry import grid_of, is_same_grid, resample_image
 from mrresponse.nifti import write_image
 from mrresponse.segment.bundle import read_json_object
@@ -33,6 +33,8 @@ from mrresponse.segment.external import (
 
 _CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 _WEIGHTS = "models/model.pt"
+_ROUNDING = 0.01
+"""By which resampling may leave the range of a probability."""
 _PARTS = ("preprocessing", "inferer", "postprocessing")
 
 
@@ -177,7 +179,19 @@ def _found(
 
 
 def _wanted(pred: FloatArray, wanted: Sequence[int], *, single: bool) -> FloatArray:
-    """Return the probability of the wanted labels from ``[channel, i, j, k]``: channels, or one map of labels."""
+    """Return the probability of the wanted labels from ``[channel, i, j, k]``: channels, or one map of labels.
+
+    Raises
+    ------
+    DataError
+        ``external_model`` where the channels hold no probabilities, as without an activation in the postprocessing.
+    """
+    if (len(pred) > 1 or single) and not (pred.min() >= -_ROUNDING and pred.max() <= 1 + _ROUNDING):
+        raise DataError(
+            f"the model's pred is between {pred.min():.3g} and {pred.max():.3g}, expected probabilities from 0 to 1: "
+            "the postprocessing of its bundle needs an activation (softmax or sigmoid)",
+            code="external_model",
+        )
     if len(pred) > 1:
         together = pred[list(wanted)].sum(axis=0)
     elif single:

@@ -6,16 +6,23 @@ and nnU-Net write it, and this program's own data and results, whose masks a rea
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mrresponse.domain import ContrastPhase, Series
 from mrresponse.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+_MOST_NAMED = 5
+"""Cases that a warning names; of more it says how many there are."""
 
 
 class Layout(StrEnum):
@@ -40,7 +47,8 @@ class DataSettings(BaseModel):
     contrast_phase: ContrastPhase = ContrastPhase.OTHER
     """``pairs``: contrast phase of every image; the lesion network needs another one than ``OTHER``."""
     channels: dict[int, ContrastPhase] = Field(default_factory=dict)
-    """``dataset_json``: contrast phase of each channel by its number; channels left out are not read."""
+    """``dataset_json``: contrast phase of each channel by its number; channels left out are not read. A case may lack
+    the file of a channel."""
     masks: Path | None = None
     """``results``: folder of masks, ``<patient_id>/<study_date>/{liver,lesions}.nii.gz``."""
     liver_labels: tuple[int, ...] = (1, 2)
@@ -54,6 +62,20 @@ class DataSettings(BaseModel):
     folds: int = Field(default=5, ge=2)
     fold: int = Field(default=0, ge=0)
     """This fold's patients are never trained on; ``scripts/evaluate_model.py`` judges on them."""
+
+    @model_validator(mode="after")
+    def _labels_and_channels_agree(self) -> Self:
+        outside = set(self.lesion_labels or ()) - set(self.liver_labels)
+        if outside and self.layout is not Layout.RESULTS:
+            raise ValueError(
+                f"liver_labels lacks {_listed(outside)} of lesion_labels; expected there too, since a lesion is a part "
+                "of the liver, or lesion_labels: null where lesions are not labelled"
+            )
+        phases = [phase for phase in self.channels.values() if phase is not ContrastPhase.OTHER]
+        twice = next((phase for phase in phases if phases.count(phase) > 1), None)
+        if twice is not None:
+            raise ValueError(f"channels names {twice.value} twice, expected each contrast phase once")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +149,22 @@ def _patient_of(name: str, settings: DataSettings) -> str:
     return match[1]
 
 
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in sorted(numbers))
+
+
+def _warn(names: Iterable[str], what: str) -> None:
+    """Say which cases are not as the others, a few by their names."""
+    listed = sorted(names)
+    if listed:
+        more = f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else ""
+        _log.warning("training.data: %s: %s%s", what, ", ".join(listed[:_MOST_NAMED]), more)
+
+
 def _pairs(settings: DataSettings) -> Iterator[Case]:
     images, labels = (_by_case(settings.folder, pattern) for pattern in (settings.images, settings.labels))
+    _warn(images.keys() - labels.keys(), "left out, images without a label map")
+    _warn(labels.keys() - images.keys(), "left out, label maps without an image")
     for name in sorted(images.keys() & labels.keys()):
         yield Case(
             patient_id=_patient_of(name, settings),
@@ -141,6 +177,10 @@ def _pairs(settings: DataSettings) -> Iterator[Case]:
 def _by_case(folder: Path, pattern: str) -> dict[str, Path]:
     if pattern.count("*") != 1:
         raise ConfigError(f"training.data: pattern '{pattern}' needs exactly one '*'")
+    if PurePosixPath(pattern).is_absolute():
+        raise ConfigError(f"training.data: pattern '{pattern}' is absolute, expected one below the folder")
+    # as the paths that are found are written, without "./" and doubled strokes
+    pattern = PurePosixPath(pattern).as_posix()
     before, after = pattern.split("*")
     return {
         path.relative_to(folder).as_posix()[
@@ -163,27 +203,36 @@ def _dataset_json(settings: DataSettings) -> Iterator[Case]:
         labels = [settings.folder / str(entry["label"]) for entry in entries]
     else:
         labels = sorted((settings.folder / "labelsTr").glob(f"*{ending}"))
+    lacking: dict[int, list[str]] = {number: [] for number in settings.channels}
     for label in labels:
         name = label.name.removesuffix(ending)
-        yield Case(
-            patient_id=_patient_of(name, settings),
-            name=name,
-            images={
-                phase: _channel_file(settings.folder / "imagesTr", name, number, ending)
-                for number, phase in sorted(settings.channels.items())
-            },
-            labels=label,
-        )
+        files = {
+            number: _channel_file(settings.folder / "imagesTr", name, number, ending)
+            for number in sorted(settings.channels)
+        }
+        for number, file in files.items():
+            if file is None:
+                lacking[number].append(name)
+        images = {settings.channels[number]: file for number, file in files.items() if file is not None}
+        if not images:
+            raise ConfigError(
+                f"training.data: channel {_listed(settings.channels)} of case '{name}' is not in imagesTr"
+            )
+        yield Case(patient_id=_patient_of(name, settings), name=name, images=images, labels=label)
+    for number, names in lacking.items():
+        if labels and len(names) == len(labels):
+            raise ConfigError(f"training.data.channels: no case has a channel {number} in imagesTr")
+        _warn(names, f"without channel {number} ({settings.channels[number].value}), which is shown as zeros")
 
 
-def _channel_file(folder: Path, name: str, number: int, ending: str) -> Path:
-    """Return nnU-Net's ``case_0000`` where it exists, else the decathlon's ``case`` (one channel)."""
+def _channel_file(folder: Path, name: str, number: int, ending: str) -> Path | None:
+    """Return nnU-Net's ``case_0000`` where it exists, else the decathlon's ``case`` (one channel), else ``None``."""
     numbered, plain = folder / f"{name}_{number:04d}{ending}", folder / f"{name}{ending}"
     if numbered.is_file():
         return numbered
     if number == 0 and plain.is_file():
         return plain
-    raise ConfigError(f"training.data: channel {number} of case '{name}' is not in imagesTr")
+    return None
 
 
 def _results(settings: DataSettings) -> Iterator[Case]:
@@ -191,15 +240,26 @@ def _results(settings: DataSettings) -> Iterator[Case]:
 
     if settings.masks is None:
         raise ConfigError("training.data.masks: missing, expected the folder of the masks")
-    for patient in ingest(settings.folder, IngestSettings()).patients:
+    if not settings.masks.is_dir():
+        raise ConfigError(f"training.data.masks: '{settings.masks.name}' is not a folder")
+    found = ingest(settings.folder, IngestSettings())
+    for failure in found.failures:
+        where = " ".join(str(part) for part in (failure.patient_id, failure.study_date) if part)
+        _log.warning("training.data: %s cannot be used: %s", where, failure.message)
+    without: list[str] = []
+    for patient in found.patients:
         for study in patient.studies:
             folder = settings.masks / patient.patient_id / study.study_date.isoformat()
             masks = {name: folder / f"{name}.nii.gz" for name in ("liver", "lesions")}
             present = {name: file for name, file in masks.items() if file.is_file()}
-            if "liver" in present:
-                yield Case(
-                    patient_id=patient.patient_id,
-                    name=f"{patient.patient_id} {study.study_date.isoformat()}",
-                    images={series.contrast_phase: series for series in study.series},
-                    masks=present,
-                )
+            name = f"{patient.patient_id} {study.study_date.isoformat()}"
+            if "liver" not in present:
+                without.append(name)
+                continue
+            yield Case(
+                patient_id=patient.patient_id,
+                name=name,
+                images={series.contrast_phase: series for series in study.series},
+                masks=present,
+            )
+    _warn(without, "left out, studies without a mask liver.nii.gz")

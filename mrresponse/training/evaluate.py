@@ -14,7 +14,13 @@ from mrresponse.segment.architectures import ARCHITECTURES
 from mrresponse.segment.normalise import near_liver, normalise_liver_input, window_lesion_input
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
-from mrresponse.training.loop import ARCHITECTURE, architecture_arguments, load_cases
+from mrresponse.training.loop import (
+    ARCHITECTURE,
+    architecture_arguments,
+    load_cases,
+    read_checkpoint,
+    refuse_seen,
+)
 from mrresponse.training.real_examples import RealCase
 from mrresponse.training.settings import Stage, TrainingSettings
 
@@ -52,11 +58,12 @@ def evaluate_patients(settings: TrainingSettings, checkpoint: Path) -> dict[str,
     Raises
     ------
     ConfigError
-        The settings name no data.
+        The settings name no data, or hold out patients on whom the checkpoint was trained.
     DataError
         A case cannot be used.
     """
     network = _network(settings, checkpoint)
+    refuse_seen(settings, read_checkpoint(settings, checkpoint).get("trained_on", ()))
     _, held_out = load_cases(settings)
     if settings.stage is Stage.LIVER:
         livers = {case.name: _liver_score(network, case) for case in held_out}
@@ -80,7 +87,7 @@ def evaluate_patients(settings: TrainingSettings, checkpoint: Path) -> dict[str,
 def _network(settings: TrainingSettings, checkpoint: Path) -> Any:
     torch.set_num_threads(settings.threads)
     network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings))
-    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["averaged"])
+    network.load_state_dict(read_checkpoint(settings, checkpoint)["averaged"])
     return network.to(memory_format=torch.channels_last_3d).eval()
 
 

@@ -1,5 +1,6 @@
 """The training loop: a time-limited segment that resumes from the last checkpoint."""
 
+import hashlib
 import json
 import logging
 import math
@@ -8,10 +9,11 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -66,6 +68,8 @@ class _Run:
     """Models and runs whose weights were the start, the oldest first."""
     patients: int = 0
     """Patients whose images they saw, counted once per run."""
+    trained_on: set[str] = field(default_factory=set)
+    """Digests of these patients, so that none of them is held out later."""
 
 
 def architecture_arguments(settings: TrainingSettings) -> dict[str, Any]:
@@ -88,14 +92,19 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
     Raises
     ------
     ConfigError
-        The network to start from has more filters than this one, or this one no multiple of them.
+        The network to start from has more filters than this one, or this one no multiple of them; or it was trained on
+        patients that are held out now.
     ModelError
         A checkpoint to start from does not fit the network.
+    DataError
+        A labelled case cannot be used.
     """
     torch.set_num_threads(settings.threads)
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _start(settings, out_dir)
-    batches = iter(_loader(settings, seed=settings.seed * 1_000_003 + run.step))
+    # read here and not by the processes that draw examples, whose errors would reach the user as tracebacks
+    cases = None if settings.data is None else load_cases(settings)[0]
+    batches = iter(_loader(settings, cases, seed=settings.seed * 1_000_003 + run.step))
     weights = torch.tensor(_class_weights(settings), device=run.device)
     board = _board(settings, out_dir)
     begun = saved = time.monotonic()
@@ -125,19 +134,19 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
 class _Stream(IterableDataset[Batch]):
     """Examples drawn in worker processes, each with a seed of its own."""
 
-    def __init__(self, settings: TrainingSettings, seed: int) -> None:
-        self.settings, self.seed = settings, seed
+    def __init__(self, settings: TrainingSettings, cases: Sequence[RealCase] | None, seed: int) -> None:
+        self.settings, self.cases, self.seed = settings, cases, seed
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         number = worker.id if worker else 0
-        return make_batches(self.settings, seed=self.seed + 7_919 * number)
+        return make_batches(self.settings, self.cases, seed=self.seed + 7_919 * number)
 
 
-def _loader(settings: TrainingSettings, *, seed: int) -> DataLoader[Batch]:
+def _loader(settings: TrainingSettings, cases: Sequence[RealCase] | None, *, seed: int) -> DataLoader[Batch]:
     ahead = 3 if settings.workers else None
     return DataLoader(
-        _Stream(settings, seed),
+        _Stream(settings, cases, seed),
         batch_size=None,
         num_workers=settings.workers,
         prefetch_factor=ahead,
@@ -188,12 +197,13 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         raise KeyboardInterrupt
 
 
-def make_batches(settings: TrainingSettings, *, seed: int) -> Iterator[Batch]:
-    """Return the endless stream of batches of a stage: synthetic ones, mixed with those of labelled patients."""
+def make_batches(
+    settings: TrainingSettings, cases: Sequence[RealCase] | None, *, seed: int
+) -> Iterator[Batch]:
+    """Return the endless stream of batches of a stage: synthetic ones, mixed with those of labelled cases."""
     synthetic = _synthetic_batches(settings, seed=seed)
-    if settings.data is None:
+    if settings.data is None or cases is None:
         return synthetic
-    cases, _ = load_cases(settings)
     examples = real_liver_examples if settings.stage is Stage.LIVER else real_lesion_examples
     real = examples(cases, settings.patch_shapes, settings.spacing_mm, seed=seed, batch=settings.batch)
     return _mixed(real, synthetic, settings.data.share, seed=seed)
@@ -205,7 +215,8 @@ def load_cases(settings: TrainingSettings) -> tuple[list[RealCase], list[RealCas
     Raises
     ------
     ConfigError
-        The settings name no data, or nothing is found there.
+        The settings name no data, nothing is found there, or the labels that they name for lesions are not those of
+        the cases.
     DataError
         A case cannot be used.
     """
@@ -215,6 +226,21 @@ def load_cases(settings: TrainingSettings) -> tuple[list[RealCase], list[RealCas
     load = load_liver_case if settings.stage is Stage.LIVER else load_lesion_case
     parts = split(list_cases(data), data)
     train_on, held_out = ([load(case, data, settings.spacing_mm) for case in part] for part in parts)
+    unnamed = sorted({label for case in (*train_on, *held_out) for label in case.unnamed_labels})
+    listed = ", ".join(str(label) for label in unnamed)
+    outlined = [case.lesions for case in train_on if case.lesions is not None]
+    if outlined and not any(bool(lesions.any()) for lesions in outlined):
+        if unnamed:
+            raise ConfigError(
+                f"training.data.lesion_labels: none of the {len(outlined)} cases to train on has a lesion, but labels "
+                f"that neither liver_labels nor lesion_labels name were found ({listed})"
+            )
+        _log.warning("training.data: none of the %d cases to train on has a lesion", len(outlined))
+    elif unnamed:
+        _log.warning(
+            "training.data: labels %s, which neither liver_labels nor lesion_labels name, are taken for outside",
+            listed,
+        )
     return train_on, held_out
 
 
@@ -256,29 +282,95 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
     )
     run = _Run(network, device, {k: v.detach().clone() for k, v in network.state_dict().items()}, optimiser)
     run.templates = template_names(settings)
-    checkpoint = out_dir / CHECKPOINT
+    checkpoint, start = out_dir / CHECKPOINT, None
     try:
         if checkpoint.is_file():
-            state = torch.load(checkpoint, map_location=device, weights_only=True)
+            state = read_checkpoint(settings, checkpoint, device=device)
             network.load_state_dict(state["raw"])
             run.averaged = state["averaged"]
             optimiser.load_state_dict(state["optimiser"])
             run.step, run.seconds, run.examples = state["step"], state["seconds"], state["examples"]
             run.lineage, run.patients = state["lineage"], state["patients"]
-            return run
+            run.trained_on = set(state.get("trained_on", ()))
+            return _with_patients(run, settings, known="trained_on" in state or not run.patients)
         elif settings.initial is not None:
             start = _initial(settings.initial)
             _check_filters(settings, start.weights)
             weights = widen(start.weights, network.state_dict(), seed=settings.seed)
             run.averaged = {name: value.to(device) for name, value in weights.items()}
             run.lineage, run.patients = start.lineage, start.patients
+            refuse_seen(settings, start.trained_on)
             network.load_state_dict(run.averaged)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
-    if settings.data is not None:
-        trained_on, _ = split(list_cases(settings.data), settings.data)
-        run.patients += len({case.patient_id for case in trained_on})
+    run = _with_patients(run, settings)
+    if start is not None:
+        run.trained_on |= start.trained_on
     return run
+
+
+def _with_patients(run: _Run, settings: TrainingSettings, *, known: bool = True) -> _Run:
+    """Count the patients that a run trains on and did not before; of an older checkpoint they are not ``known``."""
+    if settings.data is not None:
+        refuse_seen(settings, run.trained_on)
+        now = _digests(settings, held_out=False)
+        run.patients += len(now - run.trained_on) if known else 0
+        run.trained_on |= now
+    return run
+
+
+def refuse_seen(settings: TrainingSettings, trained_on: Collection[str]) -> None:
+    """Refuse weights that were trained on patients whom the settings hold out, as after a change of the fold.
+
+    Raises
+    ------
+    ConfigError
+        They were.
+    """
+    if settings.data is None or not trained_on:
+        return
+    held_out = _digests(settings, held_out=True)
+    seen = len(held_out & set(trained_on))
+    if seen:
+        raise ConfigError(
+            f"training.data.fold: {seen} of the {len(held_out)} patients held out were trained on by these weights; "
+            "expected the fold that they were trained with, or another folder for each fold"
+        )
+
+
+def _digests(settings: TrainingSettings, *, held_out: bool) -> set[str]:
+    """Return a digest of each patient of a part; equal names in another data set are other patients."""
+    assert settings.data is not None
+    part = split(list_cases(settings.data), settings.data)[held_out]
+    folder = settings.data.folder.resolve()
+    return {hashlib.sha256(f"{folder}\n{case.patient_id}".encode()).hexdigest() for case in part}
+
+
+def read_checkpoint(
+    settings: TrainingSettings, checkpoint: Path, *, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Read a checkpoint that these settings trained.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read, or is one of another stage, grid or network.
+    """
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+        there = {name: value.shape for name, value in state["averaged"].items()}
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnpicklingError) as error:
+        raise ModelError(f"'{checkpoint.name}' is no checkpoint of a training ({error})") from error
+    network = ARCHITECTURES[ARCHITECTURE](**architecture_arguments(settings))
+    ours = {name: value.shape for name, value in network.state_dict().items()}
+    found = state.get("stage", str(settings.stage)), tuple(state.get("spacing_mm", settings.spacing_mm))
+    if found != (str(settings.stage), settings.spacing_mm) or there != ours:
+        spacing = " x ".join(f"{value:g}" for value in found[1])
+        raise ModelError(
+            f"'{checkpoint.name}' is a checkpoint of stage {found[0]} on a grid of {spacing} mm, which does not fit "
+            f"the stage, spacing_mm and filters of '{settings.name}'"
+        )
+    return state
 
 
 def _check_filters(settings: TrainingSettings, initial: Mapping[str, torch.Tensor]) -> None:
@@ -298,10 +390,14 @@ class _Initial:
     weights: dict[str, torch.Tensor]
     lineage: list[str]
     patients: int
+    trained_on: set[str] = field(default_factory=set)
 
 
 def _initial(source: Path) -> _Initial:
     """Read the averaged weights of a checkpoint, or the weights of a model folder, as float32."""
+    trained_on: set[str] = set()
+    if not source.exists():
+        raise ConfigError(f"training.initial: '{source}' is neither a checkpoint nor a model folder")
     if source.is_dir():
         card = read_model_card(str(source))
         verify_weights(card)
@@ -317,12 +413,14 @@ def _initial(source: Path) -> _Initial:
             [*state["lineage"], source.parent.name],
             state["patients"],
         )
+        trained_on = set(state.get("trained_on", ()))
     return _Initial(
         weights={
             name: value.float() if value.dtype.is_floating_point else value for name, value in weights.items()
         },
         lineage=lineage,
         patients=int(patients),
+        trained_on=trained_on,
     )
 
 
@@ -383,9 +481,11 @@ def _save(run: _Run, settings: TrainingSettings, out_dir: Path) -> Path:
         "examples": run.examples,
         "seed": settings.seed,
         "stage": str(settings.stage),
+        "spacing_mm": list(settings.spacing_mm),
         "templates": run.templates,
         "lineage": run.lineage,
         "patients": run.patients,
+        "trained_on": sorted(run.trained_on),
     }
     partial = out_dir / (CHECKPOINT + ".partial")
     torch.save(state, partial)

@@ -51,12 +51,17 @@ Each case is one crop on the network's own grid, of a person made of implicit sh
 contrasts;
 the generator is the one that made the training images. These figures say how far the network has learned the
 generator, not how it does on patients: on real images expect less, and look at every contour.
-{studies}
+{held_out}{studies}
 ## Limits
 {limits}
 
 ## Licence
 Weights and card: Apache-2.0 (`LICENSE`).{notice}
+"""
+
+_HELD_OUT = """
+## Figures on patients held out
+{figures}
 """
 
 _STUDIES = """
@@ -113,7 +118,10 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
     templates = training["label_map_templates"]
     task = TASKS[settings.stage]
     studies = figures.get("whole_studies", {})
-    listed = _listed({key: value for key, value in figures.items() if key != "whole_studies"})
+    listed = _listed(
+        {key: value for key, value in figures.items() if key not in ("whole_studies", "held_out")}
+    )
+    held_out = figures.get("held_out")
     return _CARD.format(
         name=settings.name,
         version=settings.version,
@@ -138,6 +146,7 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         config="train-liver.yaml" if settings.stage is Stage.LIVER else "train-lesions.yaml",
         cases=figures.get("cases", 40),
         figures=listed or "- not measured",
+        held_out=_HELD_OUT.format(figures=_listed(held_out)) if held_out else "",
         studies=_studies_section(studies),
         limits=_LIMITS[settings.stage],
         notice=_NOTICE if templates else "",

@@ -13,7 +13,7 @@ import torch
 from mrresponse import __version__
 from mrresponse.domain import Certainty
 from mrresponse.training.bundle_config import CLASSES, INPUTS, inference_config
-from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_arguments
+from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_arguments, read_checkpoint
 from mrresponse.training.model_card import TASKS, card_text
 from mrresponse.training.settings import Stage, TrainingSettings
 
@@ -36,9 +36,15 @@ def write_bundle(
 
     ``figures`` are measured results on held-out synthetic seeds, copied into the metadata; ``certainty`` is how sure a
     lesion network must be where a user's settings do not say. The weights are written
-    before their digest, so a folder whose digest fits is complete.
+    before their digest, so a folder whose digest fits is complete. The figures of single patients stay behind: a model
+    is handed on, and their names and dates are nobody else's.
+
+    Raises
+    ------
+    ModelError
+        The checkpoint is not one of these settings.
     """
-    state = torch.load(checkpoint, weights_only=True)
+    state = read_checkpoint(settings, checkpoint)
     weights = {
         name: value.half().contiguous() if value.dtype.is_floating_point else value
         for name, value in state["averaged"].items()
@@ -110,7 +116,12 @@ def describe(
             "source_revision": revision,
             "started_from": state["lineage"],
         },
-        "figures": dict(figures),
+        "figures": {
+            name: {key: one for key, one in value.items() if not isinstance(one, Mapping)}
+            if name == "held_out"
+            else value
+            for name, value in figures.items()
+        },
         "network_data_format": {
             "inputs": {
                 "image": {

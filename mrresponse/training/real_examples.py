@@ -42,6 +42,8 @@ class RealCase:
     images: torch.Tensor
     liver: torch.Tensor
     lesions: torch.Tensor | None
+    unnamed_labels: frozenset[int] = frozenset()
+    """Labels of its label map that the settings name neither as liver nor as lesion."""
 
     @property
     def classes(self) -> torch.Tensor:
@@ -57,18 +59,19 @@ def load_liver_case(case: Case, settings: DataSettings, spacing_mm: Spacing) -> 
     Raises
     ------
     DataError
-        A file cannot be read, or the mask lies on another grid.
+        A file cannot be read, the mask lies on another grid, or there is no liver.
     """
     phase = _reference(case)
     image = to_canonical(_read(case, phase))
-    liver, _ = _masks(case, settings, image)
+    masks = _masks(case, settings, image)
     images = to_network_grid(np.nan_to_num(image.voxels)[None], image.grid.spacing_mm, spacing_mm)
     return RealCase(
         case.patient_id,
         case.name,
         torch.from_numpy(images),
-        _on_network_grid(liver, image.grid.spacing_mm, spacing_mm),
+        _on_network_grid(masks.liver, image.grid.spacing_mm, spacing_mm),
         None,
+        masks.unnamed_labels,
     )
 
 
@@ -83,16 +86,20 @@ def load_lesion_case(case: Case, settings: DataSettings, spacing_mm: Spacing) ->
     phases = [phase for phase in case.images if phase in LESION_CHANNELS]
     if not phases:
         raise _error(case, "no T1 contrast phase", "expected at least one of PRE, ART, PVP, DEL, HBP")
-    images = {phase: _read(case, phase) for phase in phases}
+    read = {phase: _read(case, phase) for phase in phases}
+    # a file of one value stands for a phase that was not acquired, as nnU-Net's users write one
+    images = {phase: image for phase, image in read.items() if np.ptp(image.voxels) > 0}
+    if not images:
+        raise _error(case, "every image has one value only", "expected an image")
     reference = next(phase for phase in REFERENCE_ORDER if phase in images)
-    liver, lesions = _masks(case, settings, to_canonical(images[reference]))
+    masks = _masks(case, settings, to_canonical(images[reference]))
     full = to_canonical(images[reference]).grid
-    given = Image(voxels=liver.astype(np.float32), grid=full)
+    given = Image(voxels=masks.liver.astype(np.float32), grid=full)
     study = Study(
         patient_id=case.patient_id,
         study_date=_ANY_DATE,
         series=tuple(
-            Series(path=Path(case.name), contrast_phase=phase, phase_reason="stated") for phase in phases
+            Series(path=Path(case.name), contrast_phase=phase, phase_reason="stated") for phase in images
         ),
     )
     prepared = prepare(
@@ -115,7 +122,8 @@ def load_lesion_case(case: Case, settings: DataSettings, spacing_mm: Spacing) ->
         case.name,
         torch.from_numpy(to_network_grid(np.nan_to_num(channels), have, spacing_mm)),
         _on_network_grid(prepared.liver.voxels > 0, have, spacing_mm),
-        None if lesions is None else _on_network_grid(lesions[cut], have, spacing_mm),
+        None if masks.lesions is None else _on_network_grid(masks.lesions[cut], have, spacing_mm),
+        masks.unnamed_labels,
     )
 
 
@@ -226,25 +234,47 @@ def _reference(case: Case) -> ContrastPhase:
 
 def _read(case: Case, phase: ContrastPhase) -> Image:
     source = case.images[phase]
-    if isinstance(source, Series):
-        return read_series(source, patient_id=case.patient_id, study_date=_ANY_DATE)
     try:
+        if isinstance(source, Series):
+            return read_series(source, patient_id=case.patient_id, study_date=_ANY_DATE)
         return read_image(source)
     except DataError as error:
-        raise _error(case, f"{phase.value} image: {error.message}") from error
+        raise _error(case, f"{phase.value} image: {error.message}", "expected a readable image") from error
 
 
-def _masks(case: Case, settings: DataSettings, image: Image) -> tuple[Mask, Mask | None]:
-    """Return liver and lesions on the grid of the reference image, in canonical order."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Masks:
+    liver: Mask
+    lesions: Mask | None
+    unnamed_labels: frozenset[int] = frozenset()
+
+
+def _masks(case: Case, settings: DataSettings, image: Image) -> _Masks:
+    """Return liver and lesions on the grid of the reference image, in canonical order.
+
+    Raises
+    ------
+    DataError
+        There is no liver: an example of it would teach that the organ is background.
+    """
     if case.labels is not None:
         labels = _mask_on(case, case.labels, image).voxels
+        found = {int(label) for label in np.unique(labels)} - {0}
+        if not found & set(settings.liver_labels):
+            wanted = ", ".join(str(label) for label in settings.liver_labels)
+            listed = ", ".join(str(label) for label in sorted(found)) or "none"
+            raise _error(case, f"found labels {listed}", f"expected one of liver_labels ({wanted})")
         lesions = None if settings.lesion_labels is None else np.isin(labels, settings.lesion_labels)
-        return np.isin(labels, settings.liver_labels), lesions
+        unnamed = frozenset(found - set(settings.liver_labels) - set(settings.lesion_labels or ()))
+        liver = np.isin(labels, settings.liver_labels)
+        return _Masks(liver=liver, lesions=lesions, unnamed_labels=unnamed)
     liver = _mask_on(case, case.masks["liver"], image).voxels > 0
+    if not liver.any():
+        raise _error(case, "mask 'liver.nii.gz' is empty", "expected a liver")
     if "lesions" not in case.masks:
-        return liver, None
+        return _Masks(liver=liver, lesions=None)
     lesions = _mask_on(case, case.masks["lesions"], image).voxels > 0
-    return liver | lesions, lesions
+    return _Masks(liver=liver | lesions, lesions=lesions)
 
 
 def _mask_on(case: Case, file: Path, image: Image) -> LabelMap:
@@ -260,4 +290,4 @@ def _on_network_grid(mask: Mask, have: Spacing, want: Spacing) -> torch.Tensor:
 
 
 def _error(case: Case, found: str, expected: str = "expected a readable file") -> DataError:
-    return DataError(f"{found}, {expected}", code="bad_training_case", patient_id=case.patient_id)
+    return DataError(f"case '{case.name}': {found}, {expected}", code="bad_training_case")

@@ -145,6 +145,16 @@ def test_probabilities_of_a_bundle_are_kept_where_it_gives_them(tmp_path: Path) 
     np.testing.assert_allclose(found.voxels[inner], expected[inner], atol=1e-4)
 
 
+def test_a_bundle_that_gives_no_probabilities_is_an_error(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", postprocessing={"_target_": "Compose", "transforms": []})
+    external = {"labels": ["lesion"], "channels": ["reference"]}
+    segmenter = make_segmenter(
+        segment_settings(lesion_model=str(folder), lesion_external=external, trust_expressions=True)
+    )
+    with pytest.raises(DataError, match="needs an activation"):
+        segmenter.lesions(prepared_with({ContrastPhase.ARTERIAL: noise(4, GRIDS[0])}))
+
+
 def test_a_study_without_a_t1_phase_is_not_shown_to_a_model(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle")
     external = {"labels": ["lesion"], "channels": ["ART"]}

@@ -283,7 +283,7 @@ def test_a_step_without_finite_gradients_leaves_the_weights_alone(
     first = train(_settings(minutes=0.001), tmp_path / "first")
     before = torch.load(first, weights_only=True)["averaged"]
     broken = torch.full((1, 1, 24, 24, 16), float("nan")), torch.zeros((1, 24, 24, 16), dtype=torch.int64)
-    monkeypatch.setattr(loop, "make_batches", lambda _settings, seed: repeat(broken))
+    monkeypatch.setattr(loop, "make_batches", lambda _settings, _cases, seed: repeat(broken))
     state = torch.load(train(_settings(minutes=0.001, initial=first), tmp_path / "second"), weights_only=True)
     assert state["step"] > 0
     for name, value in before.items():

@@ -8,12 +8,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from mrresponse.domain import ContrastPhase
-from mrresponse.errors import ConfigError, DataError
+from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
 from mrresponse.training.evaluate import evaluate_patients
-from mrresponse.training.loop import train
+from mrresponse.training.loop import load_cases, train
 from mrresponse.training.losses import IGNORED, dice_cross_entropy
 from mrresponse.training.package import write_bundle
 from mrresponse.training.real_examples import (
@@ -213,3 +214,179 @@ def test_a_model_says_on_how_many_patients_it_was_trained(tmp_path: Path) -> Non
     figures = evaluate_patients(run, checkpoint)
     assert figures["patients"] == 1
     assert 0.0 <= figures["mean"] <= 1.0
+
+
+def test_what_is_left_out_of_a_data_set_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("p1", "p2", "p3"):
+        write_case(tmp_path, name)
+    (tmp_path / "labelsTr" / "p2.nii.gz").unlink()
+    (tmp_path / "imagesTr" / "p3.nii.gz").unlink()
+    assert [case.name for case in list_cases(settings(tmp_path))] == ["p1"]
+    assert "left out, images without a label map: p2" in caplog.text
+    assert "left out, label maps without an image: p3" in caplog.text
+
+
+def test_a_channel_may_be_absent_in_some_cases_but_not_in_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("c7", "c8"):
+        write_case(tmp_path, name, image="imagesTr/{}_0000.nii.gz")
+    write_case(tmp_path, "c7", image="imagesTr/{}_0001.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz"}))
+    chosen = settings(tmp_path, layout=Layout.DATASET_JSON, channels={0: "PRE", 1: "ART"})
+    first, second = list_cases(chosen)
+    assert set(first.images) == {ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL}
+    assert set(second.images) == {ContrastPhase.PRECONTRAST}
+    assert "without channel 1 (ART), which is shown as zeros: c8" in caplog.text
+    (tmp_path / "imagesTr" / "c7_0001.nii.gz").unlink()
+    with pytest.raises(ConfigError, match="no case has a channel 1"):
+        list_cases(chosen)
+
+
+def test_a_study_or_a_patient_without_use_for_training_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, masks = tmp_path / "data", tmp_path / "masks"
+    rows = ["patient_id,study_date,contrast_phase,path"]
+    for patient in ("A", "B"):
+        write_case(data, patient)
+        rows.append(f"{patient},2020-01-02,ART,imagesTr/{patient}.nii.gz")
+    rows.append("C,2020-01-02,ART,imagesTr/absent.nii.gz")
+    (data / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    chosen = settings(data, layout=Layout.RESULTS, masks=masks)
+    with pytest.raises(ConfigError, match=r"training\.data\.masks: 'masks' is not a folder"):
+        list_cases(chosen)
+    (masks / "A" / "2020-01-02").mkdir(parents=True)
+    (data / "labelsTr" / "A.nii.gz").rename(masks / "A" / "2020-01-02" / "liver.nii.gz")
+    assert [case.name for case in list_cases(chosen)] == ["A 2020-01-02"]
+    assert "left out, studies without a mask liver.nii.gz: B 2020-01-02" in caplog.text
+    assert "C 2020-01-02 cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"liver_labels": [1]}, "liver_labels lacks 2 of lesion_labels"),
+        ({"channels": {0: "ART", 1: "ART"}}, "channels names ART twice"),
+    ],
+)
+def test_settings_of_a_data_set_that_contradict_themselves_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        settings(tmp_path, **changes)
+
+
+def test_a_pattern_is_read_as_the_paths_are_written(tmp_path: Path) -> None:
+    write_case(tmp_path, "p1")
+    (case,) = list_cases(settings(tmp_path, images="./imagesTr/*.nii.gz"))
+    assert case.name == "p1"
+    with pytest.raises(ConfigError, match="is absolute"):
+        list_cases(settings(tmp_path, images=f"{tmp_path}/imagesTr/*.nii.gz"))
+
+
+def run_on(folder: Path, **changes: Any) -> TrainingSettings:
+    values = {
+        "stage": "lesions",
+        "name": "own",
+        "spacing_mm": SPACING,
+        "patch_shapes": [[16, 16, 16]],
+        "window": [32, 32, 32],
+        "batch": 1,
+        "minutes": 0.0001,
+        "workers": 0,
+        "device": "cpu",
+        "data": settings(folder, folds=2, share=1.0).model_dump(),
+    }
+    return TrainingSettings.model_validate({**values, **changes})
+
+
+@pytest.mark.parametrize("stage", ["liver", "lesions"])
+def test_a_case_without_a_liver_is_named_before_anything_is_trained(tmp_path: Path, stage: str) -> None:
+    for name in ("p1", "p2"):
+        write_case(tmp_path, name)
+    data = settings(tmp_path, folds=2, liver_labels=[63], lesion_labels=None).model_dump()
+    message = r"^case 'p\d': found labels 1, 2, expected one of liver_labels \(63\)"
+    with pytest.raises(DataError, match=message):
+        # with a process of its own for the examples, whose errors are no errors of this program
+        train(run_on(tmp_path, stage=stage, data=data, workers=1), tmp_path / "run")
+
+
+def test_lesions_under_another_label_than_the_settings_name_are_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("p1", "p2"):
+        write_case(tmp_path, name)
+    wrong = settings(tmp_path, folds=2, liver_labels=[1, 3], lesion_labels=[3])
+    with pytest.raises(ConfigError, match=r"lesion_labels: none of the 1 cases .* were found \(2\)"):
+        load_cases(run_on(tmp_path, data=wrong.model_dump()))
+    livers = settings(tmp_path, folds=2, liver_labels=[1], lesion_labels=None)
+    load_cases(run_on(tmp_path, stage="liver", data=livers.model_dump()))
+    assert "labels 2, which neither liver_labels nor lesion_labels name, are taken for outside" in caplog.text
+
+
+def test_a_channel_of_zeros_is_a_phase_that_was_not_acquired(tmp_path: Path) -> None:
+    write_case(tmp_path, "c7", image="imagesTr/{}_0001.nii.gz")
+    write_case(tmp_path, "c7", image="imagesTr/{}_0000.nii.gz")
+    zeros = tmp_path / "imagesTr" / "c7_0000.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.float32), np.diag([8.0, 8.0, 8.0, 1.0])), zeros)
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz"}))
+    both = settings(tmp_path, layout=Layout.DATASET_JSON, channels={0: "ART", 1: "PVP"})
+    alone = settings(tmp_path, layout=Layout.DATASET_JSON, channels={1: "PVP"})
+    one, other = (load_lesion_case(list_cases(chosen)[0], chosen, SPACING) for chosen in (both, alone))
+    assert torch.equal(one.images, other.images)
+
+
+def test_a_patient_that_was_trained_on_is_never_held_out(tmp_path: Path) -> None:
+    for name in ("p1", "p2", "p3"):
+        write_case(tmp_path / "data", name)
+    folds = [
+        run_on(tmp_path / "data", data=settings(tmp_path / "data", folds=3, fold=fold).model_dump())
+        for fold in (0, 1)
+    ]
+    checkpoint = train(folds[0], tmp_path / "run")
+    message = r"training\.data\.fold: 1 of the 1 patients held out were trained on"
+    with pytest.raises(ConfigError, match=message):
+        train(folds[1], tmp_path / "run")
+    with pytest.raises(ConfigError, match=message):
+        train(folds[1].model_copy(update={"initial": checkpoint}), tmp_path / "other")
+    with pytest.raises(ConfigError, match=message):
+        evaluate_patients(folds[1], checkpoint)
+
+
+def test_patients_that_come_in_later_are_counted(tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        write_case(tmp_path / "data", name)
+    run = run_on(tmp_path / "data")
+    checkpoint = train(run.model_copy(update={"data": None}), tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 0
+    train(run, tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 1
+    train(run, tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 1
+
+
+def test_a_checkpoint_of_other_settings_is_neither_packaged_nor_judged(tmp_path: Path) -> None:
+    run = run_on(tmp_path, data=None)
+    checkpoint = train(run, tmp_path / "run")
+    (tmp_path / "junk.pt").write_bytes(b"no checkpoint")
+    for other in (run_on(tmp_path, stage="liver"), run_on(tmp_path, spacing_mm=[4.0, 4.0, 4.0])):
+        with pytest.raises(ModelError, match="stage lesions on a grid of 8 x 8 x 8 mm, which does not fit"):
+            write_bundle(other, checkpoint, tmp_path / "model", figures={})
+        with pytest.raises(ModelError, match="does not fit"):
+            evaluate_patients(other, checkpoint)
+    with pytest.raises(ModelError, match=r"'junk\.pt' is no checkpoint"):
+        write_bundle(run, tmp_path / "junk.pt", tmp_path / "model", figures={})
+    assert not (tmp_path / "model").exists()
+    with pytest.raises(ConfigError, match=r"training\.initial: 'absent' is neither"):
+        train(run.model_copy(update={"initial": Path("absent")}), tmp_path / "other")
+
+
+def test_a_model_folder_names_no_patient_that_was_held_out(tmp_path: Path) -> None:
+    run = run_on(tmp_path, data=None)
+    figures = {"held_out": {"patients": 1, "lesion_dice": {"P001 2020-06-07": 0.7}, "mean": 0.7}}
+    metadata = write_bundle(run, train(run, tmp_path / "run"), tmp_path / "model", figures=figures)
+    assert json.loads(metadata.read_text())["figures"] == {"held_out": {"patients": 1, "mean": 0.7}}
+    card = (tmp_path / "model" / "docs" / "README.md").read_text()
+    assert "## Figures on patients held out\n- patients: 1\n- mean: 0.7\n" in card
+    assert "P001" not in card
