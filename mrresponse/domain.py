@@ -83,6 +83,27 @@ class MeasurementState(StrEnum):
     SPLIT = "split"
 
 
+SEEN_STATES = frozenset(
+    {
+        MeasurementState.MEASURED,
+        MeasurementState.TOO_SMALL,
+        MeasurementState.MERGED,
+        MeasurementState.SPLIT,
+    }
+)
+"""Of a lesion that is there."""
+MISSING_STATES = frozenset({MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED})
+"""Of a lesion of which nothing is known: neither that it is there nor that it is gone."""
+WHOLE_SIZES = ("longest_diameter_mm", "perpendicular_diameter_mm", "volume_ml")
+"""Columns of a measurement."""
+VIABLE_SIZES = (
+    "viable_longest_diameter_mm",
+    "viable_perpendicular_diameter_mm",
+    "viable_volume_ml",
+)
+"""The same of the viable part."""
+
+
 class NewLesionStatus(StrEnum):
     """How sure it is that a lesion is new."""
 

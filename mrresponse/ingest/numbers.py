@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mrresponse.domain import Failure, Measurement, MeasurementState, Patient, Study, StudyRecord
+from mrresponse.domain import (
+    MISSING_STATES,
+    VIABLE_SIZES,
+    WHOLE_SIZES,
+    Failure,
+    Measurement,
+    MeasurementState,
+    Patient,
+    Study,
+    StudyRecord,
+)
 from mrresponse.ingest.inputs import NOT_FATAL
 from mrresponse.ingest.patient_tables import (
     after_death,
@@ -24,15 +34,12 @@ from mrresponse.ingest.patient_tables import (
 from mrresponse.typed import WORDS, parse_measurement
 
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
-_WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
-_VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
 # A perpendicular diameter is at most the longest one, a viable part at most the whole lesion.
-_BOUNDS = (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
+_BOUNDS = (WHOLE_SIZES[:2], VIABLE_SIZES[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
 # What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
 _MOST_TOO_SMALL_MM = 5.0
 _REQUIRED = ("patient_id", "lesion_id", "study_date")
 _NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
-_WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 _THERE = (MeasurementState.MEASURED, MeasurementState.TOO_SMALL)
 
 Key = TypeVar("Key", bound=Hashable)
@@ -120,8 +127,8 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
             # in the rows of a run, what readers changed may stand beside what they left
             _check_sizes(filled)
         return filled
-    whole = _state(filled, _WHOLE_NUMBERS)
-    viable = _state(filled, _VIABLE_NUMBERS)
+    whole = _state(filled, WHOLE_SIZES)
+    viable = _state(filled, VIABLE_SIZES)
     _check_sizes(filled)
     _check_parts(filled, whole, viable)
     if whole is MeasurementState.ABSENT:
@@ -136,9 +143,9 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
     filled["state"] = whole.value
     filled["viable_state"] = viable.value if viable is not None else ""
     if whole is MeasurementState.NOT_ASSESSED and not filled.get("reason", "").strip():
-        filled["reason"] = _typed_word(cells, _WHOLE_NUMBERS)
+        filled["reason"] = _typed_word(cells, WHOLE_SIZES)
     if viable is MeasurementState.NOT_ASSESSED and not filled.get("viable_reason", "").strip():
-        filled["viable_reason"] = _typed_word(cells, _VIABLE_NUMBERS)
+        filled["viable_reason"] = _typed_word(cells, VIABLE_SIZES)
     return filled
 
 
@@ -151,8 +158,8 @@ def complete_edit(cells: dict[str, str]) -> dict[str, str]:
         A number that is not bare, a word that is not known, parts that contradict each other, or nothing at all.
     """
     filled = {name: cell.strip() if name in _REQUIRED else cell for name, cell in cells.items()}
-    whole = _state(filled, _WHOLE_NUMBERS)
-    viable = _state(filled, _VIABLE_NUMBERS)
+    whole = _state(filled, WHOLE_SIZES)
+    viable = _state(filled, VIABLE_SIZES)
     _check_sizes(filled)
     _check_parts(filled, whole, viable)
     if whole is MeasurementState.NOT_ASSESSED and viable in _THERE:
@@ -225,7 +232,7 @@ def _check_parts(
         raise ValueError(f" column {_VIABLE}: found a viable part, expected none of a lesion that is absent")
     if whole is not MeasurementState.TOO_SMALL:
         return
-    for name in _VIABLE_NUMBERS:
+    for name in VIABLE_SIZES:
         number = parse_measurement(cells.get(name)).value
         if number is not None and _contradicts(whole, name, number):
             raise ValueError(
@@ -238,8 +245,8 @@ def _check_stated(cells: Mapping[str, str]) -> None:
     """Refuse numbers that contradict the state beside them, and negative ones; what is no number is found later."""
     state = cells["state"].strip().lower()
     for names, stated in (
-        (_WHOLE_NUMBERS, state),
-        (_VIABLE_NUMBERS, cells.get("viable_state", "").strip().lower()),
+        (WHOLE_SIZES, state),
+        (VIABLE_SIZES, cells.get("viable_state", "").strip().lower()),
     ):
         for name in names:
             cell = cells.get(name, "").strip()
@@ -255,7 +262,7 @@ def _check_stated(cells: Mapping[str, str]) -> None:
 def _contradicts(state: str, name: str, number: float) -> bool:
     if state == MeasurementState.TOO_SMALL:
         return name.endswith("_mm") and number > _MOST_TOO_SMALL_MM
-    return state in _WITHOUT_NUMBERS or (state == MeasurementState.ABSENT and number > 0.0)
+    return state in MISSING_STATES or (state == MeasurementState.ABSENT and number > 0.0)
 
 
 def _typed_word(cells: Mapping[str, str], names: Sequence[str]) -> str:
