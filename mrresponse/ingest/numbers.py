@@ -55,8 +55,8 @@ class Numbers:
     notes: tuple[str, ...] = ()
 
 
-def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers:
-    """Read ``studies.csv``, the table of measurements and the tables about patients.
+def read_numbers(folder: Path) -> Numbers:
+    """Read ``studies.csv``, ``measurements.csv`` and the tables about patients.
 
     A row that cannot be used fails its patient, who is left out; the others are returned.
 
@@ -67,7 +67,7 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
     """
     tables = read_patient_tables(folder)
     records, bad_records = read_checked(folder / "studies.csv", StudyRecord, lambda row, _: row)
-    measurements, bad_measurements = read_measurements(folder / measured)
+    measurements, bad_measurements = read_measurements(folder / "measurements.csv")
     failures = [*tables.failures, *bad_records, *bad_measurements]
     failures += _twice(records, measurements) + _without_study(records, measurements)
     studies = {
@@ -93,7 +93,7 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
         failures=tuple(failures),
         notes=tables.notes
         + column_notes(folder / "studies.csv", StudyRecord)
-        + column_notes(folder / measured, Measurement),
+        + column_notes(folder / "measurements.csv", Measurement),
     )
 
 
