@@ -530,6 +530,11 @@ class PreparedStudy:
     registrations: tuple[RegistrationRecord, ...] = ()
     fields: Mapping[ContrastPhase, BoolArray] = field(default_factory=dict)
 
+    @property
+    def reference_series(self) -> Series:
+        """The series of the reference phase."""
+        return next(series for series in self.study.series if series.contrast_phase is self.reference)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesion:

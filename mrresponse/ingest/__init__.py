@@ -2,7 +2,7 @@
 
 Images are named by ``manifest.csv``, found in a DICOM tree, or lie in a BIDS-like tree; the kinds may be mixed, and
 a line of the manifest overrides what the rules would say of a DICOM series. Headers only are read here;
-`read_series` reads the voxels of one series.
+`read_study` reads the voxels of one study, `read_series` those of one series.
 
 A patient with a failure is not assessed, because an answer from half of the studies would be wrong without a sign
 of it. Two failures concern something beside the studies and leave the patient in: a CT (``modality``) and a table row
@@ -61,6 +61,7 @@ __all__ = [
     "ingest",
     "read_patient_tables",
     "read_series",
+    "read_study",
 ]
 
 
@@ -112,6 +113,14 @@ def ingest(
             path=data,
         )
     return _assembled(collected, tables, _misspelt_tables(data))
+
+
+def read_study(study: Study) -> dict[ContrastPhase, Image]:
+    """Read the images of a study, by contrast phase; errors are those of `read_series`."""
+    return {
+        series.contrast_phase: read_series(series, patient_id=study.patient_id, study_date=study.study_date)
+        for series in study.series
+    }
 
 
 def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
