@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from mrresponse.domain import ContrastPhase, Failure, Image, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.ingest.inputs import (
-    NOT_FATAL,
     Collected,
     FoundSeries,
     Identity,
@@ -26,6 +25,7 @@ from mrresponse.ingest.inputs import (
     IngestSettings,
     LeftOut,
     as_failure,
+    failed_patients,
     joined,
     located,
 )
@@ -53,11 +53,11 @@ _TABLES = (
 )
 
 __all__ = [
-    "NOT_FATAL",
     "Identity",
     "IngestSettings",
     "Ingested",
     "LeftOut",
+    "failed_patients",
     "ingest",
     "read_patient_tables",
     "read_series",
@@ -213,7 +213,7 @@ def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str,
         studies.append(Study(patient_id=patient_id, study_date=study_date, series=series))
     patients, unknown = with_tables(studies, tables)
     failures.extend(after_death(patients))
-    failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
+    failed = failed_patients(failures)
     failures.extend(failure for failure in unknown if failure.patient_id not in failed)
     return Ingested(
         patients=tuple(patient for patient in patients if patient.patient_id not in failed),

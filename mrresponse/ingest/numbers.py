@@ -23,7 +23,7 @@ from mrresponse.domain import (
     Study,
     StudyRecord,
 )
-from mrresponse.ingest.inputs import NOT_FATAL
+from mrresponse.ingest.inputs import failed_patients
 from mrresponse.ingest.patient_tables import (
     after_death,
     column_notes,
@@ -76,7 +76,7 @@ def read_numbers(folder: Path) -> Numbers:
     }
     patients, unknown = with_tables(tuple(studies.values()), tables)
     failures += after_death(patients)
-    failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
+    failed = failed_patients(failures)
     failures += [failure for failure in unknown if failure.patient_id not in failed]
     records_of: dict[str, list[StudyRecord]] = {}
     for record in sorted(records, key=lambda row: row.study_date):
