@@ -102,6 +102,10 @@ VIABLE_SIZES = (
     "viable_volume_ml",
 )
 """The same of the viable part."""
+CYST_LIKE = "cyst-like"
+HAEMANGIOMA_LIKE = "haemangioma-like"
+PERFUSION_LIKE = "perfusion-like"
+"""Patterns of lesions that are no tumour, as measurements name them."""
 
 
 class NewLesionStatus(StrEnum):
