@@ -11,6 +11,9 @@ from datetime import date
 import numpy as np
 
 from mrresponse.domain import (
+    MISSING_STATES,
+    VIABLE_SIZES,
+    WHOLE_SIZES,
     AuditRow,
     ExaminedStudy,
     LabelMap,
@@ -32,15 +35,7 @@ from mrresponse.errors import DataError
 from mrresponse.measure import MeasureSettings
 from mrresponse.measure.new_lesion import with_new_lesion_status
 
-WHOLE = ("longest_diameter_mm", "perpendicular_diameter_mm", "volume_ml")
-VIABLE = tuple(f"viable_{name}" for name in WHOLE)
-_WITHOUT_NUMBERS = (
-    MeasurementState.ABSENT,
-    MeasurementState.TOO_SMALL,
-    MeasurementState.NOT_ASSESSED,
-    MeasurementState.NOT_FOUND,
-)
-_UNSEEN = (MeasurementState.NOT_ASSESSED, MeasurementState.NOT_FOUND)
+_WITHOUT_NUMBERS = MISSING_STATES | {MeasurementState.ABSENT, MeasurementState.TOO_SMALL}
 # Where two parts of one lesion are known of one study, the one that says more is kept.
 _WEIGHT = {
     TrackEvent.OUTSIDE: 0,
@@ -254,7 +249,7 @@ def correct_measurements(
     corrected = []
     for row in restated:
         decision = status.get(row.lesion_id)
-        if decision is not None and row.state not in _UNSEEN:
+        if decision is not None and row.state not in MISSING_STATES:
             row, changes = _with_status(row, decision)
             audit += changes
         corrected.append(row)
@@ -331,11 +326,11 @@ def _with_numbers(row: Measurement, edit: MeasurementEdit) -> tuple[Measurement,
     state = edit.state or _state_by_viable_part(row, edit.viable_state)
     changed: dict[str, object] = {}
     if state is not None:
-        changed |= _part(state, row.state, WHOLE, edit)
+        changed |= _part(state, row.state, WHOLE_SIZES, edit)
         changed["state"] = state
     viable_state = edit.viable_state or _viable_state_by_whole(row, edit.state)
     if viable_state is not None:
-        changed |= _part(viable_state, row.viable_state, VIABLE, edit)
+        changed |= _part(viable_state, row.viable_state, VIABLE_SIZES, edit)
         changed |= {"viable_state": viable_state, "viable_reason": said}
     for name in ("well_delineated", "previously_treated"):
         if getattr(edit, name) is not None:
@@ -361,7 +356,7 @@ def _state_by_viable_part(row: Measurement, viable: MeasurementState | None) -> 
     if viable is None or viable is MeasurementState.NOT_ASSESSED:
         return None
     is_merged_away = row.state is MeasurementState.MERGED and row.longest_diameter_mm is None
-    if row.state in _UNSEEN or is_merged_away:
+    if row.state in MISSING_STATES or is_merged_away:
         return MeasurementState.MEASURED
     if row.state is MeasurementState.ABSENT and viable is not MeasurementState.ABSENT:
         return MeasurementState.MEASURED

@@ -83,6 +83,31 @@ class MeasurementState(StrEnum):
     SPLIT = "split"
 
 
+SEEN_STATES = frozenset(
+    {
+        MeasurementState.MEASURED,
+        MeasurementState.TOO_SMALL,
+        MeasurementState.MERGED,
+        MeasurementState.SPLIT,
+    }
+)
+"""Of a lesion that is there."""
+MISSING_STATES = frozenset({MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED})
+"""Of a lesion of which nothing is known: neither that it is there nor that it is gone."""
+WHOLE_SIZES = ("longest_diameter_mm", "perpendicular_diameter_mm", "volume_ml")
+"""Columns of a measurement."""
+VIABLE_SIZES = (
+    "viable_longest_diameter_mm",
+    "viable_perpendicular_diameter_mm",
+    "viable_volume_ml",
+)
+"""The same of the viable part."""
+CYST_LIKE = "cyst-like"
+HAEMANGIOMA_LIKE = "haemangioma-like"
+PERFUSION_LIKE = "perfusion-like"
+"""Patterns of lesions that are no tumour, as measurements name them."""
+
+
 class NewLesionStatus(StrEnum):
     """How sure it is that a lesion is new."""
 
@@ -508,6 +533,11 @@ class PreparedStudy:
     flags: tuple[Flag, ...] = ()
     registrations: tuple[RegistrationRecord, ...] = ()
     fields: Mapping[ContrastPhase, BoolArray] = field(default_factory=dict)
+
+    @property
+    def reference_series(self) -> Series:
+        """The series of the reference phase."""
+        return next(series for series in self.study.series if series.contrast_phase is self.reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,11 @@
 """Where voxels are: orientation, cropping, resampling, world and voxel coordinates, distances in mm.
 
-World coordinates are RAS+ mm and arrays are ``[i, j, k]``. SimpleITK's LPS and ``(z, y, x)`` exist only
-inside the ``…_sitk`` converters.
+World coordinates are RAS+ mm and arrays are ``[i, j, k]``.
 """
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,6 @@ from scipy import ndimage
 
 from mrresponse.domain import BoolArray, FloatArray, Grid, Image, LabelMap
 from mrresponse.errors import DataError
-
-if TYPE_CHECKING:
-    import SimpleITK
 
 Volume = TypeVar("Volume", Image, LabelMap)
 Points = npt.NDArray[np.float64]
@@ -186,20 +182,29 @@ def voxel_to_world(grid: Grid, points: npt.ArrayLike) -> Points:
     return _apply(grid.affine, np.asarray(points, dtype=np.float64))
 
 
-def resample_image(
-    image: Image, grid: Grid, *, transform: WorldTransform | None = None, order: int = 1
-) -> Image:
-    """Interpolate an image on ``grid``.
+def resample_image(image: Image, grid: Grid, *, transform: WorldTransform | None = None) -> Image:
+    """Interpolate an image linearly on ``grid``; places outside it become 0.
+
+    No smoothing is done before sampling on a coarser grid.
 
     Parameters
     ----------
     transform
         Maps world points of ``grid`` to world points of ``image``; ``None`` leaves them in place.
-    order
-        Spline order; 1 is linear. Places outside the image become 0. No smoothing is done before sampling on
-        a coarser grid.
     """
-    voxels = _sample(image.voxels, image.grid, grid, transform, order)
+    transform = transform or identity()
+    to_source = _inverse(image.grid.affine) @ transform.matrix
+    index_map = to_source @ grid.affine
+    if transform.displacement is not None:
+        index = _indices_moved(to_source, grid, transform.displacement)
+        voxels = ndimage.map_coordinates(image.voxels, index, order=1, mode="grid-constant", cval=0)
+    elif image.grid.shape == grid.shape and np.allclose(index_map, np.eye(4), atol=1e-6):
+        voxels = image.voxels.copy()
+    else:
+        linear, offset = _exact_if_diagonal(index_map[:3, :3]), index_map[:3, 3]
+        voxels = ndimage.affine_transform(
+            image.voxels, linear, offset, grid.shape, order=1, mode="grid-constant", cval=0
+        )
     return Image(voxels=voxels.astype(np.float32, copy=False), grid=grid)
 
 
@@ -220,12 +225,6 @@ def field_of_view(image: Image, grid: Grid, *, transform: WorldTransform | None 
     for place, (low, high) in zip(index, box or (), strict=False):
         shown &= (place >= low - _EDGE_VOXELS) & (place <= high - 1 + _EDGE_VOXELS)
     return shown
-
-
-def resample_labels(labels: LabelMap, grid: Grid, *, transform: WorldTransform | None = None) -> LabelMap:
-    """Sample labels on ``grid`` by nearest neighbour; places outside become 0."""
-    voxels = _sample(labels.voxels, labels.grid, grid, transform, 0)
-    return LabelMap(voxels=voxels.astype(np.uint16, copy=False), grid=grid)
 
 
 def bounding_box(mask: BoolArray) -> Box | None:
@@ -296,88 +295,6 @@ def erode(mask: BoolArray, spacing_mm: tuple[float, float, float], radius_mm: fl
         return mask.copy()
     shrunk[cut] = ndimage.distance_transform_edt(mask[cut], sampling=spacing_mm) > radius_mm
     return shrunk
-
-
-def to_sitk(volume: Image | LabelMap) -> "SimpleITK.Image":
-    """Copy a volume to SimpleITK: RAS+ ``[i, j, k]`` becomes LPS ``(z, y, x)``."""
-    import SimpleITK
-
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(volume.voxels.transpose(2, 1, 0)))
-    affine = _RAS_TO_LPS @ volume.grid.affine
-    spacing = np.asarray(volume.grid.spacing_mm)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    return image
-
-
-def from_sitk(image: "SimpleITK.Image") -> Image:
-    """Copy a SimpleITK image back: LPS ``(z, y, x)`` becomes RAS+ ``[i, j, k]``, float32."""
-    import SimpleITK
-
-    voxels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
-    return Image(voxels=np.ascontiguousarray(voxels, dtype=np.float32), grid=_grid_from_sitk(image))
-
-
-def transform_to_sitk(matrix: Matrix) -> "SimpleITK.AffineTransform":
-    """Turn a matrix ``(4, 4)`` of RAS+ points into a transform of LPS points."""
-    import SimpleITK
-
-    turned = _RAS_TO_LPS @ matrix @ _RAS_TO_LPS
-    transform = SimpleITK.AffineTransform(3)
-    transform.SetMatrix(turned[:3, :3].ravel().tolist())
-    transform.SetTranslation(turned[:3, 3].tolist())
-    return transform
-
-
-def matrix_from_sitk(transform: "SimpleITK.Euler3DTransform") -> Matrix:
-    """Turn ``x -> R (x - c) + c + t`` of LPS points into a matrix ``(4, 4)`` of RAS+ points."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
-    centre = np.asarray(transform.GetCenter())
-    matrix[:3, 3] = centre + np.asarray(transform.GetTranslation()) - matrix[:3, :3] @ centre
-    return np.asarray(_RAS_TO_LPS @ matrix @ _RAS_TO_LPS, dtype=np.float64)
-
-
-def point_to_sitk(point: npt.NDArray[np.float64]) -> list[float]:
-    """Turn one RAS+ point into LPS."""
-    return [float(value) for value in point * np.diag(_RAS_TO_LPS)[:3]]
-
-
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def _grid_from_sitk(image: "SimpleITK.Image") -> Grid:
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    i, j, k = image.GetSize()
-    return grid_of((i, j, k), _RAS_TO_LPS @ affine)
-
-
-def _sample(
-    voxels: npt.NDArray[np.generic],
-    source: Grid,
-    target: Grid,
-    transform: WorldTransform | None,
-    order: int,
-) -> npt.NDArray[np.generic]:
-    transform = transform or identity()
-    to_source = _inverse(source.affine) @ transform.matrix
-    if transform.displacement is None:
-        index_map = to_source @ target.affine
-        if source.shape == target.shape and np.allclose(index_map, np.eye(4), atol=1e-6):
-            return voxels.copy()
-        linear, offset = _exact_if_diagonal(index_map[:3, :3]), index_map[:3, 3]
-        return cast(
-            npt.NDArray[np.generic],
-            ndimage.affine_transform(
-                voxels, linear, offset, target.shape, order=order, mode="grid-constant", cval=0
-            ),
-        )
-    index = _indices_moved(to_source, target, transform.displacement)
-    sampled = ndimage.map_coordinates(voxels, index, order=order, mode="grid-constant", cval=0)
-    return cast(npt.NDArray[np.generic], sampled)
 
 
 def _indices_moved(

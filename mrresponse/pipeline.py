@@ -35,7 +35,7 @@ from mrresponse.domain import (
     StudyRecord,
 )
 from mrresponse.execute import PROGRESS, threads_of
-from mrresponse.ingest import read_series
+from mrresponse.ingest import read_study
 from mrresponse.lesions import find_lesions, with_viable
 from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots, treated_labels
 from mrresponse.prepare import prepare
@@ -295,14 +295,13 @@ def study_record(examined: ExaminedStudy, model: str) -> StudyRecord:
     """Return the row of ``studies.csv`` that describes an examined study."""
     prepared = examined.prepared
     study = prepared.study
-    reference = next(series for series in study.series if series.contrast_phase is prepared.reference)
     liver_voxels = int((prepared.liver.voxels > 0).sum())
     return StudyRecord(
         patient_id=study.patient_id,
         study_date=study.study_date,
         contrast_phases=tuple(series.contrast_phase for series in study.series),
         agent=prepared.agent,
-        field_strength_t=reference.field_strength_t,
+        field_strength_t=prepared.reference_series.field_strength_t,
         slice_thickness_mm=round(prepared.grid.spacing_mm[2], 2),
         reference_phase=prepared.reference,
         model=model,
@@ -315,12 +314,7 @@ def study_record(examined: ExaminedStudy, model: str) -> StudyRecord:
 
 def _examine(study: Study, segmenter: Segmenter, settings: Settings, clock: _Clock) -> ExaminedStudy:
     with clock.time("read"):
-        images = {
-            series.contrast_phase: read_series(
-                series, patient_id=study.patient_id, study_date=study.study_date
-            )
-            for series in study.series
-        }
+        images = read_study(study)
     return _examine_images(study, images, segmenter, settings, clock)
 
 

@@ -17,7 +17,7 @@ from mrresponse.config import settings_digest
 from mrresponse.domain import Failure, Patient
 from mrresponse.errors import ConfigError
 from mrresponse.files import write_atomically
-from mrresponse.ingest import NOT_FATAL
+from mrresponse.ingest import failed_patients
 from mrresponse.resume import failure_from_json, failure_to_json
 from mrresponse.run_record import RunInfo
 from mrresponse.store import RunFolder
@@ -96,7 +96,7 @@ def keep_shard(
         "models": dict(info.model_digests or {}),
         "everybody": hashlib.sha256(json.dumps(list(names)).encode()).hexdigest(),
         "is_done": is_done,
-        "patients": sorted(ids - {one.patient_id for one in failures if one.code not in NOT_FATAL}),
+        "patients": sorted(ids - failed_patients(failures)),
         "failures": [failure_to_json(one) for one in failures],
     }
     file = _notes_of_shards(folder) / f"{shard.name}.json"

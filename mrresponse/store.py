@@ -243,7 +243,7 @@ class RunFolder:
         """
         study = prepared.study
         file = source_file(self.path, study.patient_id, study.study_date)
-        reference = next(series for series in study.series if series.contrast_phase is prepared.reference)
+        reference = prepared.reference_series
         if reference.files:
             content = {
                 "files": [str(file.absolute()) for file in reference.files],

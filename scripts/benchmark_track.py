@@ -16,7 +16,7 @@ from figures import peak_memory_bytes
 
 from mrresponse import Settings, make_segmenter
 from mrresponse.domain import ExaminedStudy, Patient
-from mrresponse.ingest import ingest, read_series
+from mrresponse.ingest import ingest, read_study
 from mrresponse.lesions import find_lesions
 from mrresponse.measure import find_viable, measure, take_snapshots
 from mrresponse.prepare import prepare
@@ -43,10 +43,7 @@ def time_second_study(patient: Patient, masks: Path, settings: Settings) -> Mapp
     examined: list[ExaminedStudy] = []
     steps: dict[str, float] = {}
     for study in patient.studies:
-        images = {
-            one.contrast_phase: read_series(one, patient_id=study.patient_id, study_date=study.study_date)
-            for one in study.series
-        }
+        images = read_study(study)
         begun, used = perf_counter(), process_time()
         # two at a time, as the program does where it has two cores
         prepared = prepare(study, images, partial(segmenter.liver, study), settings.prepare, phases_at_once=2)

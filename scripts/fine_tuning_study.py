@@ -34,7 +34,7 @@ from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.evaluate import bootstrap_interval, compare_lesions, dice
 from mrresponse.files import write_atomically
 from mrresponse.geometry import canonical_grid, paste, to_canonical
-from mrresponse.ingest import ingest, read_series
+from mrresponse.ingest import ingest, read_study
 from mrresponse.nifti import read_label_map, write_label_map
 from mrresponse.pipeline import examine_images
 from mrresponse.resources import configs_folder
@@ -279,10 +279,7 @@ def _verdict(before: dict[str, list[Scored]], after: dict[str, list[Scored]]) ->
 
 
 def _scored(visit: Study, masks: Path, segmenter: Segmenter, settings: Settings) -> Scored:
-    images = {
-        series.contrast_phase: read_series(series, patient_id=visit.patient_id, study_date=visit.study_date)
-        for series in visit.series
-    }
+    images = read_study(visit)
     examined = examine_images(visit, images, segmenter, settings)
     grid = canonical_grid(examined.prepared.native_grid)
     found = paste(examined.lesion_map.labels, examined.prepared.crop_start, grid).voxels

@@ -100,10 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return publish(figures, chosen.out / "masks.json", last=last)
 
 
-def _pooled(values: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
-
-
 def read_phase(file: Path, number: int) -> ExaminedStudy:
     """Read one phase as a study of its own: one label for all, split into bodies by the program."""
     given = to_canonical(read_label_map(file))

@@ -20,7 +20,7 @@ from figures import at_most, publish, reported
 from mrresponse import Settings, make_segmenter
 from mrresponse.domain import ContrastPhase, Image, PreparedStudy, Study
 from mrresponse.geometry import to_canonical, voxel_to_world
-from mrresponse.ingest import ingest, read_series
+from mrresponse.ingest import ingest, read_study
 from mrresponse.prepare import prepare
 from mrresponse.registration import FixedLiver, RegistrationSettings, register_phases, register_studies
 from mrresponse.synthetic.acquisition import Motion
@@ -97,10 +97,7 @@ def measure_scenario(folder: Path, *, size: str, seed: int, only: str | None) ->
         ]
         prepared = []
         for study, geometry in zip(patient.studies, geometries, strict=True):
-            images = {
-                one.contrast_phase: read_series(one, patient_id=study.patient_id, study_date=study.study_date)
-                for one in study.series
-            }
+            images = read_study(study)
             prepared.append(prepare(study, images, partial(segmenter.liver, study), settings.prepare))
             if only != "studies":
                 yield from phase_errors(study, images, prepared[-1], geometry, settings.prepare.registration)

@@ -56,17 +56,7 @@ def axe() -> str:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of third-party images beside the checkout, for judging only."""
-    return _beside_checkout("data")
-
-
-@pytest.fixture(scope="session")
-def shared_cases() -> Path:
-    """Folder of third-party response cases beside the checkout."""
-    return _beside_checkout("cases")
-
-
-def _beside_checkout(name: str) -> Path:
-    folder = CHECKOUT.parent / "shared" / name
+    folder = CHECKOUT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"no folder ../shared/{name} beside the checkout")
+        pytest.skip("no folder ../shared/data beside the checkout")
     return folder

@@ -1,7 +1,7 @@
 """A small finished run over DICOM series, without running the line: known masks, lesions and numbers."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -152,8 +152,3 @@ def _assessment(study: Study, number: int) -> Assessment:
         non_target=Response.NON_CR_NON_PD,
         overall=Response.PR,
     )
-
-
-def day_of(visit: int) -> date:
-    """Date of a visit as the tests write it: 1, 2, ..."""
-    return datetime(2024, 3 * visit, 5).date()

@@ -23,7 +23,6 @@ from tests.jpeg_lossless import encode
 LEFT_OUT, ASKS = "left out", "asks"
 VISITS = ("20240105", "20240405", "20240705", "20241005", "20250105")
 OBLIQUE = (0.0, 1.0, 0.0, 0.6, 0.0, -0.8)
-_GADOXETATE = {"ContrastBolusAgent": "Primovist"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,11 +55,6 @@ class Ellipsoid:
         return self.volume_ml * (1.0 - self.core**3)
 
     @property
-    def longest_axial_diameter_mm(self) -> float:
-        """Largest diameter in the axial plane through the centre."""
-        return 2.0 * max(self.semi_axes_mm[:2])
-
-    @property
     def perpendicular_diameter_mm(self) -> float:
         """Largest diameter perpendicular to the longest one in the axial plane."""
         return 2.0 * min(self.semi_axes_mm[:2])

@@ -56,9 +56,7 @@ def course(result: PatientResult) -> "Figure":
             draw(axes)
             for phase in numbered_phases(result):
                 if phase.start_date:
-                    axes.axvline(
-                        phase.start_date, color="#777777", linewidth=0.6, linestyle=(0, (4, 3)), zorder=0
-                    )
+                    axes.axvline(phase.start_date, **_PHASE_LINE)
         grid[0].set_title(shown(result.patient.patient_id), loc="left")
         figure.align_ylabels(list(grid))
     return figure

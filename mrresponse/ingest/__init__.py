@@ -2,7 +2,7 @@
 
 Images are named by ``manifest.csv``, found in a DICOM tree, or lie in a BIDS-like tree; the kinds may be mixed, and
 a line of the manifest overrides what the rules would say of a DICOM series. Headers only are read here;
-`read_series` reads the voxels of one series.
+`read_study` reads the voxels of one study, `read_series` those of one series.
 
 A patient with a failure is not assessed, because an answer from half of the studies would be wrong without a sign
 of it. Two failures concern something beside the studies and leave the patient in: a CT (``modality``) and a table row
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from mrresponse.domain import ContrastPhase, Failure, Image, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.ingest.inputs import (
-    NOT_FATAL,
     Collected,
     FoundSeries,
     Identity,
@@ -25,6 +24,7 @@ from mrresponse.ingest.inputs import (
     IngestSettings,
     LeftOut,
     as_failure,
+    failed_patients,
     joined,
     located,
 )
@@ -59,14 +59,15 @@ _TABLES = (
 )
 
 __all__ = [
-    "NOT_FATAL",
     "Identity",
     "IngestSettings",
     "Ingested",
     "LeftOut",
+    "failed_patients",
     "ingest",
     "read_patient_tables",
     "read_series",
+    "read_study",
 ]
 
 
@@ -118,6 +119,14 @@ def ingest(
             path=data,
         )
     return _assembled(collected, tables, misspelt_tables(data, _TABLES))
+
+
+def read_study(study: Study) -> dict[ContrastPhase, Image]:
+    """Read the images of a study, by contrast phase; errors are those of `read_series`."""
+    return {
+        series.contrast_phase: read_series(series, patient_id=study.patient_id, study_date=study.study_date)
+        for series in study.series
+    }
 
 
 def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
@@ -199,7 +208,7 @@ def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str,
         studies.append(Study(patient_id=patient_id, study_date=study_date, series=series))
     patients, unknown = with_tables(studies, tables)
     failures.extend(after_death(patients))
-    failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
+    failed = failed_patients(failures)
     failures.extend(failure for failure in unknown if failure.patient_id not in failed)
     return Ingested(
         patients=tuple(patient for patient in patients if patient.patient_id not in failed),

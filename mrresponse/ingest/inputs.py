@@ -1,6 +1,7 @@
 """What reading a data folder gives, and the rules about names that every kind of input keeps."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -92,6 +93,11 @@ class Ingested:
 
 # These failures concern something beside the patient's MR studies, which are assessed without it.
 NOT_FATAL = frozenset({"modality", "unknown_patient"})
+
+
+def failed_patients(failures: Iterable[Failure]) -> set[str]:
+    """Return the patients that are not assessed because of these failures."""
+    return {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
 
 
 def joined(first: Collected, second: Collected) -> Collected:

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mrresponse.domain import Failure, Measurement, MeasurementState, Patient, Study, StudyRecord
-from mrresponse.ingest.inputs import NOT_FATAL
+from mrresponse.domain import (
+    MISSING_STATES,
+    VIABLE_SIZES,
+    WHOLE_SIZES,
+    Failure,
+    Measurement,
+    MeasurementState,
+    Patient,
+    Study,
+    StudyRecord,
+)
+from mrresponse.ingest.inputs import failed_patients
 from mrresponse.ingest.patient_tables import (
     after_death,
     column_notes,
@@ -27,10 +37,8 @@ from mrresponse.typed import WORDS, parse_measurement
 
 LIVER = "liver"
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
-_WHOLE_NUMBERS = (_LONGEST, "perpendicular_diameter_mm", "volume_ml")
-_VIABLE_NUMBERS = (_VIABLE, "viable_perpendicular_diameter_mm", "viable_volume_ml")
 # A perpendicular diameter is at most the longest one, a viable part at most the whole lesion.
-_BOUNDS = (_WHOLE_NUMBERS[:2], _VIABLE_NUMBERS[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
+_BOUNDS = (WHOLE_SIZES[:2], VIABLE_SIZES[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
 # What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
 _MOST_TOO_SMALL_MM = 5.0
 _OPTIONAL = ("findings.csv", "markers.csv", "patients.csv", "treatments.csv")
@@ -40,7 +48,6 @@ _REQUIRED = ("patient_id", "lesion_id", "study_date")
 _NODE = re.compile(r"(?<![a-z])(lymph[ _-]?)?(nodes?|nodal)(?![a-z])")
 # ``liver segment 8``, ``left lobe of liver``; tumour in a vein of the liver stays what it is
 _IN_LIVER = re.compile(r"((left|right|caudate)_)?(lobe_(of_)?(the_)?)?liver(?![a-z])(?!.*(vein|thromb))")
-_WITHOUT_NUMBERS = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 _THERE = (MeasurementState.MEASURED, MeasurementState.TOO_SMALL)
 
 Key = TypeVar("Key", bound=Hashable)
@@ -56,8 +63,8 @@ class Numbers:
     notes: tuple[str, ...] = ()
 
 
-def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers:
-    """Read ``studies.csv``, the table of measurements and the tables about patients.
+def read_numbers(folder: Path) -> Numbers:
+    """Read ``studies.csv``, ``measurements.csv`` and the tables about patients.
 
     A row that cannot be used fails its patient, who is left out; the others are returned.
 
@@ -68,7 +75,7 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
     """
     tables = read_patient_tables(folder)
     records, bad_records = read_checked(folder / "studies.csv", StudyRecord, lambda row, _: row)
-    measurements, bad_measurements = read_measurements(folder / measured)
+    measurements, bad_measurements = read_measurements(folder / "measurements.csv")
     failures = [*tables.failures, *bad_records, *bad_measurements]
     failures += _twice(records, measurements) + _without_study(records, measurements)
     studies = {
@@ -77,7 +84,7 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
     }
     patients, unknown = with_tables(tuple(studies.values()), tables)
     failures += after_death(patients)
-    failed = {failure.patient_id for failure in failures if failure.code not in NOT_FATAL}
+    failed = failed_patients(failures)
     failures += [failure for failure in unknown if failure.patient_id not in failed]
     records_of: dict[str, list[StudyRecord]] = {}
     for record in sorted(records, key=lambda row: row.study_date):
@@ -96,8 +103,8 @@ def read_numbers(folder: Path, *, measured: str = "measurements.csv") -> Numbers
         + tables.notes
         + spare_patients(tables, {patient.patient_id for patient in patients} | failed)
         + column_notes(folder / "studies.csv", StudyRecord)
-        + column_notes(folder / measured, Measurement)
-        + _viable_elsewhere(measured, measurements),
+        + column_notes(folder / "measurements.csv", Measurement)
+        + _viable_elsewhere(measurements),
     )
 
 
@@ -131,8 +138,8 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
             # in the rows of a run, what readers changed may stand beside what they left
             _check_sizes(filled)
         return filled
-    whole = _state(filled, _WHOLE_NUMBERS)
-    viable = _state(filled, _VIABLE_NUMBERS)
+    whole = _state(filled, WHOLE_SIZES)
+    viable = _state(filled, VIABLE_SIZES)
     _check_sizes(filled)
     _check_parts(filled, whole, viable)
     if whole is MeasurementState.ABSENT:
@@ -147,9 +154,9 @@ def complete(cells: dict[str, str]) -> dict[str, str]:
     filled["state"] = whole.value
     filled["viable_state"] = viable.value if viable is not None else ""
     if whole is MeasurementState.NOT_ASSESSED and not filled.get("reason", "").strip():
-        filled["reason"] = _typed_word(cells, _WHOLE_NUMBERS)
+        filled["reason"] = _typed_word(cells, WHOLE_SIZES)
     if viable is MeasurementState.NOT_ASSESSED and not filled.get("viable_reason", "").strip():
-        filled["viable_reason"] = _typed_word(cells, _VIABLE_NUMBERS)
+        filled["viable_reason"] = _typed_word(cells, VIABLE_SIZES)
     return filled
 
 
@@ -162,8 +169,8 @@ def complete_edit(cells: dict[str, str]) -> dict[str, str]:
         A number that is not bare, a word that is not known, parts that contradict each other, or nothing at all.
     """
     filled = {name: cell.strip() if name in _REQUIRED else cell for name, cell in cells.items()}
-    whole = _state(filled, _WHOLE_NUMBERS)
-    viable = _state(filled, _VIABLE_NUMBERS)
+    whole = _state(filled, WHOLE_SIZES)
+    viable = _state(filled, VIABLE_SIZES)
     _check_sizes(filled)
     _check_parts(filled, whole, viable)
     if whole is MeasurementState.NOT_ASSESSED and viable in _THERE:
@@ -237,7 +244,7 @@ def _check_parts(
         raise ValueError(f" column {_VIABLE}: found a viable part, expected none of a lesion that is absent")
     if whole is not MeasurementState.TOO_SMALL:
         return
-    for name in _VIABLE_NUMBERS:
+    for name in VIABLE_SIZES:
         number = parse_measurement(cells.get(name)).value
         if number is not None and _contradicts(whole, name, number):
             raise ValueError(
@@ -250,8 +257,8 @@ def _check_stated(cells: Mapping[str, str]) -> None:
     """Refuse numbers that contradict the state beside them, and negative ones; what is no number is found later."""
     state = cells["state"].strip().lower()
     for names, stated in (
-        (_WHOLE_NUMBERS, state),
-        (_VIABLE_NUMBERS, cells.get("viable_state", "").strip().lower()),
+        (WHOLE_SIZES, state),
+        (VIABLE_SIZES, cells.get("viable_state", "").strip().lower()),
     ):
         for name in names:
             cell = cells.get(name, "").strip()
@@ -267,14 +274,14 @@ def _check_stated(cells: Mapping[str, str]) -> None:
 def _contradicts(state: str, name: str, number: float) -> bool:
     if state == MeasurementState.TOO_SMALL:
         return name.endswith("_mm") and number > _MOST_TOO_SMALL_MM
-    return state in _WITHOUT_NUMBERS or (state == MeasurementState.ABSENT and number > 0.0)
+    return state in MISSING_STATES or (state == MeasurementState.ABSENT and number > 0.0)
 
 
 def _typed_word(cells: Mapping[str, str], names: Sequence[str]) -> str:
     return next((word for name in names if (word := cells.get(name, "").strip().lower())), "no number given")
 
 
-def _viable_elsewhere(table: str, measurements: Sequence[Measurement]) -> tuple[str, ...]:
+def _viable_elsewhere(measurements: Sequence[Measurement]) -> tuple[str, ...]:
     """Return a note for every organ that is not known as the liver although viable tumour was measured in it."""
     organs = {
         m.organ
@@ -282,7 +289,7 @@ def _viable_elsewhere(table: str, measurements: Sequence[Measurement]) -> tuple[
         if m.organ != LIVER and (m.viable_longest_diameter_mm or m.viable_volume_ml)
     }
     return tuple(
-        f"{table}: organ {organ!r} counts as outside the liver, where lesions are measured whole: "
+        f"measurements.csv: organ {organ!r} counts as outside the liver, where lesions are measured whole: "
         "its viable sizes are left out"
         for organ in sorted(organs)
     )

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from mrresponse.domain import (
+    PERFUSION_LIKE,
     BoolArray,
     ExaminedStudy,
     FloatArray,
@@ -27,7 +28,7 @@ from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.new_lesion import with_new_lesion_status
 from mrresponse.measure.partial_volume import weighted_volume_ml
 from mrresponse.measure.perfusion import is_perfusion_like
-from mrresponse.measure.phenotype import PERFUSION_LIKE, Judged, describe
+from mrresponse.measure.phenotype import Judged, describe
 from mrresponse.measure.rim import local_treatment_starts, treated_labels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mrresponse.domain import (
+    CYST_LIKE,
+    HAEMANGIOMA_LIKE,
+    PERFUSION_LIKE,
     LesionTrack,
     Measurement,
     MeasurementSource,
@@ -14,7 +17,6 @@ from mrresponse.domain import (
     TrackEvent,
 )
 from mrresponse.measure.lesion import round_length
-from mrresponse.measure.phenotype import CYST_LIKE, HAEMANGIOMA_LIKE, PERFUSION_LIKE
 from mrresponse.measure.settings import MeasureSettings
 
 _TOLERANCE = 1.0 - 1e-9

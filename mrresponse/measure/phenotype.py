@@ -5,14 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from mrresponse.domain import Agent, BoolArray, ContrastPhase, PreparedStudy
+from mrresponse.domain import CYST_LIKE, HAEMANGIOMA_LIKE, Agent, BoolArray, ContrastPhase, PreparedStudy
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.viability import Box, Reference, ViableMap, phases_short_of
 
 HCC_LIKE = "hcc-like"
-CYST_LIKE = "cyst-like"
-HAEMANGIOMA_LIKE = "haemangioma-like"
-PERFUSION_LIKE = "perfusion-like"
 
 PRE = ContrastPhase.PRECONTRAST
 ART = ContrastPhase.ARTERIAL

@@ -7,6 +7,7 @@ from datetime import date
 from markupsafe import Markup
 
 from mrresponse.domain import (
+    MISSING_STATES,
     Measurement,
     MeasurementState,
     NewLesionStatus,
@@ -209,7 +210,7 @@ def _state_words(row: Measurement) -> str:
 
 
 def _sizes(row: Measurement) -> tuple[Size, ...]:
-    if row.state in (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED):
+    if row.state in MISSING_STATES:
         return ()
     if row.state is MeasurementState.ABSENT:
         return (Size(style="none", text="absent: 0 mm"),)

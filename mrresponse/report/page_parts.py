@@ -6,6 +6,7 @@ from datetime import date
 
 from mrresponse.domain import (
     COURSE,
+    MISSING_STATES,
     Assessment,
     Flag,
     MeasurementState,
@@ -275,7 +276,7 @@ def not_assessed(result: PatientResult) -> tuple[Doubt, ...]:
         if study.lesions_assessable is False:
             rows.append(("all lesions", study.reason or "no reason stored", study.study_date))
     for row in result.measurements:
-        if row.state in (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED):
+        if row.state in MISSING_STATES:
             rows.append(
                 (
                     f"{row.lesion_id}, {STATE_WORDS[row.state]}",

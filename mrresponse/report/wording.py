@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mrresponse.domain import (
     COURSE,
+    MISSING_STATES,
+    SEEN_STATES,
     Assessment,
     ContrastPhase,
     LesionRole,
@@ -172,10 +174,10 @@ def state_read(measurement: Measurement, quantity: Quantity) -> MeasurementState
     """
     state = measurement.state
     is_counted_elsewhere = state is MeasurementState.MERGED and measurement.longest_diameter_mm is None
-    if not quantity.is_viable or state not in _PRESENT or is_counted_elsewhere:
+    if not quantity.is_viable or state not in SEEN_STATES or is_counted_elsewhere:
         return state
     viable = measurement.viable_state
-    if viable in (MeasurementState.ABSENT, MeasurementState.TOO_SMALL, *_MISSING):
+    if viable in (MeasurementState.ABSENT, MeasurementState.TOO_SMALL, *MISSING_STATES):
         return viable
     if quantity.value(measurement) is not None:
         return viable or state
@@ -185,7 +187,7 @@ def state_read(measurement: Measurement, quantity: Quantity) -> MeasurementState
 def size_read(measurement: Measurement, quantity: Quantity) -> float | None:
     """Give the number that a criterion reads, 0 for what was shown to be absent; ``None`` where there is none."""
     state = state_read(measurement, quantity)
-    if state in _MISSING:
+    if state in MISSING_STATES:
         return None
     return 0.0 if state is MeasurementState.ABSENT else quantity.value(measurement)
 
@@ -199,7 +201,7 @@ def size_cell(measurement: Measurement, quantity: Quantity) -> str:
     state = state_read(measurement, quantity)
     if state is MeasurementState.ABSENT:
         return "0"
-    if state in _MISSING:
+    if state in MISSING_STATES:
         return STATE_WORDS[state]
     if state is MeasurementState.TOO_SMALL:
         return "too small" if value is None else f"too small ({decimal(value, quantity.unit)})"
@@ -208,13 +210,6 @@ def size_cell(measurement: Measurement, quantity: Quantity) -> str:
     return decimal(value, quantity.unit)
 
 
-_PRESENT = (
-    MeasurementState.MEASURED,
-    MeasurementState.TOO_SMALL,
-    MeasurementState.MERGED,
-    MeasurementState.SPLIT,
-)
-_MISSING = (MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED)
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 # Tabs, and all that Unicode takes for the end of a line.
 _LINE_BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]+")

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from mrresponse.domain import Response
 from mrresponse.respond.newlesions import NewLesion
-from mrresponse.respond.rules import exceeds, overall_response, reaches
+from mrresponse.respond.rules import exceeds, has_grown, overall_response, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.values import organ_of, short_axis_mm
 
@@ -310,8 +310,8 @@ def _unchanged(pending: _Pending, evidence: ImmuneEvidence) -> bool:
 def _has_regrown(nadir: float | None, size: float | None, settings: RespondSettings) -> bool:
     if nadir is None or size is None or nadir == 0.0:
         return False
-    grown = reaches(size, nadir * (1.0 + settings.non_target_guide_increase))
-    return grown and reaches(size - nadir, settings.irecist_confirm_growth_mm)
+    increase, least_mm = settings.non_target_guide_increase, settings.irecist_confirm_growth_mm
+    return has_grown(nadir, size, by_share=increase, by_mm=least_mm)
 
 
 def _new_sizes(

@@ -10,9 +10,9 @@ from mrresponse.respond.rules import (
     NO_NON_TARGET,
     NonTargetEvidence,
     decide_non_target,
+    has_grown,
     number,
     percent,
-    reaches,
 )
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
@@ -137,10 +137,10 @@ def _fate_of_merged(
 def _growth(burden: float | None, nadir: float | None, settings: RespondSettings) -> str:
     if burden is None or not nadir:
         return ""
-    bound = nadir * (1.0 + settings.non_target_guide_increase)
-    if not (reaches(burden, bound) and reaches(burden - nadir, settings.non_target_guide_floor_mm)):
+    increase, floor_mm = settings.non_target_guide_increase, settings.non_target_guide_floor_mm
+    if not has_grown(nadir, burden, by_share=increase, by_mm=floor_mm):
         return ""
-    change = percent(burden, nadir, 100.0 * settings.non_target_guide_increase)
+    change = percent(burden, nadir, 100.0 * increase)
     return f"non-target diameters {number(burden)} mm are {change} from their nadir {number(nadir)} mm"
 
 

@@ -6,14 +6,13 @@ from datetime import date
 from functools import cache
 from operator import attrgetter
 
-from mrresponse.domain import LesionEdit, LesionRole, Measurement
+from mrresponse.domain import PERFUSION_LIKE, LesionEdit, LesionRole, Measurement
 from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion
-from mrresponse.respond.rules import exceeds, is_below, number, reaches
+from mrresponse.respond.rules import exceeds, has_grown, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
 from mrresponse.respond.values import (
     LIVER,
-    PERFUSION_LIKE,
     LesionValue,
     VisitValues,
     is_benign,
@@ -338,8 +337,8 @@ def _is_growing(history: Sequence[Measurement], settings: RespondSettings) -> bo
     if len(treated) < 2:
         return False
     least, last = min(treated[:-1]), treated[-1]
-    growth = least * (1.0 + settings.non_target_guide_increase)
-    return reaches(last, growth) and reaches(last - least, settings.non_target_guide_floor_mm)
+    increase, floor_mm = settings.non_target_guide_increase, settings.non_target_guide_floor_mm
+    return has_grown(least, last, by_share=increase, by_mm=floor_mm)
 
 
 @cache

@@ -41,6 +41,11 @@ def is_below(value: float, bound: float) -> bool:
     return value < bound and not isclose(value, bound, rel_tol=TOLERANCE)
 
 
+def has_grown(before: float, now: float, *, by_share: float, by_mm: float) -> bool:
+    """Tell whether a size has reached a growth, both as a share of what it was and in millimetres."""
+    return reaches(now, before * (1.0 + by_share)) and reaches(now - before, by_mm)
+
+
 @dataclass(slots=True)
 class TargetEvidence:
     """All that decides the target response of one visit.

@@ -7,7 +7,15 @@ from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from mrresponse.domain import Measurement, MeasurementState
+from mrresponse.domain import (
+    CYST_LIKE,
+    HAEMANGIOMA_LIKE,
+    MISSING_STATES,
+    PERFUSION_LIKE,
+    SEEN_STATES,
+    Measurement,
+    MeasurementState,
+)
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import is_below, number
 
@@ -17,11 +25,8 @@ NODES = "lymph_node"
 MEASURED, TOO_SMALL, ABSENT = MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.ABSENT
 NOT_FOUND, NOT_ASSESSED = MeasurementState.NOT_FOUND, MeasurementState.NOT_ASSESSED
 MERGED, SPLIT = MeasurementState.MERGED, MeasurementState.SPLIT
-SEEN_STATES = frozenset({MEASURED, TOO_SMALL, SPLIT, MERGED})
-MISSING_STATES = frozenset({NOT_FOUND, NOT_ASSESSED})
-PERFUSION_LIKE = "perfusion-like"
 BENIGN_PATTERNS = frozenset(
-    {"cyst-like", "haemangioma-like", "cyst", "haemangioma", "hemangioma-like", PERFUSION_LIKE}
+    {CYST_LIKE, HAEMANGIOMA_LIKE, PERFUSION_LIKE, "cyst", "haemangioma", "hemangioma-like"}
 )
 INFILTRATIVE = "infiltrative"
 SHORT_AXIS = "short axis"

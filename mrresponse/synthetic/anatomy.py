@@ -9,7 +9,6 @@ from enum import StrEnum
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from mrresponse.synthetic.noise import NoiseField, centred_affine, grid_points, noise_field
 from mrresponse.synthetic.shapes import Vector, rotation_matrix
@@ -170,30 +169,6 @@ def _coarse_map(anatomy: Anatomy, spacing_mm: float) -> tuple[torch.Tensor, torc
     shape = (int(360 / spacing_mm), int(260 / spacing_mm), int(320 / spacing_mm))
     points = grid_points(shape, centred_affine(shape, (spacing_mm,) * 3, (10.0, 0.0, -20.0)))
     return tissue_map(anatomy, points), points
-
-
-def lesion_sites(
-    anatomy: Anatomy, lobe: Lobe, *, clearance_mm: float, count: int, seed: int = 0
-) -> list[Vector]:
-    """Return up to ``count`` places inside a lobe, at least ``clearance_mm`` from the liver's edge.
-
-    Great vessels outside the liver are edges too. Places lie at least twice the clearance apart; their order is
-    random but fixed by ``seed``. Coordinates are world mm, so a lesion painted there moves with warped points.
-    """
-    spacing = 4.0
-    tissue, points = _coarse_map(anatomy, spacing)
-    depth = ndimage.distance_transform_edt(liver_mask(tissue).numpy(), sampling=spacing)
-    on_side = lobe_mask(anatomy, points, lobe).numpy()
-    places = np.argwhere((depth >= clearance_mm + spacing / 2) & on_side)
-    np.random.default_rng([anatomy.seed, seed]).shuffle(places)
-    chosen: list[np.ndarray] = []
-    for place in places:
-        centre = points[:, place[0], place[1], place[2]].numpy()
-        if all(np.linalg.norm(centre - other) >= 2 * clearance_mm for other in chosen):
-            chosen.append(centre)
-        if len(chosen) == count:
-            break
-    return [(float(c[0]), float(c[1]), float(c[2])) for c in chosen]
 
 
 def lobe_mask(anatomy: Anatomy, points: torch.Tensor, lobe: Lobe) -> torch.Tensor:

@@ -70,7 +70,7 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
 
 def table_state(agent: Agent) -> TissueState:
     """Return the tissue values of the table without any variation."""
-    return _state(agent, {phase: _table_concentration(agent, phase) for phase in ContrastPhase})
+    return _state({phase: _table_concentration(agent, phase) for phase in ContrastPhase})
 
 
 def draw_state(agent: Agent, rng: np.random.Generator, spread: TissueSpread | None = None) -> TissueState:
@@ -94,7 +94,7 @@ def draw_state(agent: Agent, rng: np.random.Generator, spread: TissueSpread | No
     for tissue in (Tissue.LIVER_CIRRHOTIC, Tissue.REGENERATIVE_NODULE, Tissue.HCC_UPTAKE):
         hepatobiliary[tissue] *= uptake
     mixed[ContrastPhase.HEPATOBILIARY] = hepatobiliary
-    state = _state(agent, mixed)
+    state = _state(mixed)
     t1 = torch.from_numpy(np.exp(rng.normal(0, spread.t1, TISSUE_COUNT))).float()
     density = torch.from_numpy(np.exp(rng.normal(0, spread.proton_density, TISSUE_COUNT))).float()
     return TissueState(
@@ -261,7 +261,7 @@ def render(tissue: torch.Tensor, means: torch.Tensor, texture: torch.Tensor | No
     return signal if texture is None else signal * (1.0 + texture)
 
 
-def _state(agent: Agent, concentrations: dict[ContrastPhase, torch.Tensor]) -> TissueState:
+def _state(concentrations: dict[ContrastPhase, torch.Tensor]) -> TissueState:
     return TissueState(
         t1_ms=torch.from_numpy(_column("t1_ms")).float(),
         proton_density=torch.from_numpy(_column("proton_density")).float(),

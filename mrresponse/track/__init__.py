@@ -181,7 +181,7 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
     """Link the lesions of one study to the tracks so far, in place."""
     study = worlds.studies[number]
     lesions = study.lesion_map.lesions
-    bodies = [_body(study, lesion, settings) for lesion in lesions]
+    bodies = [_body(study, lesion) for lesion in lesions]
     open_threads = [thread for thread in threads if thread.merged_into is None]
     closed = [thread for thread in threads if thread.merged_into is not None]
     expected = [_expected(thread, number, worlds) for thread in open_threads]
@@ -214,7 +214,7 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
             threads.append(_begin(len(threads) + 1, number, lesion, bodies[column], worlds))
 
 
-def _body(study: ExaminedStudy, lesion: Lesion, settings: TrackSettings) -> Body:
+def _body(study: ExaminedStudy, lesion: Lesion) -> Body:
     cut = box_slices(lesion.bounding_box)
     index = np.argwhere(study.lesion_map.labels.voxels[cut] == lesion.label)
     corner = np.array([low for low, _ in lesion.bounding_box])

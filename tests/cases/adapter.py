@@ -410,9 +410,6 @@ def check_sequence(row: Row) -> None:
     }
 
 
-EXPECTED_OF_SEQUENCES = {
-    "bor", "date", "ibor", "response", "confirmed_response", "clinical_benefit", "kept", "flag"
-}  # fmt: skip
 Visits = Sequence[tuple[date, str]]
 
 

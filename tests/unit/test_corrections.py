@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from mrresponse.corrections import VIABLE, WHOLE, correct_measurements, joined_tracks, state_identities
+from mrresponse.corrections import correct_measurements, joined_tracks, state_identities
 from mrresponse.domain import (
+    VIABLE_SIZES,
+    WHOLE_SIZES,
     Caliper,
     LesionEdit,
     LesionTrack,
@@ -133,9 +135,9 @@ GONE = replace(
     viable_volume_ml=0.0,
     viable_weighted_volume_ml=0.0,
 )
-SIZES = (*WHOLE, *VIABLE)
+SIZES = (*WHOLE_SIZES, *VIABLE_SIZES)
 NO_SIZES: dict[str, Any] = dict.fromkeys(SIZES)
-NOTHING_VIABLE: dict[str, Any] = dict.fromkeys((*VIABLE, "viable_weighted_volume_ml"), 0.0)
+NOTHING_VIABLE: dict[str, Any] = dict.fromkeys((*VIABLE_SIZES, "viable_weighted_volume_ml"), 0.0)
 
 
 def sizes(row: Measurement) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mrresponse.dicom.masks import MaskRole, read_masks
 from mrresponse.domain import Grid, LabelMap, Series, Study
 from mrresponse.errors import DataError
-from mrresponse.geometry import from_sitk, to_grid_order, voxel_to_world
+from mrresponse.geometry import grid_of, to_grid_order, voxel_to_world
 from mrresponse.ingest import IngestSettings, ingest, read_series
 from mrresponse.ingest.volume import read_volume
 from mrresponse.nifti import write_label_map
@@ -33,8 +33,13 @@ def third_party(shared_data):
 
 def nrrd_mask(file, grid):
     """Read a NRRD mask with SimpleITK, on a grid of the same voxels."""
-    image = from_sitk(SimpleITK.ReadImage(file))
-    labels = LabelMap(voxels=image.voxels.astype(np.uint16), grid=image.grid)
+    image = SimpleITK.ReadImage(file)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    # SimpleITK's arrays are (z, y, x), and its world is LPS+
+    voxels = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0).astype(np.uint16)
+    labels = LabelMap(voxels=voxels, grid=grid_of(voxels.shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine))
     # A frame that the segmentation leaves out has its padding value in the NRRD file.
     return to_grid_order(labels, grid).voxels == 1
 

@@ -67,17 +67,6 @@ def test_a_crop_beyond_the_volume_is_refused() -> None:
         geometry.crop(numbered(FILE_GRID), (3, 0, 0), (2, 2, 2))
 
 
-def test_simpleitk_and_back_keeps_grid_and_voxels() -> None:
-    image = numbered(FILE_GRID)
-    converted = geometry.to_sitk(image)
-    assert converted.GetSize() == (4, 5, 6)
-    # RAS (5, 7, 9) is LPS (-5, -7, 9)
-    np.testing.assert_allclose(converted.GetOrigin(), (-5, -7, 9))
-    back = geometry.from_sitk(converted)
-    np.testing.assert_array_equal(back.voxels, image.voxels)
-    assert geometry.is_same_grid(back.grid, FILE_GRID)
-
-
 def test_linear_resampling_reproduces_a_ramp() -> None:
     coarse = Grid(shape=(11, 11, 11), affine_rows=((2, 0, 0, 0), (0, 2, 0, 0), (0, 0, 2, 0)))
     ramp = Image(voxels=np.indices(coarse.shape)[0].astype(np.float32) * 2, grid=coarse)
@@ -88,14 +77,6 @@ def test_linear_resampling_reproduces_a_ramp() -> None:
     shift[0, 3] = 3.0
     moved = geometry.resample_image(ramp, fine, transform=geometry.WorldTransform(matrix=shift))
     np.testing.assert_allclose(moved.voxels[:, 2, 2], [7, 8, 9, 10, 11], rtol=1e-6)
-
-
-def test_labels_are_never_mixed_and_outside_is_background() -> None:
-    grid = Grid(shape=(4, 1, 1), affine_rows=((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0)))
-    labels = LabelMap(voxels=np.array([2, 2, 9, 9], dtype=np.uint16).reshape(4, 1, 1), grid=grid)
-    wide = Grid(shape=(5, 1, 1), affine_rows=((1, 0, 0, 0.8), (0, 1, 0, 0), (0, 0, 1, 0)))
-    found = geometry.resample_labels(labels, wide)
-    assert found.voxels.ravel().tolist() == [2, 9, 9, 0, 0]
 
 
 def test_the_field_of_view_ends_at_the_outermost_planes_that_hold_signal() -> None:

@@ -6,7 +6,6 @@ import torch
 from mrresponse.synthetic.anatomy import (
     Lobe,
     draw_anatomy,
-    lesion_sites,
     liver_box,
     liver_volume_ml,
     lobe_mask,
@@ -71,17 +70,6 @@ def test_the_liver_box_encloses_the_liver() -> None:
     for axis in range(3):
         assert float(inside[axis].min()) >= low[axis] - SPACING_MM
         assert float(inside[axis].max()) <= high[axis] + SPACING_MM
-
-
-def test_lesion_sites_keep_clear_of_the_edge_and_of_each_other() -> None:
-    anatomy = draw_anatomy(5)
-    sites = lesion_sites(anatomy, Lobe.RIGHT, clearance_mm=16.0, count=3)
-    assert 1 <= len(sites) <= 3
-    for x, y, z in sites:
-        around = torch.tensor([[x, x + 12, x - 12, x, x], [y, y, y, y + 12, y - 12], [z] * 5])
-        assert bool(liver_mask(tissue_map(anatomy, around[:, :, None, None])).all())
-    gaps = torch.cdist(torch.tensor(sites), torch.tensor(sites)) + 1e3 * torch.eye(len(sites))
-    assert float(gaps.min()) >= 32.0
 
 
 def test_lobes_divide_the_liver() -> None:

@@ -105,8 +105,7 @@ def adam_datasets(run: FinishedRun) -> tuple[Dataset, ...]:
     adrs = [_numbered(one, [row for group in one.groups for row in _adrs(one, group)]) for one in everyone]
     adtr = [_numbered(one, [row for group in one.groups for row in _adtr(one, group)]) for one in everyone]
     adtte = [
-        _numbered(one, [row for group in one.groups for row in _adtte(one, group, first_day)])
-        for one in everyone
+        _numbered(one, [row for group in one.groups for row in _adtte(group, first_day)]) for one in everyone
     ]
     return (
         Dataset(name="ADRS", label="Response Analysis Dataset", variables=_ADRS, rows=_joined(adrs)),
@@ -327,7 +326,7 @@ class _Time:
     said: str
 
 
-def _adtte(subject: Subject, group: Group, first_day: int) -> Iterator[Row]:
+def _adtte(group: Group, first_day: int) -> Iterator[Row]:
     for summary in group.summaries:
         for time in _times(summary):
             if time.start is None or time.days is None or time.is_event is None:

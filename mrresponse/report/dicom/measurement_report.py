@@ -58,7 +58,7 @@ def measurement_report(
     ]
     groups += [_response_group(row, source, visit) for row in visit.assessments]
     report = sr.MeasurementReport(
-        observation_context=_observer(source),
+        observation_context=_observer(),
         procedure_reported=own.IMAGING,
         imaging_measurements=groups or None,
         title=codes.DCM.ImagingMeasurementReport,
@@ -87,7 +87,7 @@ def measurement_report(
     return made
 
 
-def _observer(source: SourceSeries) -> sr.ObservationContext:
+def _observer() -> sr.ObservationContext:
     device = sr.ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
