@@ -104,13 +104,13 @@ def train(settings: TrainingSettings, out_dir: Path, *, minutes: float | None = 
     run = _start(settings, out_dir)
     # read here and not by the processes that draw examples, whose errors would reach the user as tracebacks
     cases = None if settings.data is None else load_cases(settings)[0]
-    batches = iter(_loader(settings, cases, seed=settings.seed * 1_000_003 + run.step))
+    seed = settings.seed * 1_000_003 + run.step
     weights = torch.tensor(_class_weights(settings), device=run.device)
     board = _board(settings, out_dir)
     begun = saved = time.monotonic()
     limit = 60 * (settings.minutes if minutes is None else minutes)
     base_seconds, losses, waited = run.seconds, [], 0.0
-    with _stopped_by_signals() as stopped:
+    with _batches(settings, cases, seed=seed) as batches, _stopped_by_signals() as stopped:
         while time.monotonic() - begun < limit and not stopped.is_set():
             before = time.monotonic()
             images, target = next(batches)
@@ -141,6 +141,21 @@ class _Stream(IterableDataset[Batch]):
         worker = get_worker_info()
         number = worker.id if worker else 0
         return make_batches(self.settings, self.cases, seed=self.seed + 7_919 * number)
+
+
+@contextmanager
+def _batches(
+    settings: TrainingSettings, cases: Sequence[RealCase] | None, *, seed: int
+) -> Iterator[Iterator[Batch]]:
+    """Draw batches while the block runs, and end the processes that draw them however it ends."""
+    drawn = iter(_loader(settings, cases, seed=seed))
+    try:
+        yield drawn
+    finally:
+        # they are deaf to SIGTERM: after an error, whose traceback keeps them, the program would wait for them for ever
+        end = getattr(drawn, "_shutdown_workers", None)
+        if end is not None:
+            end()
 
 
 def _loader(settings: TrainingSettings, cases: Sequence[RealCase] | None, *, seed: int) -> DataLoader[Batch]:

@@ -8,6 +8,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from itertools import repeat
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +249,24 @@ def test_a_signal_to_all_processes_of_a_training_keeps_its_work(
     state = torch.load(out / loop.CHECKPOINT, weights_only=True)
     assert state["step"] == len((out / "log.jsonl").read_text(encoding="utf-8").splitlines()) > 0
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_training_that_fails_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caught error keeps the frame that held them, and they are deaf to SIGTERM: the program would never end."""
+    drawing: list[BaseProcess] = []
+
+    def fail(*_: object) -> float:
+        drawing.extend(active_children())
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(loop, "_step", fail)
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        train(_settings(workers=1, device="cpu"), tmp_path)
+    drawing[0].join(timeout=20)
+    assert not drawing[0].is_alive()
+    assert caught.tb is not None
 
 
 def test_a_run_starts_from_the_weights_of_a_model_folder(tmp_path: Path) -> None:
