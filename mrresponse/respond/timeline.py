@@ -183,8 +183,12 @@ def reader_visits(
             sources.add(m.source)
     looks_everywhere = not sources.isdisjoint(AUTOMATIC)
     dates = sorted({*records, *rows, *(study.study_date for study in patient.studies)})
-    starts = [phase.start_date for phase in treatment_phases(patient) if phase.start_date is not None]
-    placed = place_findings(patient.findings, dates, starts, settings)
+    baselines = {
+        phase.start_date: select_baseline(phase, dates, settings).study_date
+        for phase in treatment_phases(patient)
+        if phase.start_date is not None
+    }
+    placed = place_findings(patient.findings, dates, baselines, settings)
     rejected = _rejected_by_date(sorted({*dates, *placed}), rows)
     visits = [
         Visit(
@@ -220,13 +224,16 @@ def _rejected_by_date(
 
 
 def place_findings(
-    findings: Sequence[Finding], dates: Sequence[date], starts: Sequence[date], settings: RespondSettings
+    findings: Sequence[Finding],
+    dates: Sequence[date],
+    baselines: Mapping[date, date | None],
+    settings: RespondSettings,
 ) -> dict[date, list[Finding]]:
     """Return findings by the date of the study they belong to: the nearest within the window, else their own.
 
-    Of two studies equally near, the finding belongs to the earlier one. ``starts`` are those of the treatment phases:
-    what was reported before a treatment is no news of the study after it, and what changed under it was not so at the
-    study before it.
+    Of two studies equally near, the finding belongs to the earlier one. ``baselines`` are those of the treatment phases
+    by the day on which each starts: what was reported before a treatment is no news of a study after it, and what
+    changed under it was not so at the study before it.
     """
     placed: dict[date, list[Finding]] = {}
     for finding in sorted(findings, key=lambda f: (f.date, f.kind, f.site, f.status)):
@@ -235,20 +242,22 @@ def place_findings(
             day
             for day in dates[max(0, index - 1) : index + 1]
             if abs((day - finding.date).days) <= settings.findings_window_days
-            and not any(_is_parted(finding, day, start, settings) for start in starts)
+            and not any(_is_parted(finding, day, start, baselines[start], settings) for start in baselines)
         ]
         day = min(near, key=lambda day: (abs((day - finding.date).days), day), default=finding.date)
         placed.setdefault(day, []).append(finding)
     return placed
 
 
-def _is_parted(finding: Finding, day: date, start: date, settings: RespondSettings) -> bool:
+def _is_parted(
+    finding: Finding, day: date, start: date, baseline: date | None, settings: RespondSettings
+) -> bool:
     """Tell whether a treatment that began between a finding and a study keeps them apart.
 
-    A change in the first days of a treatment still belongs to the baseline, as a study of these days does.
+    A study of the first days of a treatment may be its baseline, and a change in these days still belongs to it.
     """
     if finding.date <= start:
-        return start < day
+        return start < day != baseline
     late = start + timedelta(days=settings.baseline_fallback_after_days)
     return day <= start and finding.date > late and finding.status in CHANGED
 

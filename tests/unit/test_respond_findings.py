@@ -504,6 +504,13 @@ def test_what_changed_under_a_treatment_was_not_so_at_its_baseline(
     assert [row[:3] for row in found] == expected
 
 
+def test_what_was_reported_before_a_treatment_is_part_of_a_baseline_after_its_start() -> None:
+    baseline, follow_up = under_treatment(24, (28, 90), (20, BONE, PRESENT, ILIUM))
+    assert baseline[0] == 28
+    assert baseline[3].endswith("non-targets: extrahepatic lesion ilium")
+    assert follow_up[:3] == (90, "NE", "SD")
+
+
 def test_what_is_gone_under_a_treatment_was_there_at_its_baseline() -> None:
     said = ((0, BONE, PRESENT, ILIUM), (20, BONE, GONE, ILIUM), (60, BONE, GONE, ILIUM))
     found = under_treatment(0, (0, 60), *said)
