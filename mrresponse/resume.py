@@ -18,7 +18,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, overload
@@ -206,33 +206,11 @@ class ResumeFolder:
             stored: _Stored = _adapter(_Stored).validate_json(content)
         except (OSError, ValueError):
             return None
-        return PatientResult(
-            patient=stored.patient,
-            studies=stored.studies,
-            tracks=stored.tracks,
-            measurements=stored.measurements,
-            unedited=stored.unedited,
-            response=stored.response,
-            flags=stored.flags,
-            registrations=stored.registrations,
-            audit=stored.audit,
-            seconds=stored.seconds,
-        )
+        return PatientResult(**_parts(stored))
 
     def keep_patient(self, result: PatientResult, keys: Keys) -> None:
         """Keep a finished patient's rows; an earlier failure is forgotten."""
-        stored = _Stored(
-            patient=_numbers_only(result.patient),
-            studies=result.studies,
-            tracks=result.tracks,
-            measurements=result.measurements,
-            unedited=result.unedited,
-            response=result.response,
-            flags=result.flags,
-            registrations=result.registrations,
-            audit=result.audit,
-            seconds=result.seconds,
-        )
+        stored = _Stored(**{**_parts(result), "patient": _numbers_only(result.patient)})
         head = json.dumps(asdict(keys)).encode()
         patient_id = result.patient.patient_id
         write_atomically(
@@ -325,6 +303,11 @@ def failure_from_json(content: Any) -> Failure:
     """Return the failure that was written so."""
     failure: Failure = _adapter(Failure).validate_python(content)
     return failure
+
+
+def _parts(result: "PatientResult | _Stored") -> dict[str, Any]:
+    """Return what is kept of a patient's result by its name."""
+    return {part.name: getattr(result, part.name) for part in fields(_Stored)}
 
 
 def _numbers_only(patient: Patient) -> Patient:

@@ -1,12 +1,13 @@
 """An examined study that is kept comes back with everything that measuring reads."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from mrresponse.domain import ContrastPhase
+from mrresponse import resume
+from mrresponse.domain import ContrastPhase, PatientResult
 from mrresponse.resume import ResumeFolder
 from tests.phantoms import ball, examined_study
 
@@ -25,3 +26,9 @@ def test_what_a_phase_shows_is_kept_with_a_study(tmp_path: Path) -> None:
         assert found is not None
         assert set(found.prepared.fields) == set(given.prepared.fields)
         assert all(np.array_equal(found.prepared.fields[phase], seen) for phase in found.prepared.fields)
+
+
+def test_all_of_a_result_but_its_pictures_is_kept() -> None:
+    """What is not named there would be gone once a run goes on."""
+    kept = {part.name for part in fields(resume._Stored)}
+    assert kept == {part.name for part in fields(PatientResult)} - {"snapshots"}
