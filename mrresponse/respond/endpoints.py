@@ -51,14 +51,18 @@ def best_overall_response(visits: Sequence[Dated], start: date, settings: Respon
     return _best(visits, _with_minimum(visits, start, settings))
 
 
-def confirmed_best_overall_response(visits: Sequence[Dated], start: date, settings: RespondSettings) -> Best:
+def confirmed_best_overall_response(
+    visits: Sequence[Dated], start: date, settings: RespondSettings, *, is_measurable: bool = True
+) -> Best:
     """Return the best overall response with complete and partial responses confirmed.
 
     A response is confirmed by the same or a better one at least ``confirm_min_days`` later with nothing worse and at
-    most ``confirm_max_not_evaluable`` NE between. Unconfirmed it counts as stable disease from ``sd_min_days`` on.
+    most ``confirm_max_not_evaluable`` NE between. Unconfirmed it counts as stable disease from ``sd_min_days`` on,
+    where no disease ``is_measurable`` as NON-CR/NON-PD.
     The date is that of the first visit of the pair (Eisenhauer 2009, table 3).
     """
-    unconfirmed = [(day, "SD" if word in RESPONSES else word) for day, word in visits]
+    stable = "SD" if is_measurable else "NON-CR/NON-PD"
+    unconfirmed = [(day, stable if word in RESPONSES else word) for day, word in visits]
     words = _with_minimum(unconfirmed, start, settings)
     for index, (_, word) in enumerate(visits):
         if word in RESPONSES:

@@ -103,7 +103,10 @@ def _columns(
         visits = _dated_visits(called)
         best = confirmed = best_overall_response(visits, start, settings).response
         if response_date(visits) is not None:
-            confirmed = confirmed_best_overall_response(visits, start, settings).response
+            is_measurable = bool(basis.target_ids)
+            confirmed = confirmed_best_overall_response(
+                visits, start, settings, is_measurable=is_measurable
+            ).response
     death = context.patient.death_date
     to_progression = time_to_progression(visits, start, phase_end=phase.end_date, death=death)
     free = progression_free(visits, start, phase_end=phase.end_date, death=death, settings=settings)

@@ -81,6 +81,12 @@ def test_confirmed_best_response_by_table_3(visits: list[tuple[int, str]], expec
     assert confirmed_best_overall_response(at(*visits), START, SETTINGS).response == expected
 
 
+def test_without_targets_a_response_that_is_not_confirmed_is_no_stable_disease() -> None:
+    visits = at((56, "CR"), (70, "NE"))
+    best = confirmed_best_overall_response(visits, START, SETTINGS, is_measurable=False)
+    assert best.response == "NON-CR/NON-PD"
+
+
 def test_visits_after_the_first_progression_do_not_count() -> None:
     assert until_progression(at((60, "SD"), (90, "PD"), (120, "CR"))) == tuple(at((60, "SD"), (90, "PD")))
 
