@@ -315,7 +315,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a reader saw outside the measured lesions."""
+    """What a reader saw outside the measured lesions; what it ``affects``, if not stated, follows from its kind."""
 
     patient_id: str
     date: date
@@ -324,9 +324,17 @@ class Finding:
     site: str = ""
     size_mm: float | None = None
     cytology: Cytology | None = None
-    affects: Affects = Affects.OVERALL
+    affects: Affects | None = None
     author: str = ""
     note: str = ""
+
+    @property
+    def is_of_liver(self) -> bool:
+        """Tell whether it enters the liver's own response, as thrombus and non-targets of the liver do by default."""
+        if self.affects is not None:
+            return self.affects is not Affects.OVERALL
+        in_liver = not self.site.strip() or "liver" in self.site.lower()
+        return self.kind is FindingKind.VEIN_THROMBUS or (self.kind is FindingKind.NON_TARGET and in_liver)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mrresponse.domain import (
-    Affects,
-    Cytology,
     Failure,
     Finding,
-    FindingKind,
-    FindingStatus,
     Marker,
     Patient,
     Study,
@@ -64,22 +60,6 @@ class _TreatmentRow:
     details: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FindingRow:
-    """``findings.csv`` as typed: what an empty ``affects`` means depends on the kind."""
-
-    patient_id: str
-    date: date
-    kind: FindingKind
-    status: FindingStatus
-    site: str = ""
-    size_mm: float | None = None
-    cytology: Cytology | None = None
-    affects: Affects | None = None
-    author: str = ""
-    note: str = ""
-
-
 class _Named(Protocol):
     @property
     def patient_id(self) -> str: ...
@@ -115,7 +95,7 @@ def read_patient_tables(folder: Path) -> PatientTables:
         patients=patients,
         treatments=read("treatments.csv", _TreatmentRow, _treatment),
         markers=read("markers.csv", Marker, _marker),
-        findings=read("findings.csv", _FindingRow, _finding),
+        findings=read("findings.csv", Finding, _finding),
         failures=tuple(failures),
         notes=tuple(notes),
     )
@@ -303,23 +283,12 @@ def _marker(row: Marker, place: str) -> Marker:
     return replace(row, name=_named(row.name, place, "name"), unit=row.unit.strip())
 
 
-def _finding(row: _FindingRow, place: str) -> Finding:
+def _finding(row: Finding, place: str) -> Finding:
     if row.size_mm is not None and row.size_mm < 0:
         raise DataError(
             f"{place} column size_mm: found {row.size_mm:g}, expected a length in mm", code="bad_value"
         )
-    return Finding(
-        patient_id=row.patient_id,
-        date=row.date,
-        kind=row.kind,
-        status=row.status,
-        site=row.site.strip(),
-        size_mm=row.size_mm,
-        cytology=row.cytology,
-        affects=row.affects or _affects(row.kind, row.site),
-        author=row.author,
-        note=row.note,
-    )
+    return replace(row, site=row.site.strip())
 
 
 def _named(text: str, place: str, column: str) -> str:
@@ -327,9 +296,3 @@ def _named(text: str, place: str, column: str) -> str:
     if not text.strip():
         raise DataError(f"{place} column {column}: found blanks, expected a name", code="bad_value")
     return text.strip()
-
-
-def _affects(kind: FindingKind, site: str) -> Affects:
-    """Return what a finding enters where the table does not say: the overall response, or the liver's as well."""
-    in_liver = kind is FindingKind.NON_TARGET and (not site.strip() or "liver" in site.lower())
-    return Affects.BOTH if in_liver or kind is FindingKind.VEIN_THROMBUS else Affects.OVERALL

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mrresponse.domain import Affects, Cytology, Finding, FindingKind, FindingStatus
+from mrresponse.domain import Cytology, Finding, FindingKind, FindingStatus
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.roles import is_malignant_node
 from mrresponse.respond.rules import number
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LIVER
 
 Key = tuple[FindingKind, str]
 FLUID = frozenset({FindingKind.EFFUSION, FindingKind.ASCITES})
@@ -64,13 +63,6 @@ NO_FINDINGS = FindingsAtVisit(entries=())
 def key_of(finding: Finding) -> Key:
     """Return what identifies a finding through time: its kind and its site."""
     return finding.kind, finding.site.strip().lower()
-
-
-def is_of_liver(finding: Finding) -> bool:
-    """Tell whether a finding enters the liver's own response (contracts section 1)."""
-    if finding.affects is not Affects.OVERALL or finding.kind is FindingKind.VEIN_THROMBUS:
-        return True
-    return finding.kind is FindingKind.NON_TARGET and LIVER in finding.site.lower()
 
 
 def known_before(
@@ -181,14 +173,14 @@ def _made(finding: Finding, component: str) -> FindingEntry:
         component=component,
         name=finding_name(finding),
         text=describe_finding(finding),
-        is_liver=is_of_liver(finding),
+        is_liver=finding.is_of_liver,
         size_mm=finding.size_mm,
     )
 
 
 def _carried(finding: Finding, component: str, why: str) -> FindingEntry:
     name = finding_name(finding)
-    return FindingEntry(component=component, name=name, text=f"{name} {why}", is_liver=is_of_liver(finding))
+    return FindingEntry(component=component, name=name, text=f"{name} {why}", is_liver=finding.is_of_liver)
 
 
 def describe_finding(finding: Finding) -> str:

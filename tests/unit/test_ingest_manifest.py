@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from mrresponse.domain import Affects, Agent, ContrastPhase, Grid, Image
+from mrresponse.domain import Agent, ContrastPhase, Grid, Image
 from mrresponse.errors import DataError
 from mrresponse.ingest import IngestSettings, ingest, read_patient_tables
 from mrresponse.nifti import write_image
@@ -253,20 +253,22 @@ def test_tables_are_joined_and_sorted(data):
 
 
 @pytest.mark.parametrize(
-    ("kind", "site", "affects", "expected"),
+    ("kind", "site", "affects", "is_of_liver"),
     [
-        ("vein_thrombus", "portal vein", "", Affects.BOTH),
-        ("non_target", "liver segment 4", "", Affects.BOTH),
-        ("non_target", "lung", "", Affects.OVERALL),
-        ("extrahepatic_lesion", "bone", "", Affects.OVERALL),
-        ("vein_thrombus", "", "overall", Affects.OVERALL),
+        ("vein_thrombus", "portal vein", "", True),
+        ("non_target", "liver segment 4", "", True),
+        ("non_target", "lung", "", False),
+        ("extrahepatic_lesion", "bone", "", False),
+        ("vein_thrombus", "", "overall", False),
     ],
 )
-def test_what_a_finding_affects_follows_from_its_kind_unless_stated(tmp_path, kind, site, affects, expected):
+def test_what_a_finding_affects_follows_from_its_kind_unless_stated(
+    tmp_path, kind, site, affects, is_of_liver
+):
     (tmp_path / "findings.csv").write_text(
         f"patient_id,date,kind,status,site,affects\nP1,2024-01-05,{kind},present,{site},{affects}\n"
     )
-    assert read_patient_tables(tmp_path).findings[0].affects is expected
+    assert read_patient_tables(tmp_path).findings[0].is_of_liver is is_of_liver
 
 
 @pytest.mark.parametrize(
