@@ -2,13 +2,14 @@
 
 A perfusion anomaly is parenchyma with more arterial and less portal venous blood, as by an arterioportal shunt or a
 narrowed portal vein: in every other contrast phase it is as the liver beside it. "Perfusion changes, arterio-portal
-shunts" are no lesions [Lencioni & Llovet 2010, doi 10.1055/s-0030-1247132].
+shunts" are no lesions [Lencioni & Llovet 2010, doi 10.1055/s-0030-1247132]. A rounded mass of 20 mm is one: with
+arterial hyperenhancement alone it is probably HCC (LR-4, LI-RADS v2018), where a smaller one may be nothing.
 """
 
 import numpy as np
 from scipy import ndimage
 
-from mrresponse.domain import ContrastPhase, LabelArray, PreparedStudy
+from mrresponse.domain import BoolArray, ContrastPhase, LabelArray, PreparedStudy
 from mrresponse.geometry import box_slices, grow_box, margin_voxels
 from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.viability import Box, phases_short_of
@@ -20,6 +21,9 @@ _EDGE_MM = 2.0
 _LEAST_VOXELS = 8
 _RING_MM = (3.0, 12.0)
 _LEAST_RING_ML = 1.0
+_MASS_MM = 20.0
+# Shortest over longest axis. Of wedges in synthetic livers of their own seeds, what is rounder is below 20 mm.
+_ROUNDED = 0.7
 
 
 def is_perfusion_like(
@@ -29,8 +33,8 @@ def is_perfusion_like(
 
     It is compared with the liver around it, not with that of the whole organ, and each phase with the one before
     contrast: near the coil everything is brighter, in all phases alike. In none of the later ones may it be darker than
-    the liver around it: with washout it would be HCC. It is not judged, and the answer is no, without precontrast,
-    arterial or portal venous phase, or where one of them does not show it whole and at its place.
+    the liver around it: with washout it would be HCC. Nor is it a rounded mass. It is not judged, and the answer is no,
+    without precontrast, arterial or portal venous phase, or where one of them does not show it whole and at its place.
 
     Parameters
     ----------
@@ -43,6 +47,8 @@ def is_perfusion_like(
     i, j, k = ((part.start, part.stop) for part in box)
     near = box_slices(grow_box((i, j, k), prepared.grid.shape, margin_voxels(spacing, _RING_MM[1])))
     body = labels[near] == label
+    if _is_rounded_mass(body, spacing):
+        return False
     short = phases_short_of(prepared, body, near)
     shown = {phase: image.voxels[near] for phase, image in prepared.images.items() if phase not in short}
     if not {PRE, ART, PVP} <= shown.keys():
@@ -67,3 +73,13 @@ def is_perfusion_like(
         and min(later) >= settings.washout_ratio
         and all(abs(ratio / before - 1.0) <= settings.isointense for ratio in later)
     )
+
+
+def _is_rounded_mass(body: BoolArray, spacing_mm: tuple[float, float, float]) -> bool:
+    """Tell whether a body is large, and as long as it is wide: by the axes of the ellipsoid with its second moments."""
+    places = np.argwhere(body) * np.asarray(spacing_mm)
+    if len(places) < _LEAST_VOXELS:
+        return False
+    # a solid ellipsoid has a variance of a fifth of the square of its half axis
+    axes_mm = 2.0 * np.sqrt(5.0 * np.maximum(np.linalg.eigvalsh(np.cov(places.T)), 0.0))
+    return bool(axes_mm[-1] >= _MASS_MM and axes_mm[0] >= _ROUNDED * axes_mm[-1])

@@ -72,7 +72,7 @@ def test_the_area_under_the_curve_counts_ties_half_and_needs_both_kinds() -> Non
 
 def test_what_is_called_a_change_of_perfusion_is_no_alarm_and_no_find() -> None:
     grid = grid_around(Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(50.0, 40.0, 30.0)), (2.0, 2.0, 4.0))
-    places = (ball((-20.0, 0.0, 0.0), 20.0), ball((20.0, 0.0, 0.0), 20.0))
+    places = (ball((-20.0, 0.0, 0.0), 16.0), ball((20.0, 0.0, 0.0), 16.0))
     found = label_map(places, grid)
     plain = prepared_study(grid=grid)
     flat = np.full(grid.shape, 100.0, dtype=np.float32)

@@ -98,10 +98,16 @@ def only(studies: Sequence[ExaminedStudy], track: LesionTrack) -> Measurement:
     return rows[-1]
 
 
-def painted(signals: dict[ContrastPhase, float], source: MeasurementSource) -> ExaminedStudy:
-    """Give a plain liver of which a ball is so many times as bright; what was found of it lies a little within."""
+def painted(
+    signals: dict[ContrastPhase, float],
+    source: MeasurementSource,
+    semi_axes_mm: tuple[float, float, float] = (9.0, 9.0, 9.0),
+) -> ExaminedStudy:
+    """Give a plain liver of which a body is so many times as bright; what was found of it lies a little within."""
     plain = prepared_study(body=Body(liver=LIVER), grid=GRID, phases=ALL, study_date=DAY)
-    place = label_map((ball((-20.0, 5.0, 0.0), 26.0),), GRID).voxels > 0
+    i, j, k = semi_axes_mm
+    shown = Ellipsoid(centre_mm=(-20.0, 5.0, 0.0), semi_axes_mm=(i + 2.0, j + 2.0, k + 2.0))
+    place = label_map((shown,), GRID).voxels > 0
     noise = np.random.default_rng(3)
     images = {
         phase: Image(
@@ -111,7 +117,7 @@ def painted(signals: dict[ContrastPhase, float], source: MeasurementSource) -> E
         )
         for phase, signal in signals.items()
     }
-    found = label_map((ball((-20.0, 5.0, 0.0), 22.0),), GRID)
+    found = label_map((Ellipsoid(centre_mm=shown.centre_mm, semi_axes_mm=semi_axes_mm),), GRID)
     return ExaminedStudy(prepared=replace(plain, images=images), lesion_map=lesion_map(found, source))
 
 
@@ -147,6 +153,24 @@ def test_liver_but_for_its_arterial_supply_is_perfusion_like(
     signals: dict[ContrastPhase, float], source: MeasurementSource, is_perfusion: bool
 ) -> None:
     row = only([painted(signals, source)], tracked(seen(TrackEvent.FIRST, 1)))
+    assert (row.pattern == "perfusion-like") is is_perfusion
+
+
+@pytest.mark.parametrize(
+    ("semi_axes_mm", "is_perfusion"),
+    [
+        ((12.0, 12.0, 12.0), False),
+        ((17.0, 17.0, 17.0), False),
+        ((16.0, 13.0, 14.0), False),
+        # a wedge
+        ((16.0, 9.0, 8.0), True),
+    ],
+)
+def test_a_rounded_mass_is_no_change_of_perfusion(
+    semi_axes_mm: tuple[float, float, float], is_perfusion: bool
+) -> None:
+    study = painted({PRE: 1.0, ART: 1.4, PVP: 1.0, DEL: 1.0}, NETWORK, semi_axes_mm)
+    row = only([study], tracked(seen(TrackEvent.FIRST, 1)))
     assert (row.pattern == "perfusion-like") is is_perfusion
 
 
