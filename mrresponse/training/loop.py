@@ -28,7 +28,7 @@ from mrresponse.segment.precision import autocast
 from mrresponse.synthetic.examples import LiverExampleSettings, liver_examples
 from mrresponse.synthetic.label_maps import load_templates, mixed_source
 from mrresponse.synthetic.lesion_examples import LesionExampleSettings, lesion_examples
-from mrresponse.training.cases import list_cases, split
+from mrresponse.training.cases import DataSettings, list_cases, split
 from mrresponse.training.fused_norm import fuse_norm_and_relu
 from mrresponse.training.losses import dice_cross_entropy, lesionwise_loss, tversky_loss
 from mrresponse.training.real_examples import (
@@ -314,23 +314,25 @@ def _start(settings: TrainingSettings, out_dir: Path) -> _Run:
             weights = widen(start.weights, network.state_dict(), seed=settings.seed)
             run.averaged = {name: value.to(device) for name, value in weights.items()}
             run.lineage, run.patients = start.lineage, start.patients
-            refuse_seen(settings, start.trained_on)
             network.load_state_dict(run.averaged)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"checkpoint for '{settings.name}' does not fit its network ({error})") from error
-    run = _with_patients(run, settings)
-    if start is not None:
-        run.trained_on |= start.trained_on
-    return run
+    return _with_patients(run, settings, inherited=set() if start is None else start.trained_on)
 
 
-def _with_patients(run: _Run, settings: TrainingSettings, *, known: bool = True) -> _Run:
-    """Count the patients that a run trains on and did not before; of an older checkpoint they are not ``known``."""
+def _with_patients(
+    run: _Run, settings: TrainingSettings, *, inherited: Collection[str] = (), known: bool = True
+) -> _Run:
+    """Count the patients that a run trains on and did not before.
+
+    ``inherited`` are those of the weights that it starts from; of an older checkpoint they are not ``known``.
+    """
     if settings.data is not None:
-        refuse_seen(settings, run.trained_on)
-        now = _digests(settings, held_out=False)
+        now, held_out = _digests(settings.data)
+        _refuse(held_out & {*run.trained_on, *inherited}, of=len(held_out))
         run.patients += len(now - run.trained_on) if known else 0
         run.trained_on |= now
+    run.trained_on.update(inherited)
     return run
 
 
@@ -342,23 +344,27 @@ def refuse_seen(settings: TrainingSettings, trained_on: Collection[str]) -> None
     ConfigError
         They were.
     """
-    if settings.data is None or not trained_on:
-        return
-    held_out = _digests(settings, held_out=True)
-    seen = len(held_out & set(trained_on))
+    if settings.data is not None and trained_on:
+        _, held_out = _digests(settings.data)
+        _refuse(held_out.intersection(trained_on), of=len(held_out))
+
+
+def _refuse(seen: Collection[str], *, of: int) -> None:
     if seen:
         raise ConfigError(
-            f"training.data.fold: {seen} of the {len(held_out)} patients held out were trained on by these weights; "
+            f"training.data.fold: {len(seen)} of the {of} patients held out were trained on by these weights; "
             "expected the fold that they were trained with, or another folder for each fold"
         )
 
 
-def _digests(settings: TrainingSettings, *, held_out: bool) -> set[str]:
-    """Return a digest of each patient of a part; equal names in another data set are other patients."""
-    assert settings.data is not None
-    part = split(list_cases(settings.data), settings.data)[held_out]
-    folder = settings.data.folder.resolve()
-    return {hashlib.sha256(f"{folder}\n{case.patient_id}".encode()).hexdigest() for case in part}
+def _digests(data: DataSettings) -> tuple[set[str], set[str]]:
+    """Return digests of the patients trained on and held out; equal names in another data set are other patients."""
+    folder = data.folder.resolve()
+    train_on, held_out = (
+        {hashlib.sha256(f"{folder}\n{case.patient_id}".encode()).hexdigest() for case in part}
+        for part in split(list_cases(data), data)
+    )
+    return train_on, held_out
 
 
 def read_checkpoint(

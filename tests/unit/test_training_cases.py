@@ -188,19 +188,8 @@ def test_the_lesion_network_needs_a_contrast_phase(tmp_path: Path) -> None:
 def test_a_model_says_on_how_many_patients_it_was_trained(tmp_path: Path) -> None:
     for number in range(4):
         write_case(tmp_path / "data", f"p{number}")
-    run = TrainingSettings.model_validate(
-        {
-            "stage": "liver",
-            "name": "own",
-            "spacing_mm": SPACING,
-            "patch_shapes": [[16, 16, 16]],
-            "window": [32, 32, 32],
-            "batch": 1,
-            "minutes": 0.001,
-            "workers": 0,
-            "data": {**settings(tmp_path / "data", folds=4, share=1.0).model_dump()},
-        }
-    )
+    data = settings(tmp_path / "data", folds=4, share=1.0).model_dump()
+    run = run_on(tmp_path / "data", stage="liver", minutes=0.001, data=data)
     checkpoint = train(run, tmp_path / "run")
     metadata = json.loads(write_bundle(run, checkpoint, tmp_path / "model", figures={}).read_text())
     assert metadata["training"]["patients"] == 3
