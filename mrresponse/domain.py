@@ -102,6 +102,8 @@ VIABLE_SIZES = (
     "viable_volume_ml",
 )
 """The same of the viable part."""
+LIVER = "liver"
+"""The organ of a lesion, where nothing else is said."""
 CYST_LIKE = "cyst-like"
 HAEMANGIOMA_LIKE = "haemangioma-like"
 PERFUSION_LIKE = "perfusion-like"
@@ -333,7 +335,7 @@ class Finding:
         """Tell whether it enters the liver's own response, as thrombus and non-targets of the liver do by default."""
         if self.affects is not None:
             return self.affects is not Affects.OVERALL
-        in_liver = not self.site.strip() or "liver" in self.site.lower()
+        in_liver = not self.site.strip() or LIVER in self.site.lower()
         return self.kind is FindingKind.VEIN_THROMBUS or (self.kind is FindingKind.NON_TARGET and in_liver)
 
 
@@ -673,7 +675,7 @@ class Measurement:
     reader: str
     state: MeasurementState
     reason: str = ""
-    organ: str = "liver"
+    organ: str = LIVER
     is_node: bool = False
     longest_diameter_mm: float | None = None
     perpendicular_diameter_mm: float | None = None
@@ -885,7 +887,7 @@ class Contribution:
     lesion_id: str
     role: LesionRole
     is_baseline: bool = False
-    organ: str = "liver"
+    organ: str = LIVER
     is_node: bool = False
     quantity: str
     value: float | None = None

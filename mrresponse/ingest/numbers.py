@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mrresponse.domain import (
+    LIVER,
     MISSING_STATES,
     VIABLE_SIZES,
     WHOLE_SIZES,
@@ -35,7 +36,6 @@ from mrresponse.ingest.patient_tables import (
 )
 from mrresponse.typed import WORDS, parse_measurement
 
-LIVER = "liver"
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 # A perpendicular diameter is at most the longest one, a viable part at most the whole lesion.
 _BOUNDS = (WHOLE_SIZES[:2], VIABLE_SIZES[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))

@@ -4,14 +4,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from mrresponse.domain import Measurement, MeasurementSource, NewLesionStatus
+from mrresponse.domain import LIVER, Measurement, MeasurementSource, NewLesionStatus
 from mrresponse.respond.criteria import Criterion, NewLesionRule
 from mrresponse.respond.roles import is_malignant_node
 from mrresponse.respond.rules import is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import (
-    LIVER,
     TOO_SMALL,
     is_benign,
     is_liver,

@@ -6,13 +6,12 @@ from datetime import date
 from functools import cache
 from operator import attrgetter
 
-from mrresponse.domain import PERFUSION_LIKE, LesionEdit, LesionRole, Measurement
+from mrresponse.domain import LIVER, PERFUSION_LIKE, LesionEdit, LesionRole, Measurement
 from mrresponse.errors import DataError
 from mrresponse.respond.criteria import Criterion
 from mrresponse.respond.rules import exceeds, has_grown, is_below, number, reaches
 from mrresponse.respond.settings import RespondSettings, TreatedLesions
 from mrresponse.respond.values import (
-    LIVER,
     LesionValue,
     VisitValues,
     is_benign,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mrresponse.domain import (
     CYST_LIKE,
     HAEMANGIOMA_LIKE,
+    LIVER,
     MISSING_STATES,
     PERFUSION_LIKE,
     SEEN_STATES,
@@ -19,7 +20,6 @@ from mrresponse.domain import (
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import is_below, number
 
-LIVER = "liver"
 NODES = "lymph_node"
 # names of their own: a member is looked up for every value, which an enumeration makes slow
 MEASURED, TOO_SMALL, ABSENT = MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.ABSENT
