@@ -36,6 +36,9 @@ class MeasureSettings:
     vessel_mad
         Voxels brighter than the median plus this many median absolute deviations in the portal venous phase
         are vessels and no reference.
+    vessel_level
+        From this share of the way between liver and blood in the portal venous phase on, what enhances along the edge
+        of a lesion that a network drew may be a vessel (see `vessels`); 1 leaves vessels in.
     gain_low, gain_high
         A signal ratio of fat and muscle, arterial to pre-contrast, outside these limits is a change of gain.
     without_precontrast
@@ -92,6 +95,7 @@ class MeasureSettings:
     reference_gap_mm: float = 10.0
     reference_least_ml: float = 5.0
     vessel_mad: float = 2.0
+    vessel_level: float = 0.35
     gain_low: float = 0.8
     gain_high: float = 1.25
     without_precontrast: WithoutPrecontrast = WithoutPrecontrast.NOT_ASSESSED

@@ -29,13 +29,15 @@ from mrresponse.domain import (
     ExaminedStudy,
     FloatArray,
     LabelMap,
+    MeasurementSource,
     Point,
     PreparedStudy,
 )
-from mrresponse.geometry import bounding_box, box_slices, grow_box, voxel_to_world
+from mrresponse.geometry import bounding_box, box_slices, grow_box, margin_voxels, voxel_to_world
 from mrresponse.measure.rim import without_thin_rim
 from mrresponse.measure.settings import MeasureSettings, WithoutPrecontrast
 from mrresponse.measure.size import IN_PLANE_NEIGHBOURS
+from mrresponse.measure.vessels import REACH_MM, vessel_signal, without_vessels
 
 Box = tuple[slice, slice, slice]
 
@@ -318,6 +320,7 @@ def _derive_viable(
     grid = labels.grid
     viable = np.zeros(grid.shape, dtype=np.uint16)
     evidence, not_assessed = {}, {}
+    vessels = _find_vessels(study, reference, enhancement, settings)
     needed = [ContrastPhase.ARTERIAL] + [ContrastPhase.PRECONTRAST] * enhancement.is_subtracted
     for label, box in enumerate(ndimage.find_objects(labels.voxels.astype(np.int32)), start=1):
         if box is None:
@@ -333,8 +336,13 @@ def _derive_viable(
             found = _above(enhancement, lesion, box, k_sd, (grid.spacing_mm, settings.thin_mm))
             volumes.append(f"{int(found.sum()) * grid.voxel_volume_ml:.1f}")
         found = _above(enhancement, lesion, box, settings.viable_k_sd, (grid.spacing_mm, settings.thin_mm))
+        kept = _without_vessels(found, label, box, labels, vessels)
         multiples = "/".join(f"{k_sd:g}" for k_sd in settings.sensitivity_k_sd)
         evidence[label] = f"viable volume at k {multiples}: {'/'.join(volumes)} mL"
+        lost = int(found.sum() - kept.sum()) * grid.voxel_volume_ml
+        if lost > 0.0:
+            evidence[label] += f"; {lost:.1f} mL of a vessel along the edge is not counted"
+        found = kept
         if label in treated:
             kept = without_thin_rim(found, lesion, grid.spacing_mm, rim_mm=settings.treated_rim_mm)
             lost = int(found.sum() - kept.sum()) * grid.voxel_volume_ml
@@ -353,6 +361,51 @@ def _derive_viable(
         reference=reference,
         enhancement=enhancement,
     )
+
+
+def _find_vessels(
+    study: ExaminedStudy, reference: Reference, enhancement: Enhancement, settings: MeasureSettings
+) -> BoolArray | None:
+    """Mark what enhances in the arterial phase and is as bright as blood in the portal venous one.
+
+    ``None`` where that is not known or not asked for; what a reader drew as a lesion has no vessel in it.
+    """
+    prepared, venous = study.prepared, ContrastPhase.PORTAL_VENOUS
+    if (
+        study.lesion_map.source is not MeasurementSource.NETWORK
+        or venous not in prepared.images
+        or venous in _out_of_register(prepared)
+        or settings.vessel_level >= 1.0
+    ):
+        return None
+    image = prepared.images[venous].voxels
+    i, j = reference.step
+    coarse = (slice(None, None, i), slice(None, None, j))
+    liver = (prepared.liver.voxels[coarse] > 0) & (study.lesion_map.labels.voxels[coarse] == 0)
+    signal = vessel_signal(image[coarse], liver, reference.medians[venous], level=settings.vessel_level)
+    if signal is None:
+        return None
+    return (image >= signal) & (enhancement.voxels > enhancement.threshold(settings.viable_k_sd))
+
+
+def _without_vessels(
+    found: BoolArray, label: int, box: Box, lesions: LabelMap, vessels: BoolArray | None
+) -> BoolArray:
+    if vessels is None or not found.any():
+        return found
+    i, j, k = ((part.start, part.stop) for part in box)
+    wide = box_slices(
+        grow_box((i, j, k), lesions.grid.shape, margin_voxels(lesions.grid.spacing_mm, REACH_MM))
+    )
+    inner = tuple(
+        slice(part.start - outer.start, part.stop - outer.start)
+        for part, outer in zip(box, wide, strict=True)
+    )
+    viable = np.zeros(vessels[wide].shape, dtype=bool)
+    viable[inner] = found
+    labels = lesions.voxels[wide]
+    kept = without_vessels(viable, labels == label, labels > 0, vessels[wide], lesions.grid.spacing_mm)
+    return kept[inner]
 
 
 def _above(

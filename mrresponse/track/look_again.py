@@ -1,7 +1,7 @@
 """What the images show at a place: whether a lesion that is not in the mask of a study is shown to be gone.
 
-A network that finds nothing shows nothing. Absence is shown where the place, and what registration may be off
-around it, looks like the liver beside it in every contrast phase in which the lesion stood out when it was last
+A network that finds nothing shows nothing. Absence is shown where the place looks like the liver beside it in every
+contrast phase, what registration may be off around it does so in those in which the lesion stood out when it was last
 seen, and nothing is wrong with the images. The same look, taken backwards, says whether a new lesion was there
 before and missed.
 """
@@ -111,12 +111,14 @@ def show_absence(
     reach = reach_of(study, radius_mm)
     worst: tuple[float, str] = (0.0, "")
     for place, offset in product(places, _offsets(search_mm)):
+        is_place = not offset.any()
         look = look_at_ball(study, place + offset, reach)
         if look is None:
-            if not offset.any():
+            if is_place:
                 return False, "too little liver at its place to look again"
             continue
-        for phase in telling:
+        # what enhances otherwise than before treatment may stand out where it did not
+        for phase in look.ratios if is_place else telling:
             ratio = look.ratios[phase]
             worst = max(worst, (abs(ratio - 1.0), f"{ratio:.2f} in {phase.value}"))
     stood_out = then.words(telling)

@@ -11,7 +11,7 @@ from mrresponse.geometry import identity
 from mrresponse.registration import Registration, RegistrationSettings
 from mrresponse.track import TrackSettings, track
 from mrresponse.track.look_again import look_at_ball
-from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, prepared_study
+from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, mask_of, prepared_study
 
 LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(70.0, 55.0, 48.0))
 SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
@@ -62,6 +62,22 @@ def test_a_lesion_that_is_still_there_is_not_absent() -> None:
     event, evidence = last_event(study(SECOND, (LESION, STAYS), (STAYS,)))
     assert event == "not_found"
     assert "not like liver" in evidence
+
+
+def test_what_enhances_at_its_place_as_it_did_not_before_is_not_liver() -> None:
+    """Dark in the portal venous phase alone when it was last seen, and bright in the arterial phase since."""
+    after = study(SECOND, (STAYS,), (STAYS,))
+    arterial = after.prepared.images[ContrastPhase.ARTERIAL]
+    bright = np.where(mask_of(LESION, arterial.grid), 1.23 * arterial.voxels, arterial.voxels)
+    images = {**after.prepared.images, ContrastPhase.ARTERIAL: replace(arterial, voxels=bright)}
+    changed = replace(after, prepared=replace(after.prepared, images=images))
+    before = study(FIRST, (LESION, STAYS), (LESION, STAYS))
+    venous = {ContrastPhase.PORTAL_VENOUS: before.prepared.images[ContrastPhase.PORTAL_VENOUS]}
+    before = replace(before, prepared=replace(before.prepared, images=venous))
+    assert last_event(after, before)[0] == "absent"
+    event, evidence = last_event(changed, before)
+    assert event == "not_found"
+    assert "1.2" in evidence
 
 
 def test_a_lesion_that_lies_a_little_beside_its_registered_place_is_not_absent() -> None:

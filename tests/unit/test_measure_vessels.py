@@ -1,0 +1,121 @@
+"""A vessel along the edge of a network's outline is no viable tumour; tumour beside a vessel is."""
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from mrresponse.domain import BoolArray, ContrastPhase, ExaminedStudy, MeasurementSource
+from mrresponse.measure import MeasureSettings, find_viable
+from mrresponse.measure.vessels import vessel_signal, without_vessels
+from tests.phantoms import Ellipsoid, ball, grid_around, label_map, lesion_map, mask_of, prepared_study
+
+SPACING = (1.5, 1.5, 3.0)
+SHAPE = (60, 60, 20)
+AT_I, AT_J, AT_K = np.indices(SHAPE)
+
+
+def cylinder(i: int, j: int, radius: float) -> BoolArray:
+    """A vessel along k through the whole box."""
+    return np.hypot(AT_I - i, AT_J - j) <= radius
+
+
+LESION = (np.hypot(np.hypot(AT_I - 30, AT_J - 30), 2.0 * (AT_K - 10)) <= 12) & (np.abs(AT_K - 10) < 6)
+VESSEL = cylinder(40, 30, 3.0)
+NODULE = np.hypot(np.hypot(AT_I - 24, AT_J - 30), 2.0 * (AT_K - 10)) <= 4.0
+
+
+def kept(viable: BoolArray, bright: BoolArray, lesion: BoolArray = LESION) -> BoolArray:
+    return without_vessels(viable & lesion, lesion, lesion, bright, SPACING)
+
+
+def test_a_vessel_that_runs_past_a_dead_tumour_is_left_out() -> None:
+    assert (VESSEL & LESION).sum() > 50
+    assert not kept(VESSEL, VESSEL).any()
+
+
+def test_its_blurred_edge_goes_with_it() -> None:
+    blurred = cylinder(40, 30, 4.0)
+    assert not kept(blurred, VESSEL).any()
+
+
+def test_viable_tumour_elsewhere_in_the_lesion_stays() -> None:
+    np.testing.assert_array_equal(kept(VESSEL | NODULE, VESSEL), NODULE)
+
+
+def test_what_is_as_bright_as_blood_but_does_not_go_on_outside_stays() -> None:
+    """As a haemangioma, or a tumour without washout."""
+    np.testing.assert_array_equal(kept(NODULE, NODULE), NODULE)
+
+
+def test_tumour_that_washes_out_beside_a_vessel_stays() -> None:
+    """Only the vessel is as bright as blood in the portal venous phase, and the part is tumour for the most part."""
+    tumour = np.hypot(np.hypot(AT_I - 33, AT_J - 30), 2.0 * (AT_K - 10)) <= 6.5
+    both = (tumour | VESSEL) & LESION
+    np.testing.assert_array_equal(kept(both, VESSEL), both)
+
+
+def test_what_is_most_of_a_lesion_is_no_vessel() -> None:
+    small = VESSEL & (np.abs(AT_K - 10) < 4)
+    np.testing.assert_array_equal(kept(small, VESSEL, lesion=small), small)
+
+
+def test_a_vessel_is_nearer_to_blood_than_liver_is() -> None:
+    liver = np.ones((20, 20, 10), dtype=bool)
+    venous = np.full(liver.shape, 100.0, dtype=np.float32)
+    venous[:, :2] = 150.0
+    assert vessel_signal(venous, liver, 100.0, level=0.35) == pytest.approx(117.5)
+    venous[:, :2] = 105.0
+    assert vessel_signal(venous, liver, 100.0, level=0.35) is None
+    assert vessel_signal(venous, np.zeros_like(liver), 100.0, level=0.35) is None
+
+
+# The same through `find_viable`, on images.
+
+GRID = grid_around(spacing_mm=(2.0, 2.0, 3.0), margin_mm=10.0)
+DEAD = ball((20.0, 0.0, 0.0), 24.0)
+RUNS_PAST = Ellipsoid(centre_mm=(33.0, 0.0, 0.0), semi_axes_mm=(4.0, 4.0, 40.0))
+PHASES = (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
+
+
+def study(source: MeasurementSource) -> ExaminedStudy:
+    """A dead tumour, drawn 3 mm too large, and a vessel beside it: blood at 1.6 and 1.5 of the liver."""
+    prepared = prepared_study(grid=GRID, phases=PHASES, study_date=date(2024, 1, 10))
+    liver = prepared.liver.voxels > 0
+    dead, vessel = mask_of(DEAD, GRID), mask_of(RUNS_PAST, GRID) & liver
+    far = mask_of(Ellipsoid(centre_mm=(-20.0, 0.0, 0.0), semi_axes_mm=(12.0, 12.0, 40.0)), GRID) & liver
+    rng = np.random.default_rng(7)
+    signals = {
+        ContrastPhase.PRECONTRAST: (100.0, 80.0, 70.0),
+        ContrastPhase.ARTERIAL: (120.0, 85.0, 190.0),
+        ContrastPhase.PORTAL_VENOUS: (190.0, 90.0, 290.0),
+    }
+    images = {}
+    for phase, (of_liver, of_dead, of_blood) in signals.items():
+        voxels = np.where(vessel | far, of_blood, np.where(dead, of_dead, np.where(liver, of_liver, 60.0)))
+        images[phase] = replace(
+            prepared.images[phase], voxels=(voxels + rng.normal(0.0, 2.0, GRID.shape)).astype(np.float32)
+        )
+    outline = replace(DEAD, semi_axes_mm=(15.0, 15.0, 15.0))
+    found = lesion_map(label_map([outline], GRID), source)
+    return ExaminedStudy(prepared=replace(prepared, images=images), lesion_map=found)
+
+
+def test_a_vessel_under_a_network_s_outline_is_not_viable() -> None:
+    found = find_viable(study(MeasurementSource.NETWORK), MeasureSettings())
+    assert found.labels is not None
+    assert not (found.labels.voxels[mask_of(RUNS_PAST, GRID)] > 0).any()
+    assert "mL of a vessel along the edge is not counted" in found.evidence[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "level"), [(MeasurementSource.MASK, 0.35), (MeasurementSource.NETWORK, 1.0)]
+)
+def test_a_reader_s_outline_is_believed_and_the_rule_can_be_left_out(
+    source: MeasurementSource, level: float
+) -> None:
+    found = find_viable(study(source), MeasureSettings(vessel_level=level))
+    assert found.labels is not None
+    assert (found.labels.voxels[mask_of(RUNS_PAST, GRID)] > 0).any()
+    assert "vessel along the edge" not in found.evidence[1]
