@@ -141,9 +141,10 @@ def measure_patient(
     )
     with clock.time("track"):
         followed = track(corrected, settings.track, earlier=patient.edits.earlier_tracks)
-        studies = followed.studies
         tracks, identities = state_identities(followed.tracks, patient.edits)
         lesions = joined_tracks(tracks)
+    # only now: a lesion that was found again may be the one whose viable part somebody drew
+    studies = [_with_corrected_viable(study, patient.edits.masks) for study in followed.studies]
     treated = treated_labels(lesions, patient.treatments)
     viable_maps = [
         _viable(study, settings, keep, clock, treated=treated.get(study.study_date, frozenset()))
@@ -156,7 +157,7 @@ def measure_patient(
         snapshots = take_snapshots(studies, lesions, measurements, settings.measure, viable_maps=viable_maps)
     audit = [
         row
-        for before, after in zip(own, corrected, strict=True)
+        for before, after in zip(own, studies, strict=True)
         for row in _mask_audit(before, after, patient.edits.masks, settings)
     ]
     return PatientResult(
@@ -228,7 +229,7 @@ def _with_corrected_masks(
     settings: Settings,
     clock: _Clock,
 ) -> ExaminedStudy:
-    """Put readers' masks in place of those that were found; only a corrected liver asks for all of the study again."""
+    """Put readers' livers and lesions in place of those that were found; only a liver asks for all of it again."""
     mine = [row for row in masks if row.study_date == study.study_date]
     if not mine:
         return study
@@ -241,7 +242,12 @@ def _with_corrected_masks(
         )
         flags = check_quality(study.prepared, lesion_map, settings.quality)
         study = replace(study, lesion_map=lesion_map, flags=flags)
-    viable = corrected_viable(study.prepared, mine)
+    return study
+
+
+def _with_corrected_viable(study: ExaminedStudy, masks: Sequence[MaskEdit]) -> ExaminedStudy:
+    """Put a reader's viable parts in place of those that are derived."""
+    viable = corrected_viable(study.prepared, masks)
     if viable is None:
         return study
     return replace(study, lesion_map=with_viable(study.lesion_map, viable, study.prepared.study))
