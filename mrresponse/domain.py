@@ -476,10 +476,6 @@ class Patient:
             raise ValueError(f"{self.patient_id}: studies must be sorted by date, one per date")
 
 
-FOUND_AGAIN = "found_again"
-"""Code of the flag of a lesion of which the network was not sure, found because it is known from an earlier study."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
     """A stated doubt; it changes no number. ``step`` is ``images`` or ``response``, where the doubt arose."""
@@ -586,8 +582,7 @@ class LesionMap:
 
     ``not_assessable`` gives the reason where lesions were not looked for; ``lesions`` is then empty and means
     nothing. ``viable`` is a given mask of viable voxels with their lesion's label; ``None`` where it is to be
-    derived from the images. ``faint`` are bodies of which a network is less sure than it must be of a lesion: none of
-    them counts, but one at the registered place of a known lesion is that lesion.
+    derived from the images.
     """
 
     labels: LabelMap
@@ -595,7 +590,6 @@ class LesionMap:
     source: MeasurementSource
     viable: LabelMap | None = None
     not_assessable: str | None = None
-    faint: "LesionMap | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -48,10 +48,6 @@ class LesionSettings:
         Probability from which a voxel of a component lies within the outline, where it is as large as a ball of 25 mm.
         A faint lesion is found at a low threshold, at which a clear one is outlined too large; from 25 mm down to 10 mm
         the level falls to that threshold.
-    faint
-        Probability from which a body may be a lesion that is known from an earlier study, and counts as nothing
-        otherwise. It is outlined where half of its highest probability is reached: there the border of a small body
-        lies that was blurred. From ``threshold`` on nothing is faint.
     opening
         What an outline is rid of: tails that a ball of this share of the largest inscribed ball's radius does not
         enter. A tail along a vessel adds little to a volume and much to a diameter. 0 leaves outlines as they are.
@@ -67,7 +63,6 @@ class LesionSettings:
     least_peak: float | None = None
     least_mean: float | None = None
     outline: float | None = None
-    faint: float = 0.1
     opening: float = 0.5
     liver_margin_mm: float = 5.0
     neck: float = 0.5
@@ -127,28 +122,6 @@ def find_lesions(
     return LesionMap(
         labels=ranked,
         lesions=_described(ranked.voxels, prepared.grid, found),
-        source=MeasurementSource.NETWORK,
-        faint=_faint(ranked, found, near, settings) if settings.faint < sure.threshold else None,
-    )
-
-
-def _faint(lesions: LabelMap, found: Image, near: BoolArray, settings: LesionSettings) -> LesionMap:
-    """Find the bodies of which the network is less sure; what touches a lesion is the border of that."""
-    bodies, _ = ndimage.label((found.voxels >= settings.faint) & near, structure=_TOUCHING)
-    touching = np.unique(bodies[lesions.voxels > 0])
-    labels = np.zeros(bodies.shape, dtype=np.uint16)
-    count = 0
-    for number, cut in enumerate(ndimage.find_objects(bodies), start=1):
-        if number in touching:
-            continue
-        values = np.where(bodies[cut] == number, found.voxels[cut], 0.0)
-        body = largest_piece(values >= max(settings.faint, values.max() / 2.0), connectivity=3)
-        if _is_large_enough(body, found.grid, settings):
-            count += 1
-            labels[cut][body] = count
-    return LesionMap(
-        labels=LabelMap(voxels=labels, grid=found.grid),
-        lesions=_described(labels, found.grid, found),
         source=MeasurementSource.NETWORK,
     )
 

@@ -136,15 +136,13 @@ def measure_patient(
     clock = _Clock()
     check_masks(patient)
     own = _examine_all(patient, segmenter, settings, keep, clock, studies_at_once)
-    corrected = with_nothing_found(
+    studies = with_nothing_found(
         [_with_corrected_masks(study, patient.edits.masks, segmenter, settings, clock) for study in own]
     )
     with clock.time("track"):
-        followed = track(corrected, settings.track, earlier=patient.edits.earlier_tracks)
+        followed = track(studies, settings.track, earlier=patient.edits.earlier_tracks)
         tracks, identities = state_identities(followed.tracks, patient.edits)
         lesions = joined_tracks(tracks)
-    # only now: a lesion that was found again may be the one whose viable part somebody drew
-    studies = [_with_corrected_viable(study, patient.edits.masks) for study in followed.studies]
     treated = treated_labels(lesions, patient.treatments)
     viable_maps = [
         _viable(study, settings, keep, clock, treated=treated.get(study.study_date, frozenset()))
@@ -229,7 +227,7 @@ def _with_corrected_masks(
     settings: Settings,
     clock: _Clock,
 ) -> ExaminedStudy:
-    """Put readers' livers and lesions in place of those that were found; only a liver asks for all of it again."""
+    """Put readers' masks in place of those that were found; only a corrected liver asks for all of the study again."""
     mine = [row for row in masks if row.study_date == study.study_date]
     if not mine:
         return study
@@ -242,12 +240,7 @@ def _with_corrected_masks(
         )
         flags = check_quality(study.prepared, lesion_map, settings.quality)
         study = replace(study, lesion_map=lesion_map, flags=flags)
-    return study
-
-
-def _with_corrected_viable(study: ExaminedStudy, masks: Sequence[MaskEdit]) -> ExaminedStudy:
-    """Put a reader's viable parts in place of those that are derived."""
-    viable = corrected_viable(study.prepared, masks)
+    viable = corrected_viable(study.prepared, mine)
     if viable is None:
         return study
     return replace(study, lesion_map=with_viable(study.lesion_map, viable, study.prepared.study))

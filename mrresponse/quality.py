@@ -11,7 +11,6 @@ import numpy as np
 from scipy import ndimage
 
 from mrresponse.domain import (
-    FOUND_AGAIN,
     BoolArray,
     ContrastPhase,
     ExaminedStudy,
@@ -45,9 +44,8 @@ REVIEW_CODES = frozenset(
     }
 )
 
+# Asks for a look, and is no doubt about the images.
 _NOTHING_FOUND = "no_lesion_found"
-# These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset({_NOTHING_FOUND, FOUND_AGAIN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +209,7 @@ def review_level(flags: Iterable[Flag]) -> str:
     """Say how much care the result of a study needs: ``ok``, ``review`` or ``do not use unedited``."""
     codes = [flag.code for flag in flags]
     hits = sum(code in REVIEW_CODES for code in codes)
-    if hits == 0 and not _LOOK_CODES.isdisjoint(codes):
+    if hits == 0 and _NOTHING_FOUND in codes:
         return "review"
     return ("ok", "review", "do not use unedited")[min(hits, 2)]
 

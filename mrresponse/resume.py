@@ -104,7 +104,6 @@ class _StoredStudy:
     lesions: tuple[Lesion, ...]
     source: MeasurementSource
     not_assessable: str | None
-    faint: tuple[Lesion, ...]
     flags: tuple[Flag, ...]
 
 
@@ -362,7 +361,6 @@ def _stored_study(examined: ExaminedStudy, key: str) -> _StoredStudy:
         lesions=found.lesions,
         source=found.source,
         not_assessable=found.not_assessable,
-        faint=found.faint.lesions if found.faint else (),
         flags=examined.flags,
     )
 
@@ -375,7 +373,6 @@ def _arrays(examined: ExaminedStudy) -> dict[str, Any]:
         "liver_probability": prepared.liver_probability,
         "lesions": found.labels,
         "viable": found.viable,
-        "faint": None if found.faint is None else found.faint.labels,
     }
     present = {name: volume for name, volume in volumes.items() if volume is not None}
     if any(volume.grid != prepared.grid for volume in present.values()):
@@ -410,16 +407,8 @@ def _examined(study: Study, stored: _StoredStudy, arrays: Any) -> ExaminedStudy:
         source=stored.source,
         viable=LabelMap(voxels=arrays["viable"], grid=grid) if "viable" in arrays else None,
         not_assessable=stored.not_assessable,
-        faint=_faint(stored, arrays),
     )
     return ExaminedStudy(prepared=prepared, lesion_map=found, flags=stored.flags)
-
-
-def _faint(stored: _StoredStudy, arrays: Any) -> LesionMap | None:
-    if "faint" not in arrays:
-        return None
-    labels = LabelMap(voxels=arrays["faint"], grid=stored.grid)
-    return LesionMap(labels=labels, lesions=stored.faint, source=stored.source)
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

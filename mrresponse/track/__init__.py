@@ -21,7 +21,7 @@ from mrresponse.domain import (
     RegistrationRecord,
     TrackEvent,
 )
-from mrresponse.geometry import Points, canonical_grid, world_to_voxel
+from mrresponse.geometry import Points, box_slices, canonical_grid, voxel_to_world, world_to_voxel
 from mrresponse.registration import Registration, register_studies
 from mrresponse.track.assign import (
     Body,
@@ -33,7 +33,6 @@ from mrresponse.track.assign import (
     largest_parents,
     of_one_extent,
 )
-from mrresponse.track.found_again import Found, body_of, find_again, with_flags
 from mrresponse.track.identity import keep_ids
 from mrresponse.track.look_again import (
     Look,
@@ -51,13 +50,9 @@ __all__ = ["Followed", "TrackSettings", "track"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """The lesions of one patient through time, and how the studies were brought together for it.
-
-    ``studies`` are those given, with the lesions besides that were found again only because they were known.
-    """
+    """The lesions of one patient through time, and how the studies were brought together for it."""
 
     tracks: tuple[LesionTrack, ...]
-    studies: tuple[ExaminedStudy, ...] = ()
     registrations: tuple[RegistrationRecord, ...] = ()
 
 
@@ -80,7 +75,7 @@ def track(
         Ids follow first appearance, then volume.
     """
     threads: list[_Thread] = []
-    worlds = _Worlds(studies=list(studies), settings=settings)
+    worlds = _Worlds(studies=studies, settings=settings)
     for number, study in enumerate(studies):
         if study.lesion_map.not_assessable is not None:
             for thread in threads:
@@ -98,11 +93,7 @@ def track(
         for thread in threads
     ]
     named = tuple(_with_merger_named(one) for one in keep_ids(tracks, earlier))
-    return Followed(
-        tracks=named,
-        studies=with_flags(studies, worlds.studies, named),
-        registrations=worlds.records(),
-    )
+    return Followed(tracks=named, registrations=worlds.records())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +118,7 @@ class _Thread:
 class _Worlds:
     """The studies, and the maps between their worlds as far as they were needed."""
 
-    studies: list[ExaminedStudy]
+    studies: Sequence[ExaminedStudy]
     settings: TrackSettings
     maps: dict[int, Registration] = field(default_factory=dict)
 
@@ -190,7 +181,7 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
     """Link the lesions of one study to the tracks so far, in place."""
     study = worlds.studies[number]
     lesions = study.lesion_map.lesions
-    bodies = [body_of(study.lesion_map, lesion) for lesion in lesions]
+    bodies = [_body(study, lesion) for lesion in lesions]
     open_threads = [thread for thread in threads if thread.merged_into is None]
     closed = [thread for thread in threads if thread.merged_into is not None]
     expected = [_expected(thread, number, worlds) for thread in open_threads]
@@ -202,8 +193,6 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
     mergers = find_mergers(shifted, bodies, pairs, settings)
     pairs, mergers = largest_parents(shifted, pairs, mergers)
     fragments = find_fragments(shifted, bodies, pairs, settings)
-    lost = [row for row in range(len(open_threads)) if row not in pairs and row not in mergers]
-    again = _found_again(open_threads, shifted, lost, number, worlds)
 
     for row, thread in enumerate(open_threads):
         columns = [] if row not in pairs else [pairs[row], *fragments.get(row, [])]
@@ -214,8 +203,6 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
         elif columns:
             found = [(lesions[column], bodies[column]) for column in sorted(columns)]
             _note_found(thread, number, shifted[row], found, worlds)
-        elif row in again:
-            _note_found(thread, number, shifted[row], [again[row]], worlds)
         else:
             _note_missing(thread, number, shifted[row], worlds)
     for thread in closed:
@@ -227,23 +214,12 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
             threads.append(_begin(len(threads) + 1, number, lesion, bodies[column], worlds))
 
 
-def _found_again(
-    threads: Sequence[_Thread], expected: Sequence[Body], lost: Sequence[int], number: int, worlds: _Worlds
-) -> dict[int, Found]:
-    """Look for missed lesions among the faint bodies of a study.
-
-    Without a registration nobody knows their places, and one that was shown to be gone is not known any more.
-    """
-    study = worlds.studies[number]
-    missed = {
-        row: expected[row]
-        for row in lost
-        if threads[row].observations[-1].event is not TrackEvent.ABSENT
-        and not worlds.refusal(threads[row].seen, number)
-    }
-    lesion_map, found = find_again(study.lesion_map, missed, worlds.settings)
-    worlds.studies[number] = replace(study, lesion_map=lesion_map)
-    return found
+def _body(study: ExaminedStudy, lesion: Lesion) -> Body:
+    cut = box_slices(lesion.bounding_box)
+    index = np.argwhere(study.lesion_map.labels.voxels[cut] == lesion.label)
+    corner = np.array([low for low, _ in lesion.bounding_box])
+    points = voxel_to_world(study.prepared.grid, index + corner)
+    return Body(points=points, volume_ml=lesion.volume_ml)
 
 
 def _expected(thread: _Thread, number: int, worlds: _Worlds) -> Body:

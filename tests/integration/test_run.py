@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import nibabel
@@ -17,7 +16,6 @@ from mrresponse.cli import main
 from mrresponse.domain import (
     GivenLesions,
     Image,
-    MaskEdit,
     MeasurementSource,
     MeasurementState,
     Patient,
@@ -103,10 +101,10 @@ def test_a_run_writes_every_table_a_page_and_the_masks(finished: Path) -> None:
 
 
 def test_masks_come_back_as_they_went_in(phantom: Path, finished: Path) -> None:
-    for day in ("2024-01-15", "2024-04-15"):
+    for date in ("2024-01-15", "2024-04-15"):
         for name in ("liver", "lesions", "viable"):
-            given = nibabel.load(phantom / "truth" / "masks" / "R5" / day / f"{name}.nii.gz")
-            kept = nibabel.load(finished / "masks" / "R5" / day / f"{name}.nii.gz")
+            given = nibabel.load(phantom / "truth" / "masks" / "R5" / date / f"{name}.nii.gz")
+            kept = nibabel.load(finished / "masks" / "R5" / date / f"{name}.nii.gz")
             np.testing.assert_allclose(kept.affine, given.affine, atol=1e-4)
             given_voxels = np.asarray(given.dataobj) > 0
             kept_voxels = np.asarray(kept.dataobj) > 0
@@ -173,16 +171,17 @@ def test_typed_tables_alone_are_enough_to_respond(tmp_path: Path) -> None:
 # --- a lesion that the network misses -----------------------------------------------------------------------------
 
 
-def as_network(masks: Path, *, erased_at: str | None, rest: float = 0.0) -> Segmenter:
-    """Give the true masks as if a network had found them, and a probability of ``rest`` at one study."""
+def as_network(masks: Path, *, erased_at: str | None) -> Segmenter:
+    """Give the true masks as if a network had found them, and nothing at one study."""
     given = make_segmenter(Settings().segment, masks=masks)
 
     def lesions(prepared: PreparedStudy) -> Image:
         found = given.lesions(prepared)
         assert isinstance(found, GivenLesions)
-        sure = rest if prepared.study.study_date.isoformat() == erased_at else 1.0
-        seen = np.where(found.labels.voxels > 0, np.float32(sure), np.float32(0.0))
-        return Image(voxels=seen, grid=prepared.grid)
+        seen = found.labels.voxels > 0
+        if prepared.study.study_date.isoformat() == erased_at:
+            seen = np.zeros_like(seen)
+        return Image(voxels=seen.astype(np.float32), grid=prepared.grid)
 
     return replace(given, name="network", source=MeasurementSource.NETWORK, lesions=lesions)
 
@@ -212,38 +211,6 @@ def test_a_lesion_the_network_misses_is_not_found_and_never_a_complete_response(
     assert all("not found" in row.reason for row in responses.values())
     flagged = {flag.code for flag in result.response.flags if flag.study_date == last[0].study_date}
     assert "not_found" in flagged
-
-
-def test_a_known_lesion_of_which_the_network_is_little_sure_is_found_again_and_a_new_one_is_not(
-    phantom: Path,
-) -> None:
-    sure = assessed(phantom, erased_at=None)
-    masks = phantom / "truth" / "masks"
-    segmenter = as_network(masks, erased_at="2024-04-15", rest=0.3)
-    again = assess_patient(only_patient(phantom / "data"), segmenter, Settings())
-    known = [row for row in sure.measurements if row.lesion_id == "L01"]
-    assert len(sure.measurements) == len(known) + 1
-    assert [(row.lesion_id, row.longest_diameter_mm, row.volume_ml) for row in again.measurements] == [
-        (row.lesion_id, row.longest_diameter_mm, row.volume_ml) for row in known
-    ]
-    (flag,) = (flag for flag in again.flags if flag.code == "found_again")
-    assert (flag.study_date, flag.lesion_id) == (date(2024, 4, 15), "L01")
-    assert [study.review_level for study in again.studies][-1] == "review"
-
-
-def test_the_viable_part_that_a_reader_drew_of_a_lesion_found_again_is_believed(
-    phantom: Path, tmp_path: Path
-) -> None:
-    patient = only_patient(phantom / "data")
-    drawn = tmp_path / patient.patient_id / "2024-04-15" / "viable.nii.gz"
-    drawn.parent.mkdir(parents=True)
-    shutil.copy(phantom / "truth" / "masks" / patient.patient_id / "2024-04-15" / "lesions.nii.gz", drawn)
-    edit = MaskEdit(patient_id=patient.patient_id, study_date=date(2024, 4, 15), mask="viable", root=tmp_path)
-    patient = replace(patient, edits=replace(patient.edits, masks=(edit,)))
-    segmenter = as_network(phantom / "truth" / "masks", erased_at="2024-04-15", rest=0.3)
-    row = assess_patient(patient, segmenter, Settings()).measurements[-1]
-    assert row.viable_reason.startswith("given viable mask")
-    assert row.viable_longest_diameter_mm == row.longest_diameter_mm
 
 
 def test_the_same_masks_seen_by_a_reader_show_its_absence(phantom: Path, tmp_path: Path) -> None:

@@ -28,18 +28,6 @@ def test_what_a_phase_shows_is_kept_with_a_study(tmp_path: Path) -> None:
         assert all(np.array_equal(found.prepared.fields[phase], seen) for phase in found.prepared.fields)
 
 
-def test_what_a_network_was_little_sure_of_is_kept_with_a_study(tmp_path: Path) -> None:
-    study = examined_study([ball((20.0, 0.0, 0.0), 20.0)], date(2024, 1, 10))
-    faint = examined_study([ball((-20.0, 0.0, 0.0), 12.0)], date(2024, 1, 10)).lesion_map
-    folder = ResumeFolder(path=tmp_path, failures=tmp_path / "failures")
-    folder.keep_study(replace(study, lesion_map=replace(study.lesion_map, faint=faint)), "key")
-    found = folder.recall_study(study.prepared.study, "key")
-    assert found is not None
-    assert found.lesion_map.faint is not None
-    assert np.array_equal(found.lesion_map.faint.labels.voxels, faint.labels.voxels)
-    assert found.lesion_map.faint.lesions == faint.lesions
-
-
 def test_all_of_a_result_but_its_pictures_is_kept() -> None:
     """What is not named there would be gone once a run goes on."""
     kept = {part.name for part in fields(resume._Stored)}
