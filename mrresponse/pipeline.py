@@ -39,7 +39,13 @@ from mrresponse.ingest import read_study
 from mrresponse.lesions import find_lesions, with_viable
 from mrresponse.measure import ViableMap, find_viable, measure, take_snapshots, treated_labels
 from mrresponse.prepare import prepare
-from mrresponse.quality import check_quality, check_technique, review_level, with_nothing_found
+from mrresponse.quality import (
+    check_quality,
+    check_technique,
+    review_level,
+    with_nothing_found,
+    with_only_vessels,
+)
 from mrresponse.respond import respond
 from mrresponse.segment import Segmenter, corrected_viable, with_corrected_masks
 from mrresponse.track import track
@@ -148,6 +154,7 @@ def measure_patient(
         _viable(study, settings, keep, clock, treated=treated.get(study.study_date, frozenset()))
         for study in studies
     ]
+    studies = with_only_vessels(studies, [found.emptied for found in viable_maps], lesions)
     with clock.time("measure"):
         measurements = measure(
             studies, lesions, settings.measure, reader=segmenter.name, viable_maps=viable_maps

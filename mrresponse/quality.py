@@ -3,7 +3,7 @@
 Thresholds: quality rules of the model specification (liver volume, position, homogeneity, gain, arterial timing).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ from mrresponse.domain import (
     Flag,
     FloatArray,
     LesionMap,
+    LesionTrack,
     MeasurementSource,
     PreparedStudy,
     Series,
@@ -44,8 +45,10 @@ REVIEW_CODES = frozenset(
     }
 )
 
-# Asks for a look, and is no doubt about the images.
 _NOTHING_FOUND = "no_lesion_found"
+_ONLY_VESSEL = "only_vessel_enhances"
+# These ask for a look, and are no doubt about the images.
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,31 @@ def with_nothing_found(studies: Sequence[ExaminedStudy]) -> list[ExaminedStudy]:
     return flagged
 
 
+def with_only_vessels(
+    studies: Sequence[ExaminedStudy], emptied: Sequence[Collection[int]], tracks: Sequence[LesionTrack]
+) -> list[ExaminedStudy]:
+    """Flag the lesions in which all that enhances was taken for a vessel along the edge.
+
+    ``emptied`` has their labels, study by study: on them rests that nothing viable is left.
+    """
+    flagged = []
+    for study, labels in zip(studies, emptied, strict=True):
+        flags = [
+            Flag(
+                patient_id=track.patient_id,
+                study_date=study.study_date,
+                lesion_id=track.lesion_id,
+                code=_ONLY_VESSEL,
+                message="all that enhances was taken for a vessel along the edge: see that nothing viable is left",
+            )
+            for track in tracks
+            for seen in track.observations
+            if seen.study_date == study.study_date and not set(labels).isdisjoint(seen.labels)
+        ]
+        flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
+    return flagged
+
+
 def check_technique(studies: Sequence[ExaminedStudy], settings: QualitySettings) -> tuple[Flag, ...]:
     """Flag every study whose technique differs from that of the study before: their sizes may not compare.
 
@@ -209,7 +237,7 @@ def review_level(flags: Iterable[Flag]) -> str:
     """Say how much care the result of a study needs: ``ok``, ``review`` or ``do not use unedited``."""
     codes = [flag.code for flag in flags]
     hits = sum(code in REVIEW_CODES for code in codes)
-    if hits == 0 and _NOTHING_FOUND in codes:
+    if hits == 0 and not _LOOK_CODES.isdisjoint(codes):
         return "review"
     return ("ok", "review", "do not use unedited")[min(hits, 2)]
 

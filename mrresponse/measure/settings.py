@@ -38,7 +38,7 @@ class MeasureSettings:
         are vessels and no reference.
     vessel_level
         From this share of the way between liver and blood in the portal venous phase on, what enhances along the edge
-        of a lesion that a network drew may be a vessel (see `vessels`); 1 leaves vessels in.
+        of a lesion may be a vessel (see `vessels`); 1 leaves vessels in.
     gain_low, gain_high
         A signal ratio of fat and muscle, arterial to pre-contrast, outside these limits is a change of gain.
     without_precontrast

@@ -29,7 +29,6 @@ from mrresponse.domain import (
     ExaminedStudy,
     FloatArray,
     LabelMap,
-    MeasurementSource,
     Point,
     PreparedStudy,
 )
@@ -99,13 +98,15 @@ class ViableMap:
 
     ``labels`` is ``None`` where viability could not be judged; ``reason`` says why, or how it was found, and
     ``evidence`` adds what is particular to a lesion. ``not_assessed`` says why a lesion could not be judged where
-    others could; nothing of it is marked in ``labels``.
+    others could; nothing of it is marked in ``labels``. Of the lesions ``emptied`` all that enhances was taken for a
+    vessel.
     """
 
     labels: LabelMap | None
     reason: str
     not_assessed: Mapping[int, str] = field(default_factory=dict)
     evidence: Mapping[int, str] = field(default_factory=dict)
+    emptied: frozenset[int] = frozenset()
     reference: Reference | None = None
     enhancement: Enhancement | None = None
 
@@ -319,7 +320,7 @@ def _derive_viable(
     labels = study.lesion_map.labels
     grid = labels.grid
     viable = np.zeros(grid.shape, dtype=np.uint16)
-    evidence, not_assessed = {}, {}
+    evidence, not_assessed, emptied = {}, {}, set()
     vessels = _find_vessels(study, reference, enhancement, settings)
     needed = [ContrastPhase.ARTERIAL] + [ContrastPhase.PRECONTRAST] * enhancement.is_subtracted
     for label, box in enumerate(ndimage.find_objects(labels.voxels.astype(np.int32)), start=1):
@@ -342,6 +343,7 @@ def _derive_viable(
         lost = int(found.sum() - kept.sum()) * grid.voxel_volume_ml
         if lost > 0.0:
             evidence[label] += f"; {lost:.1f} mL of a vessel along the edge is not counted"
+            emptied |= set() if kept.any() else {label}
         found = kept
         if label in treated:
             kept = without_thin_rim(found, lesion, grid.spacing_mm, rim_mm=settings.treated_rim_mm)
@@ -358,6 +360,7 @@ def _derive_viable(
         reason=_derivation(reference, enhancement, settings),
         not_assessed=not_assessed,
         evidence=evidence,
+        emptied=frozenset(emptied),
         reference=reference,
         enhancement=enhancement,
     )
@@ -365,31 +368,27 @@ def _derive_viable(
 
 def _find_vessels(
     study: ExaminedStudy, reference: Reference, enhancement: Enhancement, settings: MeasureSettings
-) -> BoolArray | None:
-    """Mark what enhances in the arterial phase and is as bright as blood in the portal venous one.
+) -> tuple[BoolArray, BoolArray] | None:
+    """Mark what enhances as a vessel does, and what is as bright as the liver in the portal venous phase.
 
-    ``None`` where that is not known or not asked for; what a reader drew as a lesion has no vessel in it.
+    ``None`` where the images do not say what a vessel is.
     """
     prepared, venous = study.prepared, ContrastPhase.PORTAL_VENOUS
-    if (
-        study.lesion_map.source is not MeasurementSource.NETWORK
-        or venous not in prepared.images
-        or venous in _out_of_register(prepared)
-        or settings.vessel_level >= 1.0
-    ):
+    if venous not in prepared.images or venous in _out_of_register(prepared) or settings.vessel_level >= 1.0:
         return None
-    image = prepared.images[venous].voxels
+    image, median = prepared.images[venous].voxels, reference.medians[venous]
     i, j = reference.step
     coarse = (slice(None, None, i), slice(None, None, j))
     liver = (prepared.liver.voxels[coarse] > 0) & (study.lesion_map.labels.voxels[coarse] == 0)
-    signal = vessel_signal(image[coarse], liver, reference.medians[venous], level=settings.vessel_level)
+    signal = vessel_signal(image[coarse], liver, median, level=settings.vessel_level)
     if signal is None:
         return None
-    return (image >= signal) & (enhancement.voxels > enhancement.threshold(settings.viable_k_sd))
+    enhances = enhancement.voxels > enhancement.threshold(settings.viable_k_sd)
+    return enhances & (image >= signal), image >= median
 
 
 def _without_vessels(
-    found: BoolArray, label: int, box: Box, lesions: LabelMap, vessels: BoolArray | None
+    found: BoolArray, label: int, box: Box, lesions: LabelMap, vessels: tuple[BoolArray, BoolArray] | None
 ) -> BoolArray:
     if vessels is None or not found.any():
         return found
@@ -401,10 +400,11 @@ def _without_vessels(
         slice(part.start - outer.start, part.stop - outer.start)
         for part, outer in zip(box, wide, strict=True)
     )
-    viable = np.zeros(vessels[wide].shape, dtype=bool)
-    viable[inner] = found
     labels = lesions.voxels[wide]
-    kept = without_vessels(viable, labels == label, labels > 0, vessels[wide], lesions.grid.spacing_mm)
+    viable = np.zeros(labels.shape, dtype=bool)
+    viable[inner] = found
+    bright, edge = (mask[wide] for mask in vessels)
+    kept = without_vessels(viable, labels == label, labels > 0, (bright, edge), lesions.grid.spacing_mm)
     return kept[inner]
 
 

@@ -285,7 +285,7 @@ def _earlier_view(body: Body, look: Look | None, earlier: int, number: int, worl
     signal = f"signal ratio {ratio:.2f} in {phase.value}"
     if not before.is_like_liver(worlds.settings.liver_like):
         return _EarlierView(False, f"{where}: no lesion there; looked again: not like liver ({signal})")
-    missing = missing_phases(study, look, worlds.settings.liver_like)
+    missing = missing_phases(before.ratios, look, worlds.settings.liver_like)
     words = f"{where}: no lesion there; looked again: like liver ({signal})"
     return _EarlierView(None, f"{words}, but {missing}") if missing else _EarlierView(True, words)
 

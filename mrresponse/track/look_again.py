@@ -6,7 +6,7 @@ seen, and nothing is wrong with the images. The same look, taken backwards, says
 before and missed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -33,6 +33,9 @@ _DISQUALIFYING = frozenset(
         "liver_volume",
     }
 )
+
+# Images of other kinds, such as T2, say nothing of whether enhancing tumour is there.
+_T1 = frozenset(ContrastPhase) - {ContrastPhase.OTHER}
 
 Ratios = Mapping[ContrastPhase, float]
 
@@ -104,7 +107,7 @@ def show_absence(
     tolerance
         Farthest ratio to the liver that is still like liver, as a fraction.
     """
-    why_not = doubts_about(study) or missing_phases(study, then, tolerance)
+    why_not = doubts_about(study) or missing_phases(study.prepared.images, then, tolerance)
     if then is None or why_not:
         return False, why_not
     telling = then.stands_out(tolerance)
@@ -117,8 +120,11 @@ def show_absence(
             if is_place:
                 return False, "too little liver at its place to look again"
             continue
+        unseen = [phase.value for phase in telling if phase not in look.ratios]
+        if unseen:
+            return False, f"the place is not in the field of view of {', '.join(unseen)}"
         # what enhances otherwise than before treatment may stand out where it did not
-        for phase in look.ratios if is_place else telling:
+        for phase in _T1.intersection(look.ratios) if is_place else telling:
             ratio = look.ratios[phase]
             worst = max(worst, (abs(ratio - 1.0), f"{ratio:.2f} in {phase.value}"))
     stood_out = then.words(telling)
@@ -133,15 +139,15 @@ def doubts_about(study: ExaminedStudy) -> str:
     return f"the images cannot show it: {', '.join(doubts)}" if doubts else ""
 
 
-def missing_phases(study: ExaminedStudy, seen: Look | None, tolerance: float) -> str:
-    """Say what a study lacks to show whether a lesion that looked as ``seen`` elsewhere is there; empty for nothing.
+def missing_phases(available: Collection[ContrastPhase], seen: Look | None, tolerance: float) -> str:
+    """Say what images lack to show whether a lesion that looked as ``seen`` elsewhere is there; empty for nothing.
 
     It needs every contrast phase in which the lesion stood out: in the others it may be there and look like liver.
     """
     if seen is None:
         return "how it looked where it was seen is not known"
     needed = seen.stands_out(tolerance)
-    missing = [phase for phase in needed if phase not in study.prepared.images]
+    missing = [phase for phase in needed if phase not in available]
     if missing:
         names = ", ".join(phase.value for phase in missing)
         return f"no image of {names}, where it stood out from the liver ({seen.words(missing)})"
@@ -182,13 +188,15 @@ def _distances(
 def _look(
     study: ExaminedStudy, box: tuple[slice, slice, slice], inside: BoolArray, beside: BoolArray
 ) -> Look | None:
-    images = study.prepared.images
-    if inside.sum() < _LEAST_VOXELS or beside.sum() < _LEAST_VOXELS or not images:
+    """Compare two parts of a box in every contrast phase whose field of view holds all of the first."""
+    prepared = study.prepared
+    if inside.sum() < _LEAST_VOXELS:
         return None
-    return Look(
-        ratios={
-            phase: float(np.median(image.voxels[box][inside]))
-            / max(float(np.median(image.voxels[box][beside])), 1e-6)
-            for phase, image in images.items()
-        }
-    )
+    ratios = {}
+    for phase, image in prepared.images.items():
+        seen = prepared.fields[phase][box] if phase in prepared.fields else np.ones_like(inside)
+        around = beside & seen
+        if seen[inside].all() and around.sum() >= _LEAST_VOXELS:
+            voxels = image.voxels[box]
+            ratios[phase] = float(np.median(voxels[inside])) / max(float(np.median(voxels[around])), 1e-6)
+    return Look(ratios=ratios) if ratios else None

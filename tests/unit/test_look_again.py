@@ -11,7 +11,17 @@ from mrresponse.geometry import identity
 from mrresponse.registration import Registration, RegistrationSettings
 from mrresponse.track import TrackSettings, track
 from mrresponse.track.look_again import look_at_ball
-from tests.phantoms import Body, Ellipsoid, ball, grid_around, label_map, lesion_map, mask_of, prepared_study
+from tests.phantoms import (
+    Body,
+    Ellipsoid,
+    ball,
+    grid_around,
+    label_map,
+    lesion_map,
+    mask_of,
+    prepared_study,
+    world_points,
+)
 
 LIVER = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(70.0, 55.0, 48.0))
 SETTINGS = TrackSettings(registration=RegistrationSettings(study_mm=8.0, deformable_iterations=2))
@@ -78,6 +88,36 @@ def test_what_enhances_at_its_place_as_it_did_not_before_is_not_liver() -> None:
     event, evidence = last_event(changed, before)
     assert event == "not_found"
     assert "1.2" in evidence
+
+
+def with_field(one: ExaminedStudy, phase: ContrastPhase, below_mm: float) -> ExaminedStudy:
+    """Give the same study as if a phase had been taken only below a height; elsewhere its image is 0."""
+    image = one.prepared.images[phase]
+    heights = world_points(image.grid)[..., 2]
+    seen = heights < below_mm
+    images = {
+        **one.prepared.images,
+        phase: replace(image, voxels=np.where(seen, image.voxels, np.float32(0.0))),
+    }
+    return replace(one, prepared=replace(one.prepared, images=images, fields={phase: seen}))
+
+
+def test_a_phase_that_does_not_show_the_place_says_nothing_of_it() -> None:
+    """The delayed phase, in which the lesion never stood out, ends below it; the arterial one, in which it did."""
+    phases = (*PHASES, ContrastPhase.DELAYED)
+    after = study(SECOND, (STAYS,), (STAYS,), phases=phases)
+    assert last_event(with_field(after, ContrastPhase.DELAYED, -15.0))[0] == "absent"
+    event, evidence = last_event(with_field(after, ContrastPhase.ARTERIAL, -15.0))
+    assert event == "not_found"
+    assert "not in the field of view of ART" in evidence
+
+
+def test_a_scar_in_images_of_another_kind_is_no_tumour() -> None:
+    after = study(SECOND, (STAYS,), (STAYS,))
+    image = after.prepared.images[ContrastPhase.PORTAL_VENOUS]
+    scar = replace(image, voxels=np.where(mask_of(LESION, image.grid), 1.3 * image.voxels, image.voxels))
+    images = {**after.prepared.images, ContrastPhase.OTHER: scar}
+    assert last_event(replace(after, prepared=replace(after.prepared, images=images)))[0] == "absent"
 
 
 def test_a_lesion_that_lies_a_little_beside_its_registered_place_is_not_absent() -> None:

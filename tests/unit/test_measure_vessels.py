@@ -6,9 +6,10 @@ from datetime import date
 import numpy as np
 import pytest
 
-from mrresponse.domain import BoolArray, ContrastPhase, ExaminedStudy, MeasurementSource
+from mrresponse.domain import BoolArray, ContrastPhase, ExaminedStudy, LesionTrack, Observation, TrackEvent
 from mrresponse.measure import MeasureSettings, find_viable
 from mrresponse.measure.vessels import vessel_signal, without_vessels
+from mrresponse.quality import review_level, with_only_vessels
 from tests.phantoms import Ellipsoid, ball, grid_around, label_map, lesion_map, mask_of, prepared_study
 
 SPACING = (1.5, 1.5, 3.0)
@@ -22,21 +23,24 @@ def cylinder(i: int, j: int, radius: float) -> BoolArray:
 
 
 LESION = (np.hypot(np.hypot(AT_I - 30, AT_J - 30), 2.0 * (AT_K - 10)) <= 12) & (np.abs(AT_K - 10) < 6)
-VESSEL = cylinder(40, 30, 3.0)
+VESSEL = cylinder(42, 30, 3.0)
+EVERYWHERE = np.ones(SHAPE, dtype=bool)
 NODULE = np.hypot(np.hypot(AT_I - 24, AT_J - 30), 2.0 * (AT_K - 10)) <= 4.0
 
 
-def kept(viable: BoolArray, bright: BoolArray, lesion: BoolArray = LESION) -> BoolArray:
-    return without_vessels(viable & lesion, lesion, lesion, bright, SPACING)
+def kept(
+    viable: BoolArray, bright: BoolArray, lesion: BoolArray = LESION, edge: BoolArray = EVERYWHERE
+) -> BoolArray:
+    return without_vessels(viable & lesion, lesion, lesion, (bright, edge), SPACING)
 
 
 def test_a_vessel_that_runs_past_a_dead_tumour_is_left_out() -> None:
-    assert (VESSEL & LESION).sum() > 50
+    assert (VESSEL & LESION).sum() > 30
     assert not kept(VESSEL, VESSEL).any()
 
 
 def test_its_blurred_edge_goes_with_it() -> None:
-    blurred = cylinder(40, 30, 4.0)
+    blurred = cylinder(42, 30, 3.5)
     assert not kept(blurred, VESSEL).any()
 
 
@@ -50,10 +54,24 @@ def test_what_is_as_bright_as_blood_but_does_not_go_on_outside_stays() -> None:
 
 
 def test_tumour_that_washes_out_beside_a_vessel_stays() -> None:
-    """Only the vessel is as bright as blood in the portal venous phase, and the part is tumour for the most part."""
-    tumour = np.hypot(np.hypot(AT_I - 33, AT_J - 30), 2.0 * (AT_K - 10)) <= 6.5
-    both = (tumour | VESSEL) & LESION
-    np.testing.assert_array_equal(kept(both, VESSEL), both)
+    """Only the vessel is as bright as blood in the portal venous phase; the tumour at its edge is darker than liver."""
+    beside = cylinder(45, 30, 3.0)
+    rim = LESION & (AT_I >= 41) & (np.abs(AT_J - 30) <= 3)
+    np.testing.assert_array_equal(kept(rim, beside, edge=beside), rim)
+    assert not kept(rim, beside).any()
+
+
+def test_a_sliver_beside_a_vessel_goes_though_the_dead_tumour_darkens_it() -> None:
+    beside = cylinder(45, 30, 3.0)
+    sliver = LESION & (AT_I >= 41) & (np.abs(AT_J - 30) <= 1)
+    assert sliver.sum() * np.prod(SPACING) < 125.0
+    assert not kept(sliver, beside, edge=beside).any()
+    assert kept(sliver, NODULE, edge=beside).any()
+
+
+def test_tumour_that_reaches_deep_into_its_lesion_is_no_vessel_however_bright() -> None:
+    deep = (np.hypot(np.hypot(AT_I - 36, AT_J - 30), 2.0 * (AT_K - 10)) <= 6.0) & LESION
+    np.testing.assert_array_equal(kept(deep, deep | VESSEL), deep)
 
 
 def test_what_is_most_of_a_lesion_is_no_vessel() -> None:
@@ -79,7 +97,7 @@ RUNS_PAST = Ellipsoid(centre_mm=(33.0, 0.0, 0.0), semi_axes_mm=(4.0, 4.0, 40.0))
 PHASES = (ContrastPhase.PRECONTRAST, ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
 
 
-def study(source: MeasurementSource) -> ExaminedStudy:
+def study() -> ExaminedStudy:
     """A dead tumour, drawn 3 mm too large, and a vessel beside it: blood at 1.6 and 1.5 of the liver."""
     prepared = prepared_study(grid=GRID, phases=PHASES, study_date=date(2024, 1, 10))
     liver = prepared.liver.voxels > 0
@@ -97,25 +115,32 @@ def study(source: MeasurementSource) -> ExaminedStudy:
         images[phase] = replace(
             prepared.images[phase], voxels=(voxels + rng.normal(0.0, 2.0, GRID.shape)).astype(np.float32)
         )
-    outline = replace(DEAD, semi_axes_mm=(15.0, 15.0, 15.0))
-    found = lesion_map(label_map([outline], GRID), source)
+    outline = replace(DEAD, semi_axes_mm=(14.0, 14.0, 14.0))
+    found = lesion_map(label_map([outline], GRID))
     return ExaminedStudy(prepared=replace(prepared, images=images), lesion_map=found)
 
 
-def test_a_vessel_under_a_network_s_outline_is_not_viable() -> None:
-    found = find_viable(study(MeasurementSource.NETWORK), MeasureSettings())
+def test_a_vessel_under_an_outline_is_not_viable_and_somebody_is_asked_to_look() -> None:
+    one = study()
+    found = find_viable(one, MeasureSettings())
     assert found.labels is not None
     assert not (found.labels.voxels[mask_of(RUNS_PAST, GRID)] > 0).any()
     assert "mL of a vessel along the edge is not counted" in found.evidence[1]
+    track = LesionTrack(
+        patient_id="P001",
+        lesion_id="L01",
+        observations=(Observation(study_date=one.study_date, event=TrackEvent.FIRST, labels=(1,)),),
+    )
+    (asked,) = with_only_vessels([one], [{1}], [track])
+    assert [(flag.code, flag.lesion_id) for flag in asked.flags] == [("only_vessel_enhances", "L01")]
+    assert review_level(asked.flags) == "review"
+    (plain,) = with_only_vessels([one], [set()], [track])
+    assert plain.flags == ()
 
 
-@pytest.mark.parametrize(
-    ("source", "level"), [(MeasurementSource.MASK, 0.35), (MeasurementSource.NETWORK, 1.0)]
-)
-def test_a_reader_s_outline_is_believed_and_the_rule_can_be_left_out(
-    source: MeasurementSource, level: float
-) -> None:
-    found = find_viable(study(source), MeasureSettings(vessel_level=level))
+def test_vessels_can_be_left_in() -> None:
+    found = find_viable(study(), MeasureSettings(vessel_level=1.0))
     assert found.labels is not None
     assert (found.labels.voxels[mask_of(RUNS_PAST, GRID)] > 0).any()
     assert "vessel along the edge" not in found.evidence[1]
+    assert found.emptied == frozenset()
