@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mrresponse.store import RunFolder
 
 _PATIENTS_SHOWN = 20
+_STUDY = "MRRESPONSE"
 
 app = typer.Typer(
     name="mrresponse",
@@ -119,7 +120,7 @@ def check(
         Path | None,
         typer.Option(
             "--write",
-            help="Folder for the inferred manifest.csv and identities.csv, to edit; none is written over.",
+            help="Folder for the inferred manifest.csv and identities.csv, to edit; an edited one stays.",
         ),
     ] = None,
     images: Annotated[
@@ -132,9 +133,9 @@ def check(
     """Show what was found for each patient and study, and what is missing; reads headers only."""
     from mrresponse.ingest.check import check_report, write_identities, write_manifest
 
-    if write is not None:
-        _refuse_to_write_over(write)
     ingested = _ingest(data, _settings(config), key, images=images)
+    if write is not None:
+        _refuse_to_write_over(write, ingested)
     headings = ["patient", "study", "status", "series", "contrast phase", "agent", "why", "description"]
     rows = [
         (
@@ -160,13 +161,15 @@ def check(
     _finish(ingested.failures, show_paths=show_paths)
 
 
-def _refuse_to_write_over(folder: Path) -> None:
-    """Keep the tables that somebody may have edited: what is inferred is written beside nothing of its name."""
-    for name in ("manifest.csv", "identities.csv"):
-        if (folder / name).exists():
-            raise ConfigError(
-                f"--write: found {name} there, expected a folder without one; it may have been edited"
-            )
+def _refuse_to_write_over(folder: Path, ingested: "Ingested") -> None:
+    """Keep the tables that somebody may have edited: one of the same name is as it would be written, or stays."""
+    from mrresponse.ingest.check import tables_in_the_way
+
+    for name in tables_in_the_way(folder, ingested):
+        raise ConfigError(
+            f"--write: found {name} there, other than what is inferred now, expected a folder without one; it may "
+            "have been edited"
+        )
 
 
 @app.command()
@@ -420,8 +423,9 @@ def export(
         ),
     ] = None,
     study: Annotated[
-        str, typer.Option("--study", help="Study identifier, for formats that carry one.")
-    ] = "MRRESPONSE",
+        str | None,
+        typer.Option("--study", help=f"Study identifier, for formats that carry one. Default: {_STUDY}."),
+    ] = None,
     deidentify: Annotated[
         bool, typer.Option("--deidentify", help="DICOM without the patient's identity: the basic profile.")
     ] = False,
@@ -434,15 +438,34 @@ def export(
     unknown = [name for name in to if name not in EXPORTERS]
     if unknown:
         raise ConfigError(f"--to: unknown format {unknown[0]!r}; known: {', '.join(EXPORTERS)}")
+    _check_honoured(to, study=study, deidentify=deidentify)
     _log_to_terminal(verbose=False)
     run_folder = RunFolder.open(folder)
-    finished = replace(finished_run(run_folder, study_id=study), deidentify=deidentify)
+    study_id = _STUDY if study is None else study
+    finished = replace(finished_run(run_folder, study_id=study_id), deidentify=deidentify)
     for name in dict.fromkeys(to):
         hidden = name in IDENTIFYING and not deidentify
         target = (out or (folder / "private" if hidden else folder) / "export") / name
         EXPORTERS[name](finished, target)
         _print(f"{name}: {target}")
     _finish(finished.failures, show_paths=False)
+
+
+def _check_honoured(formats: Sequence[str], *, study: str | None, deidentify: bool) -> None:
+    """Refuse options that would be passed over: nobody should take tables with dates for anonymous ones."""
+    from mrresponse.report import IDENTIFYING, NAMING_STUDY
+
+    dated = [name for name in dict.fromkeys(formats) if name not in IDENTIFYING]
+    if deidentify and dated:
+        raise ConfigError(
+            f"--deidentify: it is for {', '.join(sorted(IDENTIFYING))} alone, found {', '.join(dated)}: tables and "
+            "pages have pseudonyms in any case, and keep the dates"
+        )
+    if study is not None and NAMING_STUDY.isdisjoint(formats):
+        raise ConfigError(
+            f"--study: found {', '.join(dict.fromkeys(formats))}, which carry no study identifier, expected "
+            f"{' or '.join(sorted(NAMING_STUDY))} among them"
+        )
 
 
 @app.command()

@@ -609,12 +609,18 @@ def _remove_empty(place: Path) -> None:
 def figures_of(
     lines: Sequence["PatientSummary"], *, level: float, day_count: DayCount = DayCount.DIFFERENCE
 ) -> "tuple[CohortFigure, ...]":
-    """Return what the figures of a cohort show, for its largest groups.
+    """Return what the figures of a cohort show, for its largest groups: of the patients that ``cohort.csv`` counts.
 
     ``level`` and ``day_count`` are the settings ``interval_level`` and ``day_count`` of the run.
     """
-    from mrresponse.respond import cohort_figures
+    from mrresponse.respond import cohort_figures, with_settled, with_settled_assessments
 
     summaries = [row for line in lines for row in line.phases]
     assessments = [row for line in lines for row in line.assessments]
-    return cohort_figures(summaries, assessments, most=_MOST_GROUPS, level=level, day_count=day_count)
+    return cohort_figures(
+        with_settled(summaries),
+        with_settled_assessments(summaries, assessments),
+        most=_MOST_GROUPS,
+        level=level,
+        day_count=day_count,
+    )

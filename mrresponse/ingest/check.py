@@ -12,7 +12,7 @@ from pathlib import Path
 from mrresponse.domain import Agent, ContrastPhase, Patient, Study
 from mrresponse.files import write_atomically
 from mrresponse.ingest.inputs import Identity, Ingested
-from mrresponse.tables import format_rows, write_rows
+from mrresponse.tables import format_rows
 
 TAKEN, MISSING, LEFT_OUT, UNDECIDED, FAILED = "taken", "missing", "left out", "undecided", "failed"
 _PRIVATE_MODE = 0o600
@@ -84,13 +84,35 @@ def write_manifest(path: Path, ingested: Ingested) -> None:
     Paths are relative to the manifest's folder where they can be. A series whose contrast phase is not known is
     written without one, to be filled in.
     """
+    write_atomically(path, _manifest(path.parent, ingested))
+
+
+def write_identities(path: Path, ingested: Ingested) -> None:
+    """Write which pseudonym each DICOM patient has, readable by the owner only.
+
+    An id that several issuers gave to different patients is left out: the list has no place for the issuer.
+    """
+    write_atomically(path, _identities(ingested), mode=_PRIVATE_MODE)
+
+
+def tables_in_the_way(folder: Path, ingested: Ingested) -> tuple[str, ...]:
+    """Return which of the two tables a folder has, and not as they would be written there: they may be edited."""
+    tables = {"manifest.csv": _manifest(folder, ingested), "identities.csv": _identities(ingested)}
+    return tuple(
+        name
+        for name, content in tables.items()
+        if (folder / name).exists() and (folder / name).read_bytes() != content
+    )
+
+
+def _manifest(folder: Path, ingested: Ingested) -> bytes:
     lines = [
         _ManifestLine(
             patient_id=study.patient_id,
             study_date=study.study_date,
             contrast_phase=series.contrast_phase,
             path=_manifest_path(
-                series.files[0] if series.files else series.path, path.parent, next(iter(series.frames), None)
+                series.files[0] if series.files else series.path, folder, next(iter(series.frames), None)
             ),
             series_description=series.description,
             agent=series.agent,
@@ -103,26 +125,22 @@ def write_manifest(path: Path, ingested: Ingested) -> None:
             patient_id=item.patient_id,
             study_date=item.study_date,
             contrast_phase=None,
-            path=_manifest_path(item.path, path.parent, item.frame),
+            path=_manifest_path(item.path, folder, item.frame),
             series_description=item.description,
         )
         for item in ingested.left_out
         if item.undecided and item.path is not None and item.study_date is not None
     ]
     lines.sort(key=lambda line: (line.patient_id, line.study_date))
-    write_rows(path, lines, _ManifestLine)
+    return format_rows(lines, _ManifestLine).encode("utf-8")
 
 
-def write_identities(path: Path, ingested: Ingested) -> None:
-    """Write which pseudonym each DICOM patient has, readable by the owner only.
-
-    An id that several issuers gave to different patients is left out: the list has no place for the issuer.
-    """
+def _identities(ingested: Ingested) -> bytes:
     names: dict[str, set[str]] = {}
     for row in ingested.identities:
         names.setdefault(row.dicom_patient_id, set()).add(row.patient_id)
     rows = [row for row in ingested.identities if len(names[row.dicom_patient_id]) == 1]
-    write_atomically(path, format_rows(rows, Identity).encode("utf-8"), mode=_PRIVATE_MODE)
+    return format_rows(rows, Identity).encode("utf-8")
 
 
 def missing_parts(study: Study) -> tuple[str, ...]:

@@ -178,13 +178,17 @@ def with_tables(
 
 
 def after_death(patients: Iterable[Patient]) -> tuple[Failure, ...]:
-    """Return a failure for each patient with a study, treatment or finding after death: a survival below 0 days."""
+    """Return a failure for each patient with a study, treatment, finding or marker after death.
+
+    One of the two dates is wrong: survival may be, and can come out below 0 days.
+    """
     failures = []
     for patient in patients:
         dated = [
             *(("a study", study.study_date) for study in patient.studies),
             *(("a treatment", treatment.start_date) for treatment in patient.treatments),
             *(("a finding", finding.date) for finding in patient.findings),
+            *(("a marker", marker.date) for marker in patient.markers),
         ]
         what, last = max(dated, key=lambda one: one[1])
         if patient.death_date is not None and last > patient.death_date:

@@ -17,6 +17,7 @@ from mrresponse.report.workbook import export_workbook
 __all__ = [
     "EXPORTERS",
     "IDENTIFYING",
+    "NAMING_STUDY",
     "Exporter",
     "FinishedRun",
     "LesionTableRow",
@@ -71,3 +72,6 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
 
 IDENTIFYING = frozenset({"dicom-seg", "dicom-sr"})
 """Formats that carry the identity of the source images unless they are told not to."""
+
+NAMING_STUDY = frozenset({"sdtm", "adam"})
+"""Formats that carry the identifier of a study."""

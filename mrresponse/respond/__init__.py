@@ -51,7 +51,7 @@ from mrresponse.respond.endpoints import (
     immune_best_overall_response,
 )
 from mrresponse.respond.patient import respond
-from mrresponse.respond.restate import with_settled
+from mrresponse.respond.restate import with_settled, with_settled_assessments
 from mrresponse.respond.rules import FLAG_MESSAGES, decide_target, overall_response, target_response
 from mrresponse.respond.settings import RespondSettings, settings_id
 from mrresponse.typed import TypedMeasurement, parse_measurement
@@ -104,4 +104,5 @@ __all__ = [
     "waterfall",
     "weighted_kappa",
     "with_settled",
+    "with_settled_assessments",
 ]

@@ -145,6 +145,24 @@ def with_settled(summaries: Sequence[PhaseSummary]) -> list[PhaseSummary]:
     disputed patients only. A patient whose only reader was not restated, or whose readers agree on best response and
     dates, counts with that; one whose readers differ without an override does not count.
     """
+    return [*summaries, *(replace(row, reader=ADJUDICATED) for row in _settled(summaries))]
+
+
+def with_settled_assessments(
+    summaries: Sequence[PhaseSummary], assessments: Sequence[Assessment]
+) -> list[Assessment]:
+    """Add, for the figures of a cohort, the assessments behind the rows that `with_settled` adds."""
+    lent = {(row.patient_id, row.treatment_phase, row.criterion, row.reader) for row in _settled(summaries)}
+    added = [
+        replace(row, reader=ADJUDICATED)
+        for row in assessments
+        if (row.patient_id, row.treatment_phase, row.criterion, row.reader) in lent
+    ]
+    return [*assessments, *added]
+
+
+def _settled(summaries: Sequence[PhaseSummary]) -> list[PhaseSummary]:
+    """Return a reader's row for each patient that needed no adjudication, of the groups in which others did."""
     groups: dict[tuple[str, str, str], dict[str, list[PhaseSummary]]] = {}
     for row in summaries:
         group = groups.setdefault((row.treatment_phase, row.criterion, row.basis), {})
@@ -156,8 +174,8 @@ def with_settled(summaries: Sequence[PhaseSummary]) -> list[PhaseSummary]:
             continue
         for name, rows in patients.items():
             if name not in restated and len({_outcome(row) for row in rows}) == 1:
-                settled.append(replace(rows[0], reader=ADJUDICATED))
-    return [*summaries, *settled]
+                settled.append(rows[0])
+    return settled
 
 
 def _outcome(row: PhaseSummary) -> tuple[object, ...]:

@@ -31,6 +31,7 @@ from mrresponse.respond.immune import EARLY_SCAN
 from mrresponse.respond.markers import discordance
 from mrresponse.respond.rows import Context
 from mrresponse.respond.settings import AFP, PIVKA_II, RespondSettings
+from mrresponse.respond.timeline import follow_up
 
 BASES = ("liver", "overall")
 WORDS = {str(word): word for word in Response}
@@ -83,11 +84,30 @@ def _without_baseline(
         end_date=phase.end_date,
         best_overall_response=Response.NE if rows else None,
         confirmed_best_overall_response=Response.NE if rows else None,
-        event=f"no baseline: {phase.baseline_reason}",
         settings_id=context.settings_id,
+        **_until_death(context, phase),
         **_survival(context, phase.start_date),
         **_marker_columns(_markers(context, phase, rows), index),
     )
+
+
+def _until_death(context: Context, phase: TreatmentPhase) -> dict[str, Any]:
+    """Return what ended a phase without a baseline: a death, which needs none, or nothing that is known.
+
+    Every scan is not evaluable there, so that after too many of them a progression may have been missed before the
+    death: it ends nothing then (response-criteria section 8).
+    """
+    start, death, settings = phase.start_date, context.patient.death_date, context.settings
+    if start is not None and death is not None:
+        scans = [(one.study_date, NE) for one in follow_up(phase, None, context.visits) if one.is_imaged]
+        free = progression_free(scans, start, phase_end=phase.end_date, death=death, settings=settings)
+        if free.is_event:
+            return {
+                "progression_free_days": days_between(start, free.end, settings.day_count),
+                "progression_free_event": True,
+                "event": f"{free.event}; time to progression unknown: no baseline, {phase.baseline_reason}",
+            }
+    return {"event": f"no baseline: {phase.baseline_reason}"}
 
 
 def _columns(

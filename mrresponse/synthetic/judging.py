@@ -20,7 +20,6 @@ from mrresponse.synthetic.catalogue import SCENARIOS
 from mrresponse.synthetic.pathology import LesionSubtype
 from mrresponse.synthetic.placement import PlacedPatient, place_patient
 from mrresponse.synthetic.plans import (
-    BENIGN,
     EXTRACELLULAR_PHASES,
     GADOXETATE_PHASES,
     LesionPlan,
@@ -78,8 +77,6 @@ class JudgingCase:
 
     name: str
     study: RenderedStudy
-    benign_labels: tuple[int, ...]
-    """Instance labels of cysts and haemangiomas, in the order of ``study.lesions`` counted from 1."""
 
 
 def judging_cases(which: JudgingSet, *, count: int) -> Iterator[JudgingCase]:
@@ -93,10 +90,7 @@ def judging_case(which: JudgingSet, number: int) -> JudgingCase:
     seed = FIRST_SEED + list(JudgingSet).index(which) * 1_000_000 + number
     patient, visit = _patient(which, number, seed)
     study = render_study(patient, visit, size=SIZES[SIZE], seed=seed)
-    benign = tuple(
-        label for label, lesion in enumerate(study.lesions, start=1) if lesion.placed.plan.subtype in BENIGN
-    )
-    return JudgingCase(name=f"{patient.plan.patient_id}-{number}", study=study, benign_labels=benign)
+    return JudgingCase(name=f"{patient.plan.patient_id}-{number}", study=study)
 
 
 def _patient(which: JudgingSet, number: int, seed: int) -> tuple[PlacedPatient, int]:

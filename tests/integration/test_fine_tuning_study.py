@@ -52,7 +52,7 @@ def box_case(which: JudgingSet, number: int) -> JudgingCase:
         liver=liver,
         lesions=(SimpleNamespace(whole_mask=lesion),),
     )
-    return JudgingCase(name=f"{which}-{number}", study=rendered, benign_labels=())
+    return JudgingCase(name=f"{which}-{number}", study=rendered)
 
 
 def box_segmenter(settings: Any) -> Segmenter:

@@ -118,6 +118,28 @@ def test_a_table_that_somebody_edited_is_not_written_over(tmp_path, capsys, name
     assert (tmp_path / "inferred" / name).read_text() == typed
 
 
+def test_what_is_there_as_it_would_be_written_is_written_again(tmp_path, capsys):
+    write_dynamic(tmp_path / "data")
+    inferred = tmp_path / "inferred"
+    words = ["check", str(tmp_path / "data"), "--write", str(inferred)]
+    assert main(words) == 0
+    before = {path.name: path.read_bytes() for path in inferred.iterdir()}
+    assert main(words) == 0
+    assert {path.name: path.read_bytes() for path in inferred.iterdir()} == before
+    (inferred / "identities.csv").unlink()
+    assert main(words) == 0
+    assert {path.name: path.read_bytes() for path in inferred.iterdir()} == before
+    # an edited one stays, and nothing else is written beside it
+    (inferred / "identities.csv").unlink()
+    edited = before["manifest.csv"].replace(b",ART,", b",PVP,", 1)
+    assert edited != before["manifest.csv"]
+    (inferred / "manifest.csv").write_bytes(edited)
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "--write: found manifest.csv there" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in inferred.iterdir()} == {"manifest.csv": edited}
+
+
 @pytest.mark.parametrize("command", ["run", "segment"])
 def test_a_folder_that_is_not_there_is_told_before_a_model_is_looked_at(tmp_path, capsys, command):
     config = tmp_path / "c.yaml"

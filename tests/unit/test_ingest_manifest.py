@@ -322,21 +322,23 @@ def test_two_rows_of_one_patient_are_not_chosen_between(data):
 
 
 @pytest.mark.parametrize(
-    ("death", "treated", "found_on", "said"),
+    ("death", "treated", "found_on", "drawn", "said"),
     [
-        ("2023-01-05", "2023-01-01", "2023-01-01", "a study of 2024-01-05"),
-        ("2024-02-01", "2024-02-10", "2024-01-05", "a treatment of 2024-02-10"),
-        ("2024-02-01", "2024-01-10", "2024-03-01", "a finding of 2024-03-01"),
-        ("2024-01-05", "2024-01-05", "2024-01-05", ""),
+        ("2023-01-05", "2023-01-01", "2023-01-01", "2023-01-01", "a study of 2024-01-05"),
+        ("2024-02-01", "2024-02-10", "2024-01-05", "2024-01-05", "a treatment of 2024-02-10"),
+        ("2024-02-01", "2024-01-10", "2024-03-01", "2024-01-05", "a finding of 2024-03-01"),
+        ("2024-02-01", "2024-01-10", "2024-01-05", "2024-02-02", "a marker of 2024-02-02"),
+        ("2024-01-05", "2024-01-05", "2024-01-05", "2024-01-05", ""),
     ],
 )
-def test_nobody_is_imaged_or_treated_after_death(data, death, treated, found_on, said):
+def test_nobody_is_imaged_or_treated_or_tested_after_death(data, death, treated, found_on, drawn, said):
     manifest(data, "P1,2024-01-05,ART,art.nii.gz", "P2,2024-01-05,ART,late.nii.gz")
     (data / "patients.csv").write_text(f"patient_id,death_date\nP1,{death}\n")
     (data / "treatments.csv").write_text(
         f"patient_id,treatment_phase,name,kind,start_date\nP1,first,lenvatinib,systemic,{treated}\n"
     )
     (data / "findings.csv").write_text(f"patient_id,date,kind,status\nP1,{found_on},ascites,new\n")
+    (data / "markers.csv").write_text(f"patient_id,date,name,value,unit\nP1,{drawn},AFP,12,ng/mL\n")
     found = ingest(data, PLAIN)
     assert [patient.patient_id for patient in found.patients] == (["P2"] if said else ["P1", "P2"])
     messages = [f"patients.csv: death_date {death} is before {said}, expected it on or after"] if said else []

@@ -45,7 +45,7 @@ def case_of(
         liver=LIVER,
         lesions=located,
     )
-    return JudgingCase(name="unseen-7", study=study, benign_labels=())
+    return JudgingCase(name="unseen-7", study=study)
 
 
 def found_of(*lesions: np.ndarray, liver: np.ndarray = LIVER) -> Found:
@@ -84,7 +84,7 @@ def test_the_slice_is_that_of_the_largest_true_lesion_else_false_alarm_else_live
     study = RenderedStudy(
         plan=case.study.plan, grid=GRID, images=case.study.images, liver=wide, lesions=case.study.lesions
     )
-    assert shown_slice(JudgingCase(name="x", study=study, benign_labels=()), found_of()) == 4
+    assert shown_slice(JudgingCase(name="x", study=study), found_of()) == 4
 
 
 def outlines(figure: Any) -> dict[str, tuple[float, ...]]:

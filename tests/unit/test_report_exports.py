@@ -204,6 +204,40 @@ def test_an_unknown_format_is_refused_with_the_known_ones(
     assert f"unknown format 'word'; known: {', '.join(EXPORTERS)}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--to", "csv", "--deidentify"],
+            "--deidentify: it is for dicom-seg, dicom-sr alone, found csv: tables and pages have pseudonyms in any "
+            "case, and keep the dates",
+        ),
+        (
+            ["--to", "dicom-seg", "--to", "xlsx", "--deidentify"],
+            "--deidentify: it is for dicom-seg, dicom-sr alone, found xlsx: tables and pages have pseudonyms in any "
+            "case, and keep the dates",
+        ),
+        (
+            ["--to", "csv", "--to", "html", "--study", "ABC"],
+            "--study: found csv, html, which carry no study identifier, expected adam or sdtm among them",
+        ),
+    ],
+)
+def test_an_option_that_a_format_would_pass_over_is_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(write_typed_run(tmp_path)), *words]) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+    assert not (tmp_path / "export").exists()
+
+
+def test_a_study_identifier_may_stand_beside_formats_without_one(tmp_path: Path) -> None:
+    assert main(["respond", str(write_typed_run(tmp_path))]) == 0
+    assert main(["export", str(tmp_path), "--to", "csv", "--to", "adam", "--study", "ABC"]) == 0
+    with (tmp_path / "export" / "adam" / "adrs.csv").open(encoding="utf-8") as file:
+        assert {row["STUDYID"] for row in csv.DictReader(file)} == {"ABC"}
+
+
 def test_a_folder_without_assessments_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_typed_run(tmp_path)
     assert main(["export", str(tmp_path), "--to", "csv"]) == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mrresponse.domain import AgreementVisit, Assessment, PhaseSummary, Response
+from mrresponse.report import PatientSummary
 from mrresponse.respond import (
     AgreementRow,
     agreement_rows,
@@ -17,6 +18,7 @@ from mrresponse.respond import (
     weighted_kappa,
     with_settled,
 )
+from mrresponse.store import figures_of
 
 DAY = date(2024, 1, 1)
 
@@ -316,6 +318,38 @@ def test_readers_agree_where_responses_dates_and_events_are_the_same(other: dict
     rows = [summary("P1", "adjudicated", "PR"), summary("P2", "A", "PR"), summary("P2", "B", "PR")]
     assert len(with_settled(rows)) == 4
     assert len(with_settled([*rows[:2], replace(rows[2], **other)])) == 3
+
+
+def test_figures_of_the_adjudicated_read_show_the_patients_of_its_rates() -> None:
+    first = {"start_date": DAY, "depth_of_response": -0.4}
+    phases = {
+        "P1": (summary("P1", "A", "PR", **first), summary("P1", "adjudicated", "SD", **first)),
+        "P2": (summary("P2", "A", "PR", **first),),
+        # these two differ without an override, and so count in neither
+        "P3": (summary("P3", "A", "PR", **first), summary("P3", "B", "PD", **first)),
+    }
+    lines = [
+        PatientSummary(
+            patient_id=name,
+            studies=2,
+            first_study=DAY,
+            last_study=DAY,
+            phases=rows,
+            assessments=tuple(
+                assessed(name, row.reader, 60, "PR", change_from_baseline=-0.4) for row in rows
+            ),
+        )
+        for name, rows in phases.items()
+    ]
+    (figure,) = [one for one in figures_of(lines, level=0.95) if one.group.reader == "adjudicated"]
+    (rate,) = [row for row in figure.rates if row.endpoint == "objective_response_rate"]
+    assert (figure.n, rate.n, rate.n_events) == (2, 2, 1)
+    assert [bar.patient_id for bar in figure.bars] == ["P1", "P2"]
+    assert [(line.patient_id, line.changes) for line in figure.lines] == [
+        ("P1", (0.0, -0.4)),
+        ("P2", (0.0, -0.4)),
+    ]
+    assert [[mark.response for mark in lane.marks] for lane in figure.lanes] == [["PR"], ["PR"]]
 
 
 # --- whole rows ----------------------------------------------------------------------------------------------------

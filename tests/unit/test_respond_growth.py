@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from mrresponse.domain import (
+    Finding,
+    FindingKind,
+    FindingStatus,
     Measurement,
     MeasurementSource,
     MeasurementState,
@@ -219,11 +222,41 @@ def test_a_lesion_established_after_the_progression_still_dates_it() -> None:
     assert (found.time_to_progression_days, found.best_overall_response) == (60, Response.PD)
 
 
-def test_a_phase_without_a_baseline_has_survival_and_nothing_else() -> None:
-    found = summary([lesion(-200, 40.0), lesion(60, 40.0)], death_date=day(90))
-    assert found.event.startswith("no baseline: ")
+def test_a_death_ends_progression_free_survival_without_a_baseline_too() -> None:
+    rows = [lesion(-200, 40.0), lesion(60, 40.0)]
+    found = summary(rows, death_date=day(90))
+    assert (found.progression_free_days, found.progression_free_event) == (90, True)
+    assert found.event.startswith("death; time to progression unknown: no baseline, no evaluable study from ")
     assert (found.best_overall_response, found.overall_survival_days) == (Response.NE, 90)
-    assert found.time_to_progression_days is None
+    assert (found.time_to_progression_days, found.progression_date) == (None, None)
+    counted = summary(rows, death_date=day(90), settings={"day_count": DayCount.INCLUSIVE})
+    assert counted.progression_free_days == 91
+
+
+@pytest.mark.parametrize(
+    ("scans", "more"),
+    [
+        ((60,), {}),
+        ((60,), {"death_date": day(150), "starts": {"one": 0, "two": 100}}),
+        # two scans in a row that could not be evaluated before the death
+        ((60, 80), {"death_date": day(90)}),
+    ],
+)
+def test_without_a_baseline_nothing_but_a_death_ends_progression_free_survival(
+    scans: tuple[int, ...], more: dict[str, Any]
+) -> None:
+    found = summary([lesion(-200, 40.0), *(lesion(when, 40.0) for when in scans)], **more)
+    assert found.event.startswith("no baseline: ")
+    assert (found.progression_free_days, found.progression_free_event) == (None, None)
+
+
+def test_a_date_with_findings_alone_is_no_scan_that_was_missed_before_a_death() -> None:
+    finding = Finding(
+        patient_id="P", date=day(80), kind=FindingKind.ASCITES, status=FindingStatus.PRESENT, site="abdomen"
+    )
+    rows = [lesion(-200, 40.0), lesion(30, 40.0)]
+    found = summary(rows, death_date=day(90), findings=(finding,))
+    assert (found.progression_free_days, found.progression_free_event) == (90, True)
 
 
 def test_every_column_of_a_phase_under_irecist() -> None:
