@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from mrresponse.domain import ContrastPhase
 from mrresponse.errors import ConfigError, DataError, ModelError
+from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
 from mrresponse.training.evaluate import evaluate_patients
 from mrresponse.training.loop import load_cases, train
@@ -24,6 +25,7 @@ from mrresponse.training.real_examples import (
     real_liver_examples,
 )
 from mrresponse.training.settings import TrainingSettings
+from tests.dicom_files import SeriesPlan, write_series
 
 SPACING = (8.0, 8.0, 8.0)
 SHAPE = (32, 28, 24)
@@ -250,6 +252,25 @@ def test_a_study_or_a_patient_without_use_for_training_is_named(
     assert [case.name for case in list_cases(chosen)] == ["A 2020-01-02"]
     assert "left out, studies without a mask liver.nii.gz: B 2020-01-02" in caplog.text
     assert "C 2020-01-02 cannot be used" in caplog.text
+
+
+def test_masks_of_a_run_with_a_key_are_found_by_that_key(tmp_path: Path) -> None:
+    data, masks, key = tmp_path / "data", tmp_path / "masks", tmp_path / "elsewhere" / "own.key"
+    key.parent.mkdir()
+    write_series(data / "series", SeriesPlan())
+    (patient,) = ingest(data, IngestSettings(), key_file=key).patients
+    folder = masks / patient.patient_id / patient.studies[0].study_date.isoformat()
+    folder.mkdir(parents=True)
+    (folder / "liver.nii.gz").touch()
+    chosen = settings(data, layout="results", masks=masks, key=key)
+    assert [case.patient_id for case in list_cases(chosen)] == [patient.patient_id]
+    assert not (data / "mrresponse.key").exists()
+    with pytest.raises(ConfigError, match=r"training\.data\.key: 'absent\.key' is not a file"):
+        list_cases(settings(data, layout="results", masks=masks, key=tmp_path / "absent.key"))
+    assert not (tmp_path / "absent.key").exists()
+    # with another key the same patient has another name
+    with pytest.raises(ConfigError, match=r"none of the 1 studies found has .*training\.data\.key"):
+        list_cases(settings(data, layout="results", masks=masks))
 
 
 @pytest.mark.parametrize(
