@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from mrresponse.config import read_yaml
@@ -78,6 +86,12 @@ class TrainingSettings(BaseModel):
     """Write TensorBoard's log beside ``log.jsonl`` (needs the extra ``train``)."""
     log_every: int = Field(default=20, ge=1)
     checkpoint_minutes: float = Field(default=2.0, gt=0)
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the settings were read from, which the model card names."""
+        return self._file
 
     @field_validator("spacing_mm")
     @classmethod
@@ -106,8 +120,10 @@ def load_training_settings(path: Path) -> TrainingSettings:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"training config '{path.name}': cannot be read as YAML: {error}") from error
     try:
-        return TrainingSettings.model_validate(content)
+        settings = TrainingSettings.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"training.{key}: {first['msg']} (found {first['input']!r})") from error
+    settings._file = path
+    return settings

@@ -24,7 +24,7 @@ from mrresponse.training.real_examples import (
     real_lesion_examples,
     real_liver_examples,
 )
-from mrresponse.training.settings import TrainingSettings
+from mrresponse.training.settings import TrainingSettings, load_training_settings
 from tests.dicom_files import SeriesPlan, write_series
 
 SPACING = (8.0, 8.0, 8.0)
@@ -362,6 +362,36 @@ def test_a_patient_that_was_trained_on_is_never_held_out(tmp_path: Path) -> None
         train(folds[1].model_copy(update={"initial": checkpoint}), tmp_path / "other")
     with pytest.raises(ConfigError, match=message):
         evaluate_patients(folds[1], checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    # folders of a user's machine are nobody else's
+    [("configs/train-own.yaml", "configs/train-own.yaml"), ("jane/trial.yaml", "trial.yaml")],
+)
+def test_the_card_names_the_settings_that_the_model_was_trained_with(
+    tmp_path: Path, file: str, named: str
+) -> None:
+    synthetic = run_on(tmp_path, data=None)
+    run = run_on(tmp_path, data=settings(tmp_path, share=0.25).model_dump())
+    written = tmp_path / file
+    written.parent.mkdir()
+    written.write_text(json.dumps(run.model_dump(mode="json")), encoding="utf-8")
+    checkpoint = train(synthetic, tmp_path / "run")
+    write_bundle(load_training_settings(written), checkpoint, tmp_path / "model", figures={})
+    card = tmp_path / "model" / "docs" / "README.md"
+    page = card.read_text(encoding="utf-8")
+    assert f"train_model.py {named} runs/own" in page
+    assert f"package_model.py {named} runs/own/checkpoint.pt" in page
+    assert f"evaluate_model.py {named} runs/own/checkpoint.pt" in page
+    assert " examples (about 25 % of them of labelled patients, the others synthetic) in " in page
+    assert "jane" not in page
+    # whatever machine trained it
+    assert "two-core" not in page
+    write_bundle(synthetic, checkpoint, tmp_path / "model", figures={})
+    page = card.read_text(encoding="utf-8")
+    assert " synthetic examples in " in page
+    assert "train_model.py CONFIG runs/own" in page
 
 
 def test_patients_that_come_in_later_are_counted(tmp_path: Path) -> None:
