@@ -1,6 +1,7 @@
 """Labelled patients are found, dealt to folds as patients, and shown as inference would show them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from mrresponse.errors import ConfigError, DataError, ModelError
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
 from mrresponse.training.evaluate import evaluate_patients
-from mrresponse.training.loop import load_cases, train
+from mrresponse.training.loop import load_cases, refuse_seen, train
 from mrresponse.training.losses import IGNORED, dice_cross_entropy
 from mrresponse.training.package import write_bundle
 from mrresponse.training.real_examples import (
+    image_digests,
     load_lesion_case,
     load_liver_case,
     real_lesion_examples,
@@ -362,6 +364,52 @@ def test_a_patient_that_was_trained_on_is_never_held_out(tmp_path: Path) -> None
         train(folds[1].model_copy(update={"initial": checkpoint}), tmp_path / "other")
     with pytest.raises(ConfigError, match=message):
         evaluate_patients(folds[1], checkpoint)
+
+
+def test_a_patient_that_was_trained_on_is_known_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+    # names of different lengths have different images
+    for name in ("p1", "p02", "p003"):
+        write_case(tmp_path / "data", name)
+    checkpoint = train(
+        run_on(tmp_path / "data", data=settings(tmp_path / "data", folds=3, fold=0).model_dump()),
+        tmp_path / "run",
+    )
+    (tmp_path / "data").rename(tmp_path / "moved")
+    same, other = (
+        run_on(tmp_path / "moved", data=settings(tmp_path / "moved", folds=3, fold=fold).model_dump())
+        for fold in (0, 1)
+    )
+    seen = torch.load(checkpoint, weights_only=True)["trained_on"]
+    with pytest.raises(ConfigError, match=r"training\.data\.fold: 1 of the 1 patients held out"):
+        refuse_seen(other, seen)
+    refuse_seen(same, seen)
+    train(same, tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 2
+    # equal names in another data set are other patients
+    for file in (tmp_path / "moved" / "imagesTr").iterdir():
+        image = nibabel.load(file)
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32) + 1, image.affine), file)
+    (tmp_path / "moved").rename(tmp_path / "others")
+    refuse_seen(
+        run_on(tmp_path, data=settings(tmp_path / "others", folds=3, fold=1).model_dump()),
+        torch.load(checkpoint, weights_only=True)["trained_on"],
+    )
+
+
+def test_an_image_without_content_tells_nobody(tmp_path: Path) -> None:
+    write_case(tmp_path, "p1")
+    case = one_case(tmp_path)
+    (digest,) = image_digests(case)
+    image = case.images[ContrastPhase.ARTERIAL]
+    assert isinstance(image, Path)
+    # packed anew and under another name it is the same
+    nibabel.save(nibabel.load(image), tmp_path / "again.nii")
+    again = replace(case, images={ContrastPhase.ARTERIAL: tmp_path / "again.nii"})
+    assert image_digests(again) == {digest}
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.float32), np.eye(4)), image)
+    assert image_digests(case) == set()
+    image.unlink()
+    assert image_digests(case) == set()
 
 
 @pytest.mark.parametrize(
