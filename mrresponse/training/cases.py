@@ -51,6 +51,9 @@ class DataSettings(BaseModel):
     the file of a channel."""
     masks: Path | None = None
     """``results``: folder of masks, ``<patient_id>/<study_date>/{liver,lesions}.nii.gz``."""
+    key: Path | None = None
+    """``results``: key of the DICOM pseudonyms where ``mrresponse run`` was given one; ``mrresponse.key`` in the data
+    folder by default."""
     liver_labels: tuple[int, ...] = (1, 2)
     """Labels that are liver, lesions within it included."""
     lesion_labels: tuple[int, ...] | None = (2,)
@@ -242,7 +245,10 @@ def _results(settings: DataSettings) -> Iterator[Case]:
         raise ConfigError("training.data.masks: missing, expected the folder of the masks")
     if not settings.masks.is_dir():
         raise ConfigError(f"training.data.masks: '{settings.masks.name}' is not a folder")
-    found = ingest(settings.folder, IngestSettings())
+    # an absent one would be made, and its pseudonyms would be those of no masks
+    if settings.key is not None and not settings.key.is_file():
+        raise ConfigError(f"training.data.key: '{settings.key.name}' is not a file")
+    found = ingest(settings.folder, IngestSettings(), key_file=settings.key)
     for failure in found.failures:
         where = " ".join(str(part) for part in (failure.patient_id, failure.study_date) if part)
         _log.warning("training.data: %s cannot be used: %s", where, failure.message)
@@ -262,4 +268,10 @@ def _results(settings: DataSettings) -> Iterator[Case]:
                 images={series.contrast_phase: series for series in study.series},
                 masks=present,
             )
+    if without and len(without) == sum(len(patient.studies) for patient in found.patients):
+        raise ConfigError(
+            f"training.data.masks: none of the {len(without)} studies found has a mask in '{settings.masks.name}', "
+            f"the first is {without[0]}; expected <patient_id>/<study_date>/liver.nii.gz, and training.data.key where "
+            "the run that named the patients had --key"
+        )
     _warn(without, "left out, studies without a mask liver.nii.gz")

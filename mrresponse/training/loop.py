@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from mrresponse.training.fused_norm import fuse_norm_and_relu
 from mrresponse.training.losses import dice_cross_entropy, lesionwise_loss, tversky_loss
 from mrresponse.training.real_examples import (
     RealCase,
+    image_digests,
     load_lesion_case,
     load_liver_case,
     real_lesion_examples,
@@ -69,7 +71,7 @@ class _Run:
     patients: int = 0
     """Patients whose images they saw, counted once per run."""
     trained_on: set[str] = field(default_factory=set)
-    """Digests of these patients, so that none of them is held out later."""
+    """Digests by which these patients are known again, so that none of them is held out later."""
 
 
 def architecture_arguments(settings: TrainingSettings) -> dict[str, Any]:
@@ -329,9 +331,9 @@ def _with_patients(
     """
     if settings.data is not None:
         now, held_out = _digests(settings.data)
-        _refuse(held_out & {*run.trained_on, *inherited}, of=len(held_out))
-        run.patients += len(now - run.trained_on) if known else 0
-        run.trained_on |= now
+        _refuse(held_out, {*run.trained_on, *inherited})
+        run.patients += sum(run.trained_on.isdisjoint(digests) for digests in now) if known else 0
+        run.trained_on.update(*now)
     run.trained_on.update(inherited)
     return run
 
@@ -346,23 +348,38 @@ def refuse_seen(settings: TrainingSettings, trained_on: Collection[str]) -> None
     """
     if settings.data is not None and trained_on:
         _, held_out = _digests(settings.data)
-        _refuse(held_out.intersection(trained_on), of=len(held_out))
+        _refuse(held_out, trained_on)
 
 
-def _refuse(seen: Collection[str], *, of: int) -> None:
+def _refuse(held_out: Sequence[set[str]], trained_on: Collection[str]) -> None:
+    seen = sum(not digests.isdisjoint(trained_on) for digests in held_out)
     if seen:
         raise ConfigError(
-            f"training.data.fold: {len(seen)} of the {of} patients held out were trained on by these weights; "
+            f"training.data.fold: {seen} of the {len(held_out)} patients held out were trained on by these weights; "
             "expected the fold that they were trained with, or another folder for each fold"
         )
 
 
-def _digests(data: DataSettings) -> tuple[set[str], set[str]]:
-    """Return digests of the patients trained on and held out; equal names in another data set are other patients."""
+def _digests(data: DataSettings) -> tuple[list[set[str]], list[set[str]]]:
+    """Return the digests by which each patient trained on, and each held out, is known again.
+
+    By any of the images, also when the folder was moved or a name changed; and by folder and name, as in checkpoints of
+    before. Equal names in another data set are other patients.
+    """
     folder = data.folder.resolve()
+    parts = split(list_cases(data), data)
+    images: dict[str, set[str]] = {}
+    for case in (case for part in parts for case in part):
+        images.setdefault(case.patient_id, set()).update(image_digests(case))
+    # an image that several patients share tells none of them from the others
+    times = Counter(digest for digests in images.values() for digest in digests)
     train_on, held_out = (
-        {hashlib.sha256(f"{folder}\n{case.patient_id}".encode()).hexdigest() for case in part}
-        for part in split(list_cases(data), data)
+        [
+            {hashlib.sha256(f"{folder}\n{patient}".encode()).hexdigest()}
+            | {digest for digest in images[patient] if times[digest] == 1}
+            for patient in sorted({case.patient_id for case in part})
+        ]
+        for part in parts
     )
     return train_on, held_out
 

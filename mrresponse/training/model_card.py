@@ -1,6 +1,7 @@
 """The page that goes with a model: what it is, what it was trained on, how it was judged, where it fails."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mrresponse.training.settings import Stage, TrainingSettings
@@ -29,22 +30,22 @@ python -m monai.bundle run --config_file configs/inference.json --bundle_root .
 ```
 
 ## Training
-{examples} synthetic examples in {steps} steps ({minutes} minutes of wall clock on a shared two-core CPU), seed
+{examples} {kind} in {steps} steps ({minutes} minutes of wall clock), seed
 {seed}, generator version {generator}; cross-entropy plus Dice, AdamW, exponential average of the weights, which is
 what is shipped. {start}{templates}
 
 Go on training (a checkpoint found in the folder is resumed):
 
 ```
-python scripts/train_model.py configs/{config} runs/{name} --minutes 60
-python scripts/package_model.py configs/{config} runs/{name}/checkpoint.pt models/{name}
+python scripts/train_model.py {config} runs/{name} --minutes 60
+python scripts/package_model.py {config} runs/{name}/checkpoint.pt models/{name}
 ```
 
 ## Figures on held-out synthetic seeds
 {figures}
 
 ```
-python scripts/evaluate_model.py configs/{config} runs/{name}/checkpoint.pt --cases {cases} --json figures.json
+python scripts/evaluate_model.py {config} runs/{name}/checkpoint.pt --cases {cases} --json figures.json
 ```
 
 Each case is one crop on the network's own grid, of a person made of implicit shapes, without the fully random
@@ -138,12 +139,13 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         classes=", ".join(metadata["classes"]),
         bundle_inputs=_BUNDLE_INPUTS[settings.stage],
         examples=training["examples"],
+        kind=_kind_of_examples(settings),
         steps=training["steps"],
         minutes=training["minutes"],
         seed=training["seed"],
         generator=training["generator_version"],
         templates=_shapes_sentence(templates),
-        config="train-liver.yaml" if settings.stage is Stage.LIVER else "train-lesions.yaml",
+        config=_config_name(settings.file),
         cases=figures.get("cases", 40),
         figures=listed or "- not measured",
         held_out=_HELD_OUT.format(figures=_listed(held_out)) if held_out else "",
@@ -179,6 +181,21 @@ def _listed(figures: Mapping[str, Any]) -> str:
 
 def _start_sentence(started_from: list[str]) -> str:
     return f"The weights of {' and then '.join(started_from)} were the start. " if started_from else ""
+
+
+def _config_name(config: Path | None) -> str:
+    """Name a settings file as commands in a copy of the program do, without the folders of a user's machine."""
+    if config is None:
+        return "CONFIG"
+    return f"configs/{config.name}" if config.parent.name == "configs" else config.name
+
+
+def _kind_of_examples(settings: TrainingSettings) -> str:
+    if settings.data is None:
+        return "synthetic examples"
+    return (
+        f"examples (about {100 * settings.data.share:g} % of them of labelled patients, the others synthetic)"
+    )
 
 
 def _shapes_sentence(templates: list[str]) -> str:

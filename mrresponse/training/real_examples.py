@@ -4,6 +4,7 @@ Every study is prepared by the code that prepares it in use (reference phase, re
 random patch and changes its contrast, noise, phases at hand and orientation.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -125,6 +126,28 @@ def load_lesion_case(case: Case, settings: DataSettings, spacing_mm: Spacing) ->
         None if masks.lesions is None else _on_network_grid(masks.lesions[cut], have, spacing_mm),
         masks.unnamed_labels,
     )
+
+
+def image_digests(case: Case) -> set[str]:
+    """Return digests by which the images of a case are known again, wherever they lie and whatever they are called.
+
+    Of the first file of a DICOM series; of the voxels of a NIfTI file, which may be packed anew. An image of one value,
+    which stands for a phase that was not acquired, tells nobody; one that cannot be read is named when it is needed.
+    """
+    digests = set()
+    for source in case.images.values():
+        try:
+            if isinstance(source, Series) and source.files:
+                content = source.files[0].read_bytes()
+            else:
+                voxels = read_image(source.path if isinstance(source, Series) else source).voxels
+                if np.ptp(np.nan_to_num(voxels)) == 0:
+                    continue
+                content = repr(voxels.shape).encode() + voxels.tobytes()
+        except (DataError, OSError):
+            continue
+        digests.add(hashlib.sha256(content).hexdigest())
+    return digests
 
 
 def real_liver_examples(

@@ -2,9 +2,19 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from mrresponse.config import read_yaml
 from mrresponse.errors import ConfigError
@@ -19,6 +29,12 @@ class Stage(StrEnum):
     LESIONS = "lesions"
 
 
+Edge = Annotated[int, Field(ge=8, multiple_of=8)]
+"""Of a patch, in voxels: the network halves it three times and puts the halves together again."""
+Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Of a grid, mm."""
+
+
 class TrainingSettings(BaseModel):
     """Everything that decides a training run; times in minutes of wall clock."""
 
@@ -28,8 +44,9 @@ class TrainingSettings(BaseModel):
     name: str
     version: str = "0.1.0"
     seed: int = Field(default=1, ge=0)
-    spacing_mm: tuple[float, float, float]
-    patch_shapes: tuple[tuple[int, int, int], ...] = Field(min_length=1)
+    spacing_mm: tuple[Step, Step, Step]
+    """Grid of the network; equal on the three axes for the liver."""
+    patch_shapes: tuple[tuple[Edge, Edge, Edge], ...] = Field(min_length=1)
     window: tuple[int, int, int]
     batch: int = Field(default=2, ge=1)
     minutes: float = Field(default=9.0, gt=0)
@@ -69,6 +86,25 @@ class TrainingSettings(BaseModel):
     """Write TensorBoard's log beside ``log.jsonl`` (needs the extra ``train``)."""
     log_every: int = Field(default=20, ge=1)
     checkpoint_minutes: float = Field(default=2.0, gt=0)
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the settings were read from, which the model card names."""
+        return self._file
+
+    @field_validator("spacing_mm")
+    @classmethod
+    def _as_examples_are_drawn(
+        cls, spacing_mm: tuple[float, float, float], info: ValidationInfo
+    ) -> tuple[float, float, float]:
+        # a torso is drawn on voxels of the first value, and in use every image is brought to all three
+        if info.data.get("stage") is Stage.LIVER and len(set(spacing_mm)) > 1:
+            raise PydanticCustomError(
+                "unequal_spacing",
+                "expected equal on the three axes in stage liver, as its synthetic examples are drawn",
+            )
+        return spacing_mm
 
 
 def load_training_settings(path: Path) -> TrainingSettings:
@@ -84,8 +120,10 @@ def load_training_settings(path: Path) -> TrainingSettings:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"training config '{path.name}': cannot be read as YAML: {error}") from error
     try:
-        return TrainingSettings.model_validate(content)
+        settings = TrainingSettings.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"training.{key}: {first['msg']} (found {first['input']!r})") from error
+    settings._file = path
+    return settings

@@ -83,6 +83,34 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
         load_training_settings(file)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"patch_shapes": [[24, 24, 16], [24, 20, 16]]},
+            r"training\.patch_shapes\.1\.1: .*multiple of 8 \(found 20\)",
+        ),
+        ({"patch_shapes": [[24, 24, 0]]}, r"training\.patch_shapes\.0\.2: .*equal to 8 \(found 0\)"),
+        ({"spacing_mm": [16.0, 16.0, 0.0]}, r"training\.spacing_mm\.2: .*greater than 0 \(found 0\.0\)"),
+        (
+            {"spacing_mm": [16.0, 16.0, 12.0]},
+            r"training\.spacing_mm: .*equal on the three axes in stage liver.*\(found \[16\.0, 16\.0, 12\.0\]\)",
+        ),
+    ],
+)
+def test_a_grid_that_no_example_can_be_drawn_on_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(json.dumps({**TINY, **changes}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_training_settings(file)
+
+
+def test_the_lesion_network_may_have_longer_voxels_along_one_axis() -> None:
+    assert _settings(stage="lesions", spacing_mm=[16.0, 16.0, 12.0]).spacing_mm == (16.0, 16.0, 12.0)
+
+
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         load_training_settings(tmp_path / "none.yaml")

@@ -1,6 +1,7 @@
 """Labelled patients are found, dealt to folds as patients, and shown as inference would show them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,21 @@ from pydantic import ValidationError
 
 from mrresponse.domain import ContrastPhase
 from mrresponse.errors import ConfigError, DataError, ModelError
+from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.training.cases import Case, DataSettings, Layout, list_cases, split
 from mrresponse.training.evaluate import evaluate_patients
-from mrresponse.training.loop import load_cases, train
+from mrresponse.training.loop import load_cases, refuse_seen, train
 from mrresponse.training.losses import IGNORED, dice_cross_entropy
 from mrresponse.training.package import write_bundle
 from mrresponse.training.real_examples import (
+    image_digests,
     load_lesion_case,
     load_liver_case,
     real_lesion_examples,
     real_liver_examples,
 )
-from mrresponse.training.settings import TrainingSettings
+from mrresponse.training.settings import TrainingSettings, load_training_settings
+from tests.dicom_files import SeriesPlan, write_series
 
 SPACING = (8.0, 8.0, 8.0)
 SHAPE = (32, 28, 24)
@@ -252,6 +256,25 @@ def test_a_study_or_a_patient_without_use_for_training_is_named(
     assert "C 2020-01-02 cannot be used" in caplog.text
 
 
+def test_masks_of_a_run_with_a_key_are_found_by_that_key(tmp_path: Path) -> None:
+    data, masks, key = tmp_path / "data", tmp_path / "masks", tmp_path / "elsewhere" / "own.key"
+    key.parent.mkdir()
+    write_series(data / "series", SeriesPlan())
+    (patient,) = ingest(data, IngestSettings(), key_file=key).patients
+    folder = masks / patient.patient_id / patient.studies[0].study_date.isoformat()
+    folder.mkdir(parents=True)
+    (folder / "liver.nii.gz").touch()
+    chosen = settings(data, layout="results", masks=masks, key=key)
+    assert [case.patient_id for case in list_cases(chosen)] == [patient.patient_id]
+    assert not (data / "mrresponse.key").exists()
+    with pytest.raises(ConfigError, match=r"training\.data\.key: 'absent\.key' is not a file"):
+        list_cases(settings(data, layout="results", masks=masks, key=tmp_path / "absent.key"))
+    assert not (tmp_path / "absent.key").exists()
+    # with another key the same patient has another name
+    with pytest.raises(ConfigError, match=r"none of the 1 studies found has .*training\.data\.key"):
+        list_cases(settings(data, layout="results", masks=masks))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -341,6 +364,82 @@ def test_a_patient_that_was_trained_on_is_never_held_out(tmp_path: Path) -> None
         train(folds[1].model_copy(update={"initial": checkpoint}), tmp_path / "other")
     with pytest.raises(ConfigError, match=message):
         evaluate_patients(folds[1], checkpoint)
+
+
+def test_a_patient_that_was_trained_on_is_known_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+    # names of different lengths have different images
+    for name in ("p1", "p02", "p003"):
+        write_case(tmp_path / "data", name)
+    checkpoint = train(
+        run_on(tmp_path / "data", data=settings(tmp_path / "data", folds=3, fold=0).model_dump()),
+        tmp_path / "run",
+    )
+    (tmp_path / "data").rename(tmp_path / "moved")
+    same, other = (
+        run_on(tmp_path / "moved", data=settings(tmp_path / "moved", folds=3, fold=fold).model_dump())
+        for fold in (0, 1)
+    )
+    seen = torch.load(checkpoint, weights_only=True)["trained_on"]
+    with pytest.raises(ConfigError, match=r"training\.data\.fold: 1 of the 1 patients held out"):
+        refuse_seen(other, seen)
+    refuse_seen(same, seen)
+    train(same, tmp_path / "run")
+    assert torch.load(checkpoint, weights_only=True)["patients"] == 2
+    # equal names in another data set are other patients
+    for file in (tmp_path / "moved" / "imagesTr").iterdir():
+        image = nibabel.load(file)
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32) + 1, image.affine), file)
+    (tmp_path / "moved").rename(tmp_path / "others")
+    refuse_seen(
+        run_on(tmp_path, data=settings(tmp_path / "others", folds=3, fold=1).model_dump()),
+        torch.load(checkpoint, weights_only=True)["trained_on"],
+    )
+
+
+def test_an_image_without_content_tells_nobody(tmp_path: Path) -> None:
+    write_case(tmp_path, "p1")
+    case = one_case(tmp_path)
+    (digest,) = image_digests(case)
+    image = case.images[ContrastPhase.ARTERIAL]
+    assert isinstance(image, Path)
+    # packed anew and under another name it is the same
+    nibabel.save(nibabel.load(image), tmp_path / "again.nii")
+    again = replace(case, images={ContrastPhase.ARTERIAL: tmp_path / "again.nii"})
+    assert image_digests(again) == {digest}
+    nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, np.float32), np.eye(4)), image)
+    assert image_digests(case) == set()
+    image.unlink()
+    assert image_digests(case) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    # folders of a user's machine are nobody else's
+    [("configs/train-own.yaml", "configs/train-own.yaml"), ("jane/trial.yaml", "trial.yaml")],
+)
+def test_the_card_names_the_settings_that_the_model_was_trained_with(
+    tmp_path: Path, file: str, named: str
+) -> None:
+    synthetic = run_on(tmp_path, data=None)
+    run = run_on(tmp_path, data=settings(tmp_path, share=0.25).model_dump())
+    written = tmp_path / file
+    written.parent.mkdir()
+    written.write_text(json.dumps(run.model_dump(mode="json")), encoding="utf-8")
+    checkpoint = train(synthetic, tmp_path / "run")
+    write_bundle(load_training_settings(written), checkpoint, tmp_path / "model", figures={})
+    card = tmp_path / "model" / "docs" / "README.md"
+    page = card.read_text(encoding="utf-8")
+    assert f"train_model.py {named} runs/own" in page
+    assert f"package_model.py {named} runs/own/checkpoint.pt" in page
+    assert f"evaluate_model.py {named} runs/own/checkpoint.pt" in page
+    assert " examples (about 25 % of them of labelled patients, the others synthetic) in " in page
+    assert "jane" not in page
+    # whatever machine trained it
+    assert "two-core" not in page
+    write_bundle(synthetic, checkpoint, tmp_path / "model", figures={})
+    page = card.read_text(encoding="utf-8")
+    assert " synthetic examples in " in page
+    assert "train_model.py CONFIG runs/own" in page
 
 
 def test_patients_that_come_in_later_are_counted(tmp_path: Path) -> None:
