@@ -342,7 +342,7 @@ def _derive_viable(
         evidence[label] = f"viable volume at k {multiples}: {'/'.join(volumes)} mL"
         lost = int(found.sum() - kept.sum()) * grid.voxel_volume_ml
         if lost > 0.0:
-            evidence[label] += f"; {lost:.1f} mL of a vessel along the edge is not counted"
+            evidence[label] += f"; {lost:.2f} mL of a vessel along the edge is not counted"
             emptied |= set() if kept.any() else {label}
         found = kept
         if label in treated:
