@@ -343,7 +343,8 @@ def _derive_viable(
         lost = int(found.sum() - kept.sum()) * grid.voxel_volume_ml
         if lost > 0.0:
             evidence[label] += f"; {lost:.2f} mL of a vessel along the edge is not counted"
-            emptied |= set() if kept.any() else {label}
+            if not kept.any():
+                emptied.add(label)
         found = kept
         if label in treated:
             kept = without_thin_rim(found, lesion, grid.spacing_mm, rim_mm=settings.treated_rim_mm)

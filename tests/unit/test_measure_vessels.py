@@ -1,4 +1,4 @@
-"""A vessel along the edge of a network's outline is no viable tumour; tumour beside a vessel is."""
+"""A vessel along the edge of a lesion is no viable tumour; tumour beside a vessel is."""
 
 from dataclasses import replace
 from datetime import date
