@@ -21,7 +21,7 @@ import numpy as np
 
 from mrresponse import __version__
 from mrresponse.config import Settings, as_mapping, settings_from
-from mrresponse.corrections import is_of_images, joined_tracks
+from mrresponse.corrections import correct_measurements, is_of_images, joined_tracks
 from mrresponse.domain import (
     AgreementVisit,
     Assessment,
@@ -44,7 +44,7 @@ from mrresponse.domain import (
     TreatmentPhase,
 )
 from mrresponse.edits import read_edits, with_edits
-from mrresponse.errors import ConfigError
+from mrresponse.errors import ConfigError, DataError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
 from mrresponse.ingest.inputs import UNNAMED
 from mrresponse.journal import Entry, append, entry
@@ -359,7 +359,7 @@ class RunFolder:
 
         Measurements are written again in a run folder, where edits may have changed them; a typed table never is.
         """
-        is_run = (self.path / "tracks.csv").is_file()
+        is_run = self._has_images()
         tables = (*(TABLES_OF_EDITED if is_run else ()), *TABLES_OF_RESPONSES)
         kept = self._lines_of_others({result.patient.patient_id for result in results}) if is_run else {}
         summaries, _ = self._write_tables(results, tables, info.settings.respond, kept=kept)
@@ -371,6 +371,10 @@ class RunFolder:
             # its masks may be others than the tables of before, which were assessed here, rest on
             record["finished"] = None
         self._write_json("run.json", record)
+
+    def _has_images(self) -> bool:
+        """Tell whether the tables are those of a run of images, and not typed ones."""
+        return (self.path / "tracks.csv").is_file()
 
     def _is_interrupted(self) -> bool:
         """Tell whether a run of images was begun here and not finished since; typed tables never are."""
@@ -421,6 +425,9 @@ class RunFolder:
     def read(self) -> tuple[tuple[PatientResult, ...], tuple[Failure, ...]]:
         """Read the rows and pictures of a run back: one result per patient, and the rows that cannot be used.
 
+        The measurements of a run have readers' numbers in them; into typed tables, which are never written, they are
+        worked here.
+
         Raises
         ------
         DataError
@@ -446,18 +453,26 @@ class RunFolder:
             _log.warning("%s", note)
         patients, failures = with_edits([row[0] for row in numbers.patients], edits)
         edited = {patient.patient_id: patient for patient in patients}
+        settings = None if self._has_images() else self.info().settings.measure
         for given, studies, measurements in numbers.patients:
             key = given.patient_id
             patient = edited.get(key)
             if patient is None:
                 continue
+            before = without_edits(measurements, unedited[key])
+            if settings is not None:
+                try:
+                    measurements, _ = correct_measurements(measurements, patient.edits, settings=settings)
+                except DataError as error:
+                    failures = (*failures, _not_edited(error, key))
+                    continue
             results.append(
                 PatientResult(
                     patient=patient,
                     studies=studies,
                     tracks=tracks_of(tracks[key]),
                     measurements=measurements,
-                    unedited=without_edits(measurements, unedited[key]),
+                    unedited=before,
                     snapshots=read_snapshots(self.path / "snapshots", key),
                     response=ResponseResult(
                         phases=tuple(phases[key]),
@@ -594,6 +609,18 @@ class RunFolder:
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         write_atomically(self.path / name, f"{text}\n".encode())
+
+
+def _not_edited(error: DataError, patient_id: str) -> Failure:
+    """Return the failure of a patient with an edit that cannot be used."""
+    return Failure(
+        patient_id=patient_id,
+        study_date=error.study_date,
+        code=error.code,
+        message=error.message,
+        path=error.path,
+        step="response",
+    )
 
 
 def _remove_masks(place: Path, names: Collection[str]) -> None:

@@ -343,3 +343,26 @@ def test_lesions_that_a_reader_calls_one_are_one_segment_and_one_card(tmp_path: 
     page = (folder / "report" / "P1.html").read_text(encoding="utf-8")
     assert "<bdi>L02</bdi>" in page
     assert "L09" not in page
+
+
+def test_numbers_that_a_reader_typed_stand_in_all_that_is_made_of_typed_tables(tmp_path: Path) -> None:
+    folder = write_typed_run(tmp_path)
+    (folder / "edits").mkdir()
+    (folder / "edits" / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,reader,reason\n"
+        "P2,L01,2024-04-10,44.5,Dr C,the border was missed\n"
+    )
+    typed = (folder / "measurements.csv").read_bytes()
+    assert main(["respond", str(folder)]) == 0
+    said = (folder / "lesion_table.csv").read_text(encoding="utf-8")
+    assert main(["report", str(folder)]) == 0
+    assert (folder / "lesion_table.csv").read_text(encoding="utf-8") == said
+    assert "44.5" in (folder / "report" / "P2.html").read_text(encoding="utf-8")
+    assert main(["export", str(folder), "--to", "csv"]) == 0
+    sizes = {
+        row["longest_diameter_mm"]
+        for row in csv_rows(folder / "export" / "csv" / "measurements.csv")
+        if (row["patient_id"], row["lesion_id"], row["study_date"]) == ("P2", "L01", "2024-04-10")
+    }
+    assert sizes == {"44.5"}
+    assert (folder / "measurements.csv").read_bytes() == typed
