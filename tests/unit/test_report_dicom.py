@@ -14,7 +14,7 @@ from highdicom.sr import srread
 from pydicom import dcmread
 
 from mrresponse.dicom.masks import MaskRole, read_masks
-from mrresponse.domain import AuditRow, MeasurementSource
+from mrresponse.domain import AuditRow, LesionRole, MeasurementSource
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.nifti import read_grid
@@ -222,6 +222,32 @@ def test_responses_have_the_codes_of_the_standard_and_others_a_private_scheme(tm
     )
     assert evaluations(lesion)["Role of the lesion in the assessment"] == "Target Lesion at Baseline"
     assert evaluations(lesion)["State of the measurement"] == "measured"
+
+
+def test_a_second_reader_has_the_roles_and_volumes_that_were_stated(tmp_path, run):
+    (result,) = run.results
+    own = tuple(
+        replace(row, reader="reader B", volume_ml=8.5, source=MeasurementSource.READER)
+        for row in result.measurements
+        if row.lesion_id == "L01"
+    )
+    (role,) = result.response.roles
+    other = replace(role, reader="reader B", role=LesionRole.NON_TARGET)
+    response = replace(result.response, roles=(role, other))
+    two = replace(result, measurements=(*result.measurements, *own), response=response)
+    content = srread(export(replace(run, results=(two,)), "dicom-sr", tmp_path / "sr")[0]).content
+    roles, volumes = {}, {}
+    for group in content.get_image_measurement_groups():
+        if group.tracking_identifier == "L01":
+            # TID 300 "Activity Session"
+            (session,) = [item.value for item in group[0].ContentSequence if "Session" in item.name.meaning]
+            roles[session] = evaluations(group)["Role of the lesion in the assessment"]
+            volumes[session] = [
+                (one.value, one.method) for one in group.get_measurements() if one.name.meaning == "Volume"
+            ]
+    assert roles == {"mask": "Target Lesion at Baseline", "reader B": "Non-Target Lesion at Baseline"}
+    # of the mask's row the volume stands in the group of the segment
+    assert volumes == {"mask": [], "reader B": [(8.5, None)]}
 
 
 @pytest.mark.parametrize(

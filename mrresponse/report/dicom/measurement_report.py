@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from mrresponse import __version__
-from mrresponse.domain import Assessment, Caliper, Measurement, Response, RoleRecord
+from mrresponse.domain import Assessment, Caliper, Measurement, MeasurementSource, Response, RoleRecord
 from mrresponse.report.dicom import codes as own
 from mrresponse.report.dicom.segmentation import MAKER, Segment, lesion_uid
 from mrresponse.report.dicom.source import SourceSeries, derived_uid
@@ -152,7 +152,12 @@ def _evaluations(row: Measurement, visit: VisitNumbers) -> Iterator[sr.Qualitati
     yield sr.QualitativeEvaluation(own.STATE, _word(row.state))
     if row.viable_state is not None:
         yield sr.QualitativeEvaluation(own.VIABLE_STATE, _word(row.viable_state))
-    roles = {role.role for role in visit.roles if role.lesion_id == row.lesion_id and role.role in own.ROLES}
+    # another reader may have chosen otherwise
+    roles = {
+        role.role
+        for role in visit.roles
+        if (role.lesion_id, role.reader) == (row.lesion_id, row.reader) and role.role in own.ROLES
+    }
     for role in sorted(roles, key=str):
         yield sr.QualitativeEvaluation(own.LESION_ROLE, own.ROLES[role])
 
@@ -178,15 +183,19 @@ def _diameters(row: Measurement, source: SourceSeries) -> Iterator[sr.Measuremen
 def _volumes(
     row: Measurement, unedited: Sequence[Measurement]
 ) -> tuple[list[sr.Measurement], list[sr.Measurement]]:
-    """Return the volumes counted in the mask, and those a reader stated instead: no voxels were summed for these."""
+    """Return the volumes counted in the mask, and those a reader stated instead: no voxels were summed for these.
+
+    A reader's own row, beside that of the masks, was stated as a whole.
+    """
     key = (row.lesion_id, row.reader)
     before = next((one for one in unedited if (one.lesion_id, one.reader) == key), row)
+    is_stated = before.source is MeasurementSource.READER
     counted, typed = [], []
     for name, value, was in (
         (own.VOLUME, row.volume_ml, before.volume_ml),
         (own.VIABLE_VOLUME, row.viable_volume_ml, before.viable_volume_ml),
     ):
-        if value is not None and value == was:
+        if value is not None and value == was and not is_stated:
             counted.append(sr.Measurement(name, value, own.MILLILITRE, method=own.VOXEL_SUM))
         elif value is not None:
             typed.append(sr.Measurement(name, value, own.MILLILITRE))
