@@ -684,3 +684,36 @@ def test_a_phase_without_a_response_table_still_has_its_best_response(tmp_path: 
     assert [row["AVALC"] for row in adrs.rows if row["PARAMCD"] == "BOR"] == ["SD"]
     assert [row["AVAL"] for row in adtr.rows if row["PARAMCD"] == "SDIAM"] == [50.0, 45.0]
     assert adtte.rows == ()
+
+
+def test_a_network_of_which_every_row_was_corrected_is_still_an_algorithm(tmp_path: Path) -> None:
+    run = network_run(tmp_path)
+    (result,) = run.results
+    corrected = tuple(replace(row, source=MeasurementSource.READER) for row in result.measurements)
+    edited = replace(result, measurements=corrected, unedited=result.measurements)
+    for data in sdtm_datasets(replace(run, results=(edited,)))[:3]:
+        assert {(row[f"{data.name}EVAL"], row[f"{data.name}EVALID"]) for row in data.rows} == {
+            ("ALGORITHM", "NET 1")
+        }
+
+
+def test_readers_whose_names_a_transport_file_would_write_alike_are_told_apart(tmp_path: Path) -> None:
+    run = network_run(tmp_path)
+    (result,) = run.results
+    readers = ("张医生", "李医生", "Dr C")
+    response = result.response
+    several = replace(
+        result,
+        measurements=tuple(replace(row, reader=name) for row in result.measurements for name in readers),
+        response=replace(
+            response,
+            assessments=tuple(replace(row, reader=name) for row in response.assessments for name in readers),
+            roles=tuple(replace(row, reader=name) for row in response.roles for name in readers),
+        ),
+    )
+    rows = tuple(replace(row, reader=name) for row in run.contributions for name in readers)
+    _, _, rs, _ = sdtm_datasets(replace(run, results=(several,), contributions=rows))
+    write_dataset(rs, tmp_path)
+    frame, _ = pyreadstat.read_xport(tmp_path / "rs.xpt")
+    assert set(frame["RSEVALID"]) == {"DR C", "R2 ???", "R3 ???"}
+    assert {row["RSEVALID"] for row in rows_of(tmp_path / "rs.csv")} == {"DR C", "R2 张医生", "R3 李医生"}

@@ -130,7 +130,11 @@ def _numeric(value: Value) -> float:
 
 
 def _short(value: Value) -> str:
-    text = "" if value is None else str(value)
+    return in_ascii("" if value is None else str(value))
+
+
+def in_ascii(text: str) -> str:
+    """Return a text as a transport file has it: in ASCII, cut to its greatest length."""
     if not (text.isascii() and text.isprintable()):
         text = "".join(_nearest(letter) for letter in plain(text).translate(_ASCII))
     return text if len(text) <= TEXT_BYTES else text[: TEXT_BYTES - 3] + "..."

@@ -6,6 +6,7 @@ where there are treatment phases: it would repeat them.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from mrresponse.domain import (
     TreatmentPhase,
     is_single_phase,
 )
+from mrresponse.report.cdisc.dataset import in_ascii
 from mrresponse.report.run import FinishedRun
 from mrresponse.report.tidy import reference_date, study_day, visit_numbers
 from mrresponse.report.wording import phases_in_order
@@ -92,6 +94,7 @@ class Subject:
 def subjects(run: FinishedRun) -> tuple[Subject, ...]:
     """Return every patient of a run that has assessments."""
     readers = _reader_codes(run.results)
+    evaluators = _evaluator_ids(readers)
     criteria = _criterion_codes(
         row.criterion for result in run.results for row in result.response.assessments
     )
@@ -110,7 +113,9 @@ def subjects(run: FinishedRun) -> tuple[Subject, ...]:
                 result=result,
                 reference=reference,
                 visits=visit_numbers(rows),
-                groups=_groups(result, by_patient.get(result.patient.patient_id, []), readers, criteria),
+                groups=_groups(
+                    result, by_patient.get(result.patient.patient_id, []), readers, evaluators, criteria
+                ),
             )
         )
     return tuple(found)
@@ -120,6 +125,7 @@ def _groups(
     result: PatientResult,
     contributions: Sequence[Contribution],
     readers: Mapping[str, str],
+    evaluators: Mapping[str, str],
     criteria: Mapping[str, str],
 ) -> tuple[Group, ...]:
     rows: dict[tuple[str, str, str], list[Assessment]] = {}
@@ -142,7 +148,6 @@ def _groups(
             for c in contributions
             if (c.treatment_phase, c.criterion, c.reader) == (name, criterion, reader)
         ]
-        evaluator, evaluator_id = _evaluator(reader, result.measurements)
         groups.append(
             Group(
                 code=f"{readers[reader]}-P{period}-{criteria[criterion]}",
@@ -150,8 +155,9 @@ def _groups(
                 period=period,
                 criterion=criterion,
                 reader=reader,
-                evaluator=evaluator,
-                evaluator_id=evaluator_id,
+                # what a person corrected in the rows of a network does not make the network a person
+                evaluator=_evaluator(reader, result.unedited or result.measurements),
+                evaluator_id=evaluators[reader],
                 assessments=tuple(sorted(members, key=lambda row: row.study_date)),
                 contributions=_by_date(mine),
                 summaries=tuple(
@@ -183,12 +189,22 @@ def _lesion_codes(rows: Iterable[Contribution]) -> dict[str, str]:
     return codes
 
 
-def _evaluator(reader: str, measurements: Iterable[Measurement]) -> tuple[str, str]:
-    """Return --EVAL and --EVALID: who typed every number is an assessor, all else was measured by a program."""
+def _evaluator(reader: str, measurements: Iterable[Measurement]) -> str:
+    """Return --EVAL: who typed every number is an assessor, all else was measured by a program."""
     if reader == ADJUDICATED:
-        return ASSESSOR, "ADJUDICATOR"
+        return ASSESSOR
     sources = {row.source for row in measurements if row.reader == reader}
-    return (ASSESSOR if sources == {MeasurementSource.READER} else ALGORITHM), reader.upper()
+    return ASSESSOR if sources == {MeasurementSource.READER} else ALGORITHM
+
+
+def _evaluator_ids(readers: Mapping[str, str]) -> dict[str, str]:
+    """Return --EVALID of every reader, with the reader's code where transport files would write two names alike."""
+    ids = {name: "ADJUDICATOR" if name == ADJUDICATED else name.upper() for name in readers}
+    written = Counter(map(in_ascii, ids.values()))
+    return {
+        name: shown if written[in_ascii(shown)] == 1 else f"{readers[name]} {shown}"
+        for name, shown in ids.items()
+    }
 
 
 def _reader_codes(results: Iterable[PatientResult]) -> dict[str, str]:
