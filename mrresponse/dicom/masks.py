@@ -66,7 +66,7 @@ _ROLE_WORDS: tuple[tuple[MaskRole, str], ...] = (
     (MaskRole.VIABLE, r"viab|enhanc|vital"),
     (
         MaskRole.LESION,
-        r"l[eéaä]si[oó]n|tumou?r|met[aá]st|(?<![a-z])mets?(?![a-z])|n[oó]dul|mass\b|hcc|neoplas|gtv|carcinom",
+        r"l[eéaä]si[oó]n|tum(?:ou?|eu)r|met[aá]st|(?<![a-z])mets?(?![a-z])|n[oó]dul|mass\b|hcc|neoplas|gtv|carcinom",
     ),
     (MaskRole.LIVER, r"\b(liver|leber|foie|h[ií]gado|fegato|lever)\b"),
 )

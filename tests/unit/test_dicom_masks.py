@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from mrresponse.dicom.masks import MaskRole, read_masks
+from mrresponse.dicom.masks import MaskRole, _role, read_masks
 from mrresponse.domain import Grid, LabelMap, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.geometry import grid_of, to_grid_order, voxel_to_world
@@ -288,3 +288,8 @@ def test_a_study_without_any_mask_says_where_it_was_looked_for(tmp_path):
     image = type("I", (), {"grid": grid})()
     with pytest.raises(DataError, match=r"P1/2024-01-05/liver\.nii\.gz, or a DICOM segmentation"):
         given_liver(tmp_path, study, series, image)
+
+
+@pytest.mark.parametrize("label", ["Tumeur 1", "tumeurs du foie", "Tumor 1", "tumour"])
+def test_a_tumour_is_a_lesion_in_french_too(label: str) -> None:
+    assert _role("", label) is MaskRole.LESION
