@@ -16,7 +16,7 @@ from mrresponse.respond.rules import (
 )
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import NOT_FOUND, is_stated, merged_into
+from mrresponse.respond.values import NOT_FOUND, counted_with, is_stated
 
 
 @dataclass(slots=True)
@@ -96,12 +96,13 @@ def _judge_with_notes(
     found: dict[str, list[str]] = {"missing": [], "present": [], "gone": []}
     values: list[float] = []
     known = visit.values(criterion, settings)
+    holding = [lesion_id for lesion_id in lesion_ids if not known.of(lesion_id).is_merged]
     for lesion_id in lesion_ids:
         m = visit.measurements.get(lesion_id)
         value = known.of(lesion_id)
         if value.is_merged and m is not None:
-            parent = merged_into(m)
-            if parent not in lesion_ids and (parent is not None or len(lesion_ids) == 1):
+            parent = counted_with(m, visit.measurements)
+            if parent not in holding and (parent is not None or not holding):
                 component, text = _fate_of_merged(lesion_id, parent, visit, criterion, settings)
                 found[component].append(text)
         elif value.value is None and m is not None and is_stated(m, criterion):

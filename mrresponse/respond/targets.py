@@ -10,7 +10,13 @@ from mrresponse.respond.criteria import Criterion, ProgressionScope
 from mrresponse.respond.rules import CR, PD, PR, TargetEvidence, deciding_rule, number
 from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import LesionValue, describe_value, is_viable_part, merged_into
+from mrresponse.respond.values import (
+    LesionValue,
+    counted_with,
+    describe_value,
+    is_merged_away,
+    is_viable_part,
+)
 
 ANY_LESION, SUSTAINED = ProgressionScope.ANY_LESION, PartialResponse.SUSTAINED
 
@@ -124,18 +130,22 @@ def target_values(
     for lesion_id in targets:
         value = known.of(lesion_id)
         if value.is_merged:
-            value = _merged_value(value, visit.measurements[lesion_id], targets)
+            value = _merged_value(value, lesion_id, visit.measurements, targets)
         values[lesion_id] = value
     return values
 
 
-def _merged_value(value: LesionValue, measurement: Measurement, targets: Sequence[str]) -> LesionValue:
-    """Count a merged target with its parent, which must itself be a target to hold the burden."""
-    parent = merged_into(measurement)
-    others = [lesion_id for lesion_id in targets if lesion_id != measurement.lesion_id]
-    if others and (parent is None or parent in others):
+def _merged_value(
+    value: LesionValue, lesion_id: str, measurements: Mapping[str, Measurement], targets: Sequence[str]
+) -> LesionValue:
+    """Count a merged target with its parent, which must itself be a target, and apart, to hold the burden."""
+    parent = counted_with(measurements[lesion_id], measurements)
+    merged = {name for name, m in measurements.items() if is_merged_away(m)}
+    holding = [name for name in targets if name not in merged]
+    if holding and (parent is None or parent in holding):
         return value
-    return LesionValue(None, f"merged into {parent or 'a lesion'}, which is not a target")
+    why = "which is merged too" if parent in merged else "which is not a target"
+    return LesionValue(None, f"merged into {parent or 'a lesion'}, {why}")
 
 
 def sum_targets(

@@ -197,6 +197,24 @@ def merged_into(measurement: Measurement) -> str | None:
     return found.group(1).rstrip(".,;:") if found else None
 
 
+def counted_with(measurement: Measurement, measurements: Mapping[str, Measurement]) -> str | None:
+    """Return the lesion that a merged one is measured with at last: that one may have merged into a third.
+
+    ``None`` where one on the way names no other. Where they name each other in a circle, it is the first that is named,
+    which is merged away itself.
+    """
+    passed, named = {measurement.lesion_id}, merged_into(measurement)
+    while True:
+        parent = merged_into(measurement)
+        if parent is None or parent in passed:
+            return named if parent else None
+        passed.add(parent)
+        following = measurements.get(parent)
+        if following is None or not is_merged_away(following):
+            return parent
+        measurement = following
+
+
 def is_seen(measurement: Measurement) -> bool:
     """Tell whether the lesion is there at this visit, whatever its viability."""
     return measurement.state in SEEN_STATES and measurement.longest_diameter_mm != 0.0

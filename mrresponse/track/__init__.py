@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mrresponse.domain import (
     ExaminedStudy,
+    Grid,
     Lesion,
     LesionTrack,
     MeasurementSource,
@@ -167,14 +168,26 @@ class _Worlds:
         return next((one.reason for one in between if not one.accepted), "")
 
     def has_in_view(self, number: int, place: npt.NDArray[np.float64]) -> bool:
-        """Tell whether a place lies inside the acquired volume of a study."""
-        grid = canonical_grid(self.studies[number].prepared.native_grid)
-        index = world_to_voxel(grid, place[None])[0]
-        return bool(((index >= -0.5) & (index <= np.asarray(grid.shape) - 0.5)).all())
+        """Tell whether a place lies inside the acquired volume of a study; planes of zeros at its ends are not."""
+        prepared = self.studies[number].prepared
+        if not _is_on(canonical_grid(prepared.native_grid), place):
+            return False
+        shown = prepared.fields.get(prepared.reference)
+        if shown is None or not _is_on(prepared.grid, place):
+            return True
+        i, j, k = np.rint(world_to_voxel(prepared.grid, place[None])[0]).astype(int)
+        last_i, last_j, last_k = (count - 1 for count in prepared.grid.shape)
+        return bool(shown[min(max(i, 0), last_i), min(max(j, 0), last_j), min(max(k, 0), last_k)])
 
     def date_of(self, number: int) -> str:
         """Give the date of a study for a message."""
         return self.studies[number].study_date.isoformat()
+
+
+def _is_on(grid: Grid, place: npt.NDArray[np.float64]) -> bool:
+    """Tell whether a place lies in a voxel of a grid."""
+    index = world_to_voxel(grid, place[None])[0]
+    return bool(((index >= -0.5) & (index <= np.asarray(grid.shape) - 0.5)).all())
 
 
 def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: TrackSettings) -> None:

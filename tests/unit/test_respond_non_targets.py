@@ -1,5 +1,6 @@
 """Non-target disease from measurements to the words and sentences of a row; sums and changes worked by hand."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -276,3 +277,26 @@ def test_where_nothing_enhances_at_the_baseline_a_complete_response_is_flagged(
     assert (then.overall == "CR") == is_flagged
     assert ("nothing_viable_at_baseline" in first.flags) == is_flagged
     assert all("nothing_viable_at_baseline" not in row.flags for row in (then, *others))
+
+
+MERGED_ON: list[tuple[Cell, str, str, str]] = [
+    # the size of the target L03, into what L02 merged, the role by its pattern; the non-target response
+    (0.0, "L03", "", "CR"),
+    (45.0, "L03", "", "NON-CR/NON-PD"),
+    (45.0, "L01", "infiltrative", "NON-CR/NON-PD"),
+]
+
+
+@pytest.mark.parametrize(("size", "into", "pattern", "response"), MERGED_ON)
+def test_a_non_target_fares_as_the_lesion_that_holds_it_at_last(
+    size: float, into: str, pattern: str, response: str
+) -> None:
+    """L01 merged into L02, and that into the target L03, or back into L01: then nothing says that they are gone."""
+    found = [measured(name, 0, 20.0, {"pattern": kind or None}) for name, kind in
+             (("L01", "infiltrative"), ("L02", pattern), ("L03", ""))]  # fmt: skip
+    found += [measured("L01", 1, "merged", INFILTRATIVE), measured("L03", 1, size, {})]
+    found.append(replace(measured("L02", 1, "merged", {}), reason=f"merged into {into} and counted there"))
+    studies = [StudyRecord(patient_id="P", study_date=START + timedelta(days=60 * n)) for n in range(2)]
+    settings = RespondSettings(criteria=("mRECIST",))
+    row = respond(Patient(patient_id="P"), studies, found, settings).assessments[1]
+    assert row.non_target == response

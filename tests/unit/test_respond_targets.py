@@ -294,6 +294,42 @@ def test_a_target_merged_into_what_is_no_target_gives_nothing_to_the_sum() -> No
     ]
 
 
+MERGED_ON: list[tuple[str, str, float | None, str, float | None]] = [
+    # into which L02 and L03 merged, the size of L01; the target response, the sum
+    ("merged into L03", "merged into L01", 50.0, "PR", 50.0),
+    # nobody holds what they say of each other
+    ("merged into L03", "merged into L02", 30.0, "NE", None),
+    ("", "", None, "NE", None),
+]
+
+
+@pytest.mark.parametrize(("two", "three", "size", "response", "burden"), MERGED_ON)
+def test_a_target_counts_with_the_lesion_that_holds_it_at_last(
+    two: str, three: str, size: float | None, response: str, burden: float | None
+) -> None:
+    """L03 is no target: a third would be too many in the liver."""
+    state = {"state": MeasurementState.MERGED}
+    start = [lesion(0, "L01", 60.0), lesion(0, "L02", 30.0), lesion(0, "L03", 20.0)]
+    one = lesion(60, "L01", size, **({} if size else state))
+    measured = [*start, one, lesion(60, "L02", None, reason=two, **state)]
+    measured.append(lesion(60, "L03", None, reason=three, **state))
+    (_, row) = run(measured, replace(PLAIN, criteria=("RECIST 1.1",))).assessments
+    assert (row.target, row.current_burden) == (response, burden)
+
+
+def test_targets_that_merged_into_each_other_are_no_complete_response() -> None:
+    state = {"state": MeasurementState.MERGED}
+    start = [lesion(0, "L01", 60.0), lesion(0, "L02", 30.0)]
+    for one, two in (("merged into L02", "merged into L01"), ("", "")):
+        later = [
+            lesion(60, "L01", None, reason=one, **state),
+            lesion(60, "L02", None, reason=two, **state),
+        ]
+        (_, row) = run([*start, *later], replace(PLAIN, criteria=("RECIST 1.1",))).assessments
+        assert (row.target, row.current_burden) == ("NE", None)
+        assert "L01 merged into L02, which is merged too" in row.reason or not one
+
+
 def test_a_treatment_phase_may_have_its_own_criteria() -> None:
     settings = replace(
         PLAIN, criteria=("RECIST 1.1",), phase_criteria={"one": ("iRECIST",), "course": ("WHO",)}

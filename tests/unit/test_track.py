@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrresponse.domain import (
+    ContrastPhase,
     ExaminedStudy,
     Grid,
     LabelMap,
@@ -120,6 +121,18 @@ def test_a_lesion_above_the_end_of_a_volume_that_cuts_the_liver_is_outside_not_a
     found = track([cut_above(one, 16.0), two], SETTINGS)
     assert events(found) == {"L01": ["first", "matched"], "L02": ["new"]}
     assert "outside the field of view" in found[1].observations[0].evidence
+
+
+def test_a_lesion_in_planes_of_zeros_at_the_end_of_a_volume_is_outside_not_absent() -> None:
+    one, two = history([A, ball((0.0, 0.0, 40.0), 16.0)], [A])
+    prepared = two.prepared
+    shown = world_points(prepared.grid)[..., 2] < 24.0
+    two = replace(two, prepared=replace(prepared, fields={prepared.reference: shown}))
+    found = track([one, two], SETTINGS)
+    assert events(found) == {"L01": ["first", "matched"], "L02": ["first", "outside"]}
+    other = replace(two.prepared, fields={ContrastPhase.DELAYED: shown})
+    found = track([one, replace(two, prepared=other)], SETTINGS)
+    assert events(found)["L02"] == ["first", "absent"], "a given mask belongs to the reference phase"
 
 
 def test_a_lesion_that_was_gone_reappears_though_a_study_between_did_not_show_its_place() -> None:
