@@ -102,9 +102,9 @@ def _philips_slope(header: "Dataset", groups: "Sequence[Dataset]") -> float | No
             continue
         for creator in _PHILIPS_CREATORS:
             try:
-                found = place.private_block(0x2005, creator)[0x0E].value
+                stored = place.private_block(0x2005, creator)[0x0E].value
                 # archives that do not know a private element pass on its four bytes without their type
-                found = struct.unpack("<f", found)[0] if isinstance(found, bytes) else float(found)
+                found = float(struct.unpack("<f", stored)[0] if isinstance(stored, bytes) else stored)
             except (KeyError, ValueError, TypeError, AttributeError, struct.error):
                 continue
             if np.isfinite(found) and found > 0:
