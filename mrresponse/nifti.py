@@ -99,7 +99,7 @@ def read_label_map(path: Path) -> LabelMap:
     header, voxels = _read_voxels(path, is_image=False)
     with np.errstate(over="ignore", invalid="ignore"):
         is_plain = (header.slope, header.intercept) == (1.0, 0.0)
-        scaled = voxels if is_plain else voxels * header.slope + header.intercept
+        scaled = voxels if is_plain else _unrounded(voxels * header.slope + header.intercept)
         labels = np.ascontiguousarray(scaled.astype(np.uint16))
     wrong = labels != scaled
     if wrong.any():
@@ -110,6 +110,12 @@ def read_label_map(path: Path) -> LabelMap:
             path=path,
         )
     return LabelMap(voxels=labels, grid=header.grid)
+
+
+def _unrounded(scaled: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return scaled labels whole where only the slope's own rounding to float32 parts them from it."""
+    whole = np.rint(scaled)
+    return np.where(np.isclose(scaled, whole, rtol=1e-6, atol=1e-6), whole, scaled)
 
 
 def write_image(path: Path, image: Image) -> None:

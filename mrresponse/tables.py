@@ -33,6 +33,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_YEARS = (1900, 2999)
 _AXES = ("x", "y", "z")
 _EMPTY_PART = r"\-"
 _SHOWN_CHARACTERS = 40
@@ -467,7 +468,18 @@ def _read_bool(cell: str) -> bool:
 def _read_date(cell: str) -> date:
     if not _DATE.fullmatch(cell.strip()):
         raise ValueError
-    return date.fromisoformat(cell.strip())
+    found = date.fromisoformat(cell.strip())
+    if not is_plausible(found):
+        raise ValueError
+    return found
+
+
+def is_plausible(day: date) -> bool:
+    """Tell whether a date can be meant; 0001-01-01 and 9999-12-31 stand for none, and no interval reaches beyond them.
+
+    Dates that an anonymiser moved by centuries are believed.
+    """
+    return _YEARS[0] <= day.year <= _YEARS[1]
 
 
 def _read_datetime(cell: str) -> datetime:
@@ -483,7 +495,7 @@ _CODECS: Mapping[Any, _Codec] = {
     float: _FLOAT,
     int: _Codec(str, _read_int, "a whole number", int),
     bool: _Codec(lambda value: "true" if value else "false", _read_bool, "true or false", bool),
-    date: _Codec(date.isoformat, _read_date, "a date YYYY-MM-DD", date),
+    date: _Codec(date.isoformat, _read_date, f"a date YYYY-MM-DD from {_YEARS[0]} to {_YEARS[1]}", date),
     datetime: _Codec(datetime.isoformat, _read_datetime, "a date and time YYYY-MM-DDThh:mm:ss", datetime),
     Path: _Codec(lambda path: _guarded(path.as_posix()), Path, "a path"),
 }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Scanners write positions and directions with 4 to 6 decimals.
 _DIRECTION_TOLERANCE = 1e-3
+# Some write directions with two decimals.
+_UNIT_TOLERANCE = 0.03
 _SAME_POSITION_MM = 0.01
 # A gap this much above the smallest one is a slice that is not there; less than that is an uneven stack.
 _MISSING_FACTOR = 1.5
@@ -91,7 +93,7 @@ def stack_order(slices: Sequence[SliceGeometry]) -> tuple[tuple[int, ...], Grid]
     ------
     DataError
         ``mixed_orientation``, ``mixed_size``, ``not_3d``, ``duplicate_slices``, ``missing_slice``,
-        ``uneven_slices``, ``bad_spacing``.
+        ``uneven_slices``, ``bad_spacing``, ``no_orientation``.
     """
     _check_alike(slices)
     check_shape((slices[0].columns, slices[0].rows, len(slices)))
@@ -116,8 +118,25 @@ def stack_order(slices: Sequence[SliceGeometry]) -> tuple[tuple[int, ...], Grid]
     return order, grid_of((first.columns, first.rows, len(ordered)), affine)
 
 
+def _check_directions(first: SliceGeometry) -> None:
+    """Refuse what would make every size wrong: a spacing that is not above 0, or axes that are no directions."""
+    if min(first.spacing_mm) <= 0:
+        raise DataError(
+            f"pixel spacing is {first.spacing_mm[0]:g} x {first.spacing_mm[1]:g} mm, expected more than 0",
+            code="bad_spacing",
+        )
+    row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
+    products = np.array([row @ row, column @ column, row @ column])
+    if not np.allclose(products, [1.0, 1.0, 0.0], rtol=0, atol=_UNIT_TOLERANCE):
+        raise DataError(
+            "directions of rows and columns are not two perpendicular ones of length 1, expected those of the image",
+            code="no_orientation",
+        )
+
+
 def _check_alike(slices: Sequence[SliceGeometry]) -> None:
     first = slices[0]
+    _check_directions(first)
     count = len(slices)
     turned = sum(
         not np.allclose(item.orientation, first.orientation, rtol=0, atol=_DIRECTION_TOLERANCE)

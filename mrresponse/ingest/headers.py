@@ -21,6 +21,7 @@ from mrresponse.ingest.identity import DicomPatient
 from mrresponse.ingest.patterns import SeriesFacts, agent_from_text, names_agent
 from mrresponse.ingest.pixels import check_inflated_size
 from mrresponse.ingest.quick import quick_header
+from mrresponse.tables import is_plausible
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -40,6 +41,7 @@ _PREAMBLE_BYTES = 128
 # DICOM without preamble begins with an element of group 0002 or 0008, little endian.
 _BARE_STARTS = (b"\x02\x00", b"\x08\x00")
 _ENHANCED_CLASSES = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+_MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", *_ENHANCED_CLASSES)
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 # A dynamic of 5 phases with 100 slices each, several echoes too, has a few thousand frames.
 _MOST_FRAMES = 20_000
@@ -144,7 +146,8 @@ def _slices(path: Path, dataset: "Dataset", sop_class: str, patient: str) -> Ite
         # without a UID, as some anonymisers leave it, every file is an image of its own
         instance=_hash(text(dataset, "SOPInstanceUID") or str(path)),
         study_date=_date(text(dataset, "StudyDate")),
-        modality=text(dataset, "Modality").upper(),
+        # some anonymisers take the modality away; the class of an MR image says it too
+        modality=text(dataset, "Modality").upper() or ("MR" if sop_class in _MR_CLASSES else ""),
         series_number=whole(dataset, "SeriesNumber"),
         instance_number=whole(dataset, "InstanceNumber") or 0,
         temporal_position=whole(dataset, "TemporalPositionIdentifier"),
@@ -257,10 +260,12 @@ def _field_strength(value: float | None) -> float | None:
 
 
 def _date(digits: str) -> date | None:
+    """Return a date; 00010101 and 99991231, which some programs write where they have none, are none."""
     try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])) if len(digits) == 8 else None
+        found = date(int(digits[:4]), int(digits[4:6]), int(digits[6:])) if len(digits) == 8 else None
     except ValueError:
         return None
+    return found if found is not None and is_plausible(found) else None
 
 
 def _time(digits: str) -> time | None:

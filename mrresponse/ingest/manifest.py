@@ -28,6 +28,7 @@ from mrresponse.ingest.inputs import (
 )
 from mrresponse.ingest.patient_tables import column_notes, read_checked
 from mrresponse.ingest.patterns import phase_from_text
+from mrresponse.tables import is_plausible
 
 MANIFEST = "manifest.csv"
 # Suffixes of BIDS that say of an image that it is no T1-weighted one, and those of masks.
@@ -294,7 +295,10 @@ def _session_date(data: Path, path: Path) -> date:
         if found is None and label:
             found = "-".join(label.groups())
     try:
-        return date.fromisoformat((found or "")[:10])
+        day = date.fromisoformat((found or "")[:10])
+        if not is_plausible(day):
+            raise ValueError
+        return day
     except ValueError:
         shown = session or "no session folder"
         raise DataError(

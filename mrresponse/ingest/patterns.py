@@ -40,14 +40,16 @@ class SeriesFacts:
 # Searched in the normalised description: lower case, no accents, blanks for punctuation.
 _LEFT_OUT_WORDS: tuple[tuple[str, str], ...] = (
     (r"\b(loc\w*|scout|survey|topogram|u(e)?bersicht|3 ?plane|three plane|plan scan|reperage)\b", "localiser"),
-    (r"\b(subs?|subtr\w*|soustr\w*|sottraz\w*|sub?str?acc?\w*)\b", "subtraction"),
+    (r"\b(subs?|sub ?\d+|subt\w*|soustr\w*|sottraz\w*|sub?str?acc?\w*|restas?)\b", "subtraction"),
     (r"\b(mip|minip|mpr|mpvr|vrt|projection\w*|reformat\w*)\b", "projection or reformat"),
     (r"\b(dwi?|diff\w*|e?adc|resolve|dti|ivim|b ?\d{2,4}( \d{2,4})*)\b|\bep2d\w*", "diffusion"),
-    (r"\b(in|en|opp|out|opposed|out of|fuera de)( ?(and|und|et|e|y)? ?(in|opp|out))? ?(ph(ase)?|fase)\b",
+    # French, Spanish and Italian "en phase portale", "en fase arterial", "in fase tardiva" are contrast phases
+    (r"\b(?!(en phase|[ei]n fase) (arter|port|vein|ven[ao]|tard|equil|h?epat|transi|interst|precoc|precoz))"
+     r"(in|en|opp|out|opposed|out of|fuera de)( ?(and|und|et|e|y)? ?(in|opp|out))? ?(ph(ase)?|fase)\b",
      "in- or opposed-phase"),
     (r"\b(inphase|outphase|opp?phase|in opp|opp in|iop|ip oop|oop|opp|opposition|gegenphase|dual ?echo)\b",
      "in- or opposed-phase"),
-    (r" in$|dixon\w* (in|ip|op|out)\b", "in- or opposed-phase"),
+    (r" in$|dixon\w* (in|en|ip|op|out)\b", "in- or opposed-phase"),
     # "fat" begins or ends the name, or follows the method; "fat sat" and "without fat" are no fat images
     (r"\bfat ?(only|images?)\b|^fat\b(?! ?su?[ap])|(?<!without )(?<!w o )(?<!no )\bfat$|"
      r"dixon\w* (f|fat)\b(?! ?su?[ap])|\b(vibe|dixon|lava|thrive|mdixon)\w*( \w+)* f$", "fat image"),
@@ -63,6 +65,7 @@ _LEFT_OUT_IMAGE_TYPES: Mapping[str, str] = {
     "LOCALIZER": "localiser",
     "SUBTRACTION": "subtraction",
     "SUBTRACT": "subtraction",
+    "SUB": "subtraction",
     "PROJECTION IMAGE": "projection or reformat",
     "MIP": "projection or reformat",
     "MPR": "projection or reformat",
@@ -238,7 +241,8 @@ def timing_reason(facts: SeriesFacts) -> str | None:
         return (
             f"echo time {facts.echo_time_ms:g} ms, expected at most {_LONGEST_TE_MS:g} for a dynamic T1 image"
         )
-    prepared = facts.inversion_time_ms is not None or "IR" in facts.scanning_sequence
+    # GE writes an inversion time of 0 where there is no such pulse
+    prepared = bool(facts.inversion_time_ms) or "IR" in facts.scanning_sequence
     if facts.repetition_time_ms is not None and facts.repetition_time_ms > _LONGEST_TR_MS and not prepared:
         found = f"repetition time {facts.repetition_time_ms:g} ms"
         return f"{found}, expected at most {_LONGEST_TR_MS:g} for a dynamic T1 image"

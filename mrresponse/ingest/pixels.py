@@ -1,5 +1,6 @@
 """Pixels of one slice, decoded and rescaled; nothing is decoded that states an absurd size."""
 
+import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,8 +102,10 @@ def _philips_slope(header: "Dataset", groups: "Sequence[Dataset]") -> float | No
             continue
         for creator in _PHILIPS_CREATORS:
             try:
-                found = float(place.private_block(0x2005, creator)[0x0E].value)
-            except (KeyError, ValueError, TypeError, AttributeError):
+                stored = place.private_block(0x2005, creator)[0x0E].value
+                # archives that do not know a private element pass on its four bytes without their type
+                found = float(struct.unpack("<f", stored)[0] if isinstance(stored, bytes) else stored)
+            except (KeyError, ValueError, TypeError, AttributeError, struct.error):
                 continue
             if np.isfinite(found) and found > 0:
                 return found

@@ -33,8 +33,8 @@ from mrresponse.ingest.patterns import SeriesFacts, normalised, study_agent
 from mrresponse.ingest.phases import PhaseDecision, decide
 from mrresponse.ingest.volume import read_volume
 
-# Other kinds of image; everything else beside MR (reports, segmentations, curves) is no image at all.
-_OTHER_IMAGES = frozenset({"CT", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OPT", "RG"})
+# Other kinds of image, or nobody says which; everything else beside MR (reports, segmentations, curves) is no image.
+_OTHER_IMAGES = frozenset({"", "CT", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OPT", "RG"})
 _CORRECTED = frozenset({"DIS2D", "DIS3D"})
 
 LiverOf = Callable[[Study, Series, Image], Image | None]
@@ -170,7 +170,8 @@ def _other_modalities(
     if not alone or not images:
         return left_out, ()
     first = next(item for item in slices if item.modality in images)
-    return left_out, (place.failure(f"modality {', '.join(images)}, expected MR", "modality", first),)
+    found = ", ".join(name or "not stated" for name in images)
+    return left_out, (place.failure(f"modality {found}, expected MR", "modality", first),)
 
 
 def _facts(volumes: Sequence[Volume]) -> list[SeriesFacts]:

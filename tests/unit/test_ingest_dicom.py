@@ -387,6 +387,46 @@ def test_a_study_without_a_date_has_the_one_that_the_manifest_states(tmp_path):
     assert "the DICOM study is of 2024-01-05 in another row" in failure.message
 
 
+@pytest.mark.parametrize("nothing", ["00010101", "99991231"])
+def test_a_date_that_stands_for_none_is_none(tmp_path, nothing):
+    write_dynamic(tmp_path / "a", study_date=nothing, extra={"ContrastBolusStartTime": "235959"})
+    assert {failure.code for failure in ingest(tmp_path, PLAIN).failures} == {"no_study_date"}
+
+
+def test_an_mr_image_without_a_modality_is_known_by_its_class(tmp_path):
+    write_dynamic(tmp_path / "a")
+    files = write_dynamic(tmp_path / "b", study="later", study_date="20240405")
+    for file in (file for members in files.values() for file in members):
+        alter(file, Modality=None)
+    found = ingest(tmp_path, PLAIN)
+    assert phases(found, study=1) == phases(found, study=0)
+
+
+def test_a_study_of_which_nobody_says_what_it_is_is_a_failure_that_fails_nobody(tmp_path):
+    write_dynamic(tmp_path / "a")
+    for file in write_series(tmp_path / "b", SeriesPlan(study="later", study_date="20240405")):
+        alter(file, Modality=None, SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
+    found = ingest(tmp_path, PLAIN)
+    assert [(one.code, one.message) for one in found.failures] == [
+        ("modality", "modality not stated, expected MR")
+    ]
+    assert len(found.patients[0].studies) == 1
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "code"),
+    [
+        ("PixelSpacing", [-1.5, 1.25], "bad_spacing"),
+        ("ImageOrientationPatient", [2, 0, 0, 0, 1, 0], "no_orientation"),
+        ("ImageOrientationPatient", [1, 0, 0, 0.5, 0.866, 0], "no_orientation"),
+    ],
+)
+def test_axes_that_would_make_every_size_wrong_are_refused(tmp_path, element, value, code):
+    for file in write_dynamic(tmp_path)["ART"]:
+        alter(file, **{element: value})
+    assert [failure.code for failure in ingest(tmp_path, PLAIN).failures] == [code]
+
+
 def test_of_two_studies_on_one_date_the_one_that_the_manifest_names_is_taken(tmp_path):
     files = write_dynamic(tmp_path / "liver")
     brain = write_series(tmp_path / "brain", SeriesPlan(study="brain", number=2, description="t1 axial"))

@@ -118,9 +118,22 @@ def test_a_sites_own_pattern_comes_first():
     [
         ({"description": "3-plane loc"}, "localiser"),
         ({"description": "LAVA art SUB"}, "subtraction"),
+        ({"description": "T1 ART SUBT"}, "subtraction"),
+        ({"description": "t1_vibe_art_sub1"}, "subtraction"),
+        ({"description": "fase arterial RESTA"}, "subtraction"),
+        (
+            {"description": "t1_vibe_art", "image_type": ("DERIVED", "PRIMARY", "M", "SUB", "NORM")},
+            "subtraction",
+        ),
         ({"description": "art MIP"}, "projection or reformat"),
         ({"description": "ep2d_diff_b50_400_800"}, "diffusion"),
         ({"description": "T1 in/opp phase"}, "in- or opposed-phase"),
+        ({"description": "T1 en fase y fuera de fase"}, "in- or opposed-phase"),
+        ({"description": "LAVA in phase arterial"}, "in- or opposed-phase"),
+        ({"description": "mDIXON en phase tardive"}, "in- or opposed-phase"),
+        ({"description": "THRIVE en phase portale"}, None),
+        ({"description": "THRIVE en fase arterial"}, None),
+        ({"description": "THRIVE in fase arteriosa tardiva"}, None),
         ({"description": "t1_vibe_dixon_tra_opp"}, "in- or opposed-phase"),
         ({"description": "t1_vibe_dixon_tra_pre_F"}, "fat image"),
         ({"description": "t1_vibe_dixon_F_pre"}, "fat image"),
@@ -154,6 +167,13 @@ def test_a_silent_description_with_the_times_of_another_sequence_is_left_out():
     (decision,) = decide([SeriesFacts(description="ax", echo_time_ms=90.0)], [None], PLAIN)
     assert decision.left_out
     assert "echo time 90 ms" in decision.reason
+
+
+@pytest.mark.parametrize(("inversion_ms", "left_out"), [(None, True), (0.0, True), (600.0, False)])
+def test_an_inversion_time_of_nought_is_none(inversion_ms, left_out):
+    facts = SeriesFacts(description="ax", repetition_time_ms=500.0, inversion_time_ms=inversion_ms)
+    (decision,) = decide([facts], [None], PLAIN)
+    assert decision.left_out is left_out
 
 
 def test_the_manifest_wins_over_every_rule():

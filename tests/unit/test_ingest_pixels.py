@@ -1,10 +1,14 @@
 """Pixels are decoded and rescaled as they were meant; what states an absurd size is refused before it takes memory."""
 
+import struct
+
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -82,6 +86,20 @@ def test_rescaling_takes_philips_own_slope_out_of_the_values(tmp_path):
         dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.25)
         dataset.save_as(file)
     # (3 x + 6) / (3 * 0.25)
+    assert read_volume(files).voxels[2, 0, 0] == pytest.approx((3 * 2 + 6) / 0.75)
+
+
+@pytest.mark.parametrize("creator", ["Philips MR Imaging DD 001", "PHILIPS MR IMAGING DD 001"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_philips_own_slope_is_read_where_an_archive_lost_its_type(tmp_path, creator, syntax):
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        dataset = dcmread(file)
+        dataset.RescaleSlope, dataset.RescaleIntercept = 3.0, 6.0
+        block = dataset.private_block(0x2005, creator, create=True)
+        block.add_new(0x0E, "UN", struct.pack("<f", 0.25))
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(file)
     assert read_volume(files).voxels[2, 0, 0] == pytest.approx((3 * 2 + 6) / 0.75)
 
 

@@ -267,6 +267,16 @@ def test_a_missing_or_foreign_file_is_refused(tmp_path):
     assert not is_nifti(tmp_path / "text.csv")
 
 
+def test_a_mask_of_ones_that_nibabel_stored_as_255_is_read(tmp_path):
+    data = np.zeros((4, 5, 3), dtype=np.float32)
+    data[2, 2, 2] = 1.0
+    image = nibabel.Nifti1Image(data, np.diag([1.5, 1.5, 3.0, 1.0]))
+    image.set_data_dtype(np.uint8)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    assert np.dtype(nibabel.load(tmp_path / "a.nii.gz").dataobj.dtype) == np.uint8
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.nii.gz").voxels, data)
+
+
 @pytest.mark.parametrize("value", [0.5, -1.0, 65536.0, np.nan])
 def test_a_mask_of_anything_but_whole_labels_is_refused(tmp_path, value):
     data = np.zeros((4, 5, 3), dtype=np.float32)

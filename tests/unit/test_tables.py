@@ -32,7 +32,7 @@ DAY = date(2024, 1, 5)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = texts.filter(lambda text: text != "")
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-dates = st.dates()
+dates = st.dates(min_value=date(1900, 1, 1), max_value=date(2999, 12, 31))
 points = st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3)
 calipers = st.none() | st.builds(Caliper, slice_index=st.integers(), start_mm=points, end_mm=points)
 maybe_bool = st.none() | st.booleans()
@@ -178,12 +178,17 @@ def test_not_a_number_is_never_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+A_DATE = "a date YYYY-MM-DD from 1900 to 2999"
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ("P1,2024-13-01,,", "t.csv row 2 column study_date: found '2024-13-01', expected a date YYYY-MM-DD"),
-        ("P1,20240105,,", "t.csv row 2 column study_date: found '20240105', expected a date YYYY-MM-DD"),
-        ("P1,,,", "t.csv row 2 column study_date: found nothing, expected a date YYYY-MM-DD"),
+        ("P1,2024-13-01,,", "t.csv row 2 column study_date: found '2024-13-01', expected " + A_DATE),
+        ("P1,20240105,,", "t.csv row 2 column study_date: found '20240105', expected " + A_DATE),
+        ("P1,,,", "t.csv row 2 column study_date: found nothing, expected " + A_DATE),
+        ("P1,0001-01-01,,", "t.csv row 2 column study_date: found '0001-01-01', expected " + A_DATE),
+        ("P1,9999-12-31,,", "t.csv row 2 column study_date: found '9999-12-31', expected " + A_DATE),
         (",2024-01-05,,", "t.csv row 2 column patient_id: found nothing, expected text"),
         (
             'P1,2024-01-05,"3,0",',
