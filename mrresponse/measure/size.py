@@ -52,7 +52,9 @@ _EDGE = 0.3
 # Points of a chord that are looked up; one sample is 1 % of its length, a tenth of what the gap rule allows.
 _CHORD_SAMPLES = 96
 _CHORDS_AT_ONCE = 4096
-# Above this number of end points a coarse choice of them is searched first and refined around its best.
+_POINTS_AT_ONCE = 256
+# Above this number of end points a coarse choice of them is searched first and refined around its best: a chord that
+# is nearly as long as the longest spares most of the others.
 _END_POINTS = 240
 _REFINED = 6
 
@@ -313,9 +315,20 @@ def _longest_chord_inside(pixels: BoolArray, scale: Floats, rule: GapRule, short
     if _is_inside(pixels, scale, rule, widest[:1], widest[1:])[0]:
         return widest
     points = _end_points(pixels, scale)
-    if len(points) <= _END_POINTS:
-        found = _longest_admissible(pixels, scale, rule, (points, shortest))
-        return found[0] if found else None
+    best = None
+    if len(points) > _END_POINTS:
+        best = _long_chord(pixels, scale, rule, (points, shortest))
+        shortest = shortest if best is None else float(np.linalg.norm(best[1] - best[0]))
+    # what was found among some of them only spares most of the pairs: a longer chord may lie elsewhere
+    found = _longest_admissible(pixels, scale, rule, (points, shortest))
+    return found[0] if found else best
+
+
+def _long_chord(
+    pixels: BoolArray, scale: Floats, rule: GapRule, search: tuple[Floats, float]
+) -> Floats | None:
+    """Return a long admissible chord, seldom not the longest: that of a coarse choice of points, refined."""
+    points, shortest = search
     cell = math.ceil(len(points) / _END_POINTS) * float(scale.max())
     _, coarse = np.unique(np.floor(points / cell).astype(np.intp), axis=0, return_index=True)
     best = None
@@ -331,9 +344,9 @@ def _longest_admissible(
 ) -> list[Floats]:
     """Return the longest admissible chords between the given points that are longer than the given length."""
     points, shortest = search
-    first, second = np.triu_indices(len(points), k=1)
+    first, second = _pairs_longer_than(points, shortest)
     lengths = np.hypot(*(points[first] - points[second]).T)
-    longer = np.flatnonzero(lengths > shortest)
+    longer = np.arange(len(lengths))
     longer = _without_deep_gaps(pixels, scale, rule, (points, first[longer], second[longer], longer))
     longer = longer[np.argsort(-lengths[longer], kind="stable")]
     for begin in range(0, len(longer), _CHORDS_AT_ONCE):
@@ -342,6 +355,18 @@ def _longest_admissible(
         if inside.any():
             return [points[[first[pair], second[pair]]] for pair in batch[inside][:_REFINED]]
     return []
+
+
+def _pairs_longer_than(points: Floats, shortest: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return both ends of every pair of points further apart; by blocks, as a ragged mass has millions of pairs."""
+    firsts, seconds = [], []
+    for begin in range(0, len(points), _POINTS_AT_ONCE):
+        block, rest = points[begin : begin + _POINTS_AT_ONCE], points[begin:]
+        apart = np.hypot(*np.moveaxis(block[:, None] - rest[None], -1, 0))
+        one, other = np.nonzero(np.triu(apart > shortest, k=1))
+        firsts.append(one + begin)
+        seconds.append(other + begin)
+    return np.concatenate(firsts), np.concatenate(seconds)
 
 
 def _without_deep_gaps(

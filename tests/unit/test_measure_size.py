@@ -7,6 +7,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
 from mrresponse.measure.size import (
     GapRule,
@@ -189,6 +190,52 @@ def test_a_crescent_is_not_measured_from_tip_to_tip() -> None:
     # The straight line that touches the inner circle at x = -10 meets the outer one at y = +-sqrt(25^2 - 10^2).
     assert inside.longest.length_mm == pytest.approx(2.0 * sqrt(25.0**2 - 10.0**2), abs=2.0)
     assert outline.longest.length_mm > inside.longest.length_mm
+
+
+def ragged_rim(seed: int) -> Mask:
+    """A rim of 58 mm with holes and spurs: many chords of nearly equal length, few of them admissible."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(64) - 31.5
+    radius = np.hypot(at[:, None], at[None, :])
+    field = ndimage.gaussian_filter(rng.normal(size=(64, 64)), 3.0)
+    field /= field.std()
+    hole = 29.0 * rng.uniform(0.3, 0.8)
+    return ((radius <= 29.0) & ((radius > hole) | (field > 1.0)) & (field > -1.2))[:, :, None]
+
+
+def gap_along(inside: Mask, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]) -> float:
+    """The length of a chord, in pixels of 1 mm, outside of a region."""
+    shares = (np.arange(400) + 0.5) / 400
+    rows, columns = np.rint(start + shares[:, None] * (end - start)).astype(int).T
+    return float((~inside[rows, columns]).mean() * np.hypot(*(end - start)))
+
+
+def longest_by_trying_all(mask: Mask) -> float:
+    """The longest of all chords between centres of border pixels whose gaps are well within the rule."""
+    regions, count = ndimage.label(mask[:, :, 0], structure=np.ones((3, 3)))
+    best = 0.0
+    for region in (regions == number for number in range(1, count + 1)):
+        border = np.argwhere(region & ~ndimage.binary_erosion(region)).astype(np.float64)
+        apart = np.hypot(*(border[:, None] - border[None]).transpose(2, 0, 1))
+        for first in range(len(border)):
+            for last in np.flatnonzero(apart[first] > best):
+                length = float(apart[first, last])
+                if gap_along(region, border[first], border[last]) <= 0.9 * max(2.0, 0.1 * length):
+                    best = max(best, length)
+    return best
+
+
+@pytest.mark.parametrize("seed", [124, 226, 335, 379])
+def test_no_admissible_chord_of_a_ragged_rim_is_longer_than_the_viable_diameter(seed: int) -> None:
+    """It was up to 12 mm short: only chords near the best of a coarse choice were tried."""
+    mask = ragged_rim(seed)
+    extent = viable_extent(mask, (1.0, 1.0, 3.0))
+    assert extent is not None
+    found = extent.longest
+    assert found.length_mm >= longest_by_trying_all(mask)
+    # a sample of a chord is a hundredth of its length
+    gap = gap_along(mask[:, :, 0], np.array(found.start), np.array(found.end))
+    assert gap <= 0.1 * found.length_mm + 0.02 * found.length_mm
 
 
 def test_a_whole_viable_lesion_has_equal_whole_and_viable_diameters() -> None:
