@@ -174,6 +174,41 @@ def test_a_rounded_mass_is_no_change_of_perfusion(
     assert (row.pattern == "perfusion-like") is is_perfusion
 
 
+@pytest.mark.parametrize(
+    ("signals", "beside", "is_perfusion"),
+    [
+        # a dark piece of the liver's texture, of which the arterial enhancement goes on to one side
+        ({PRE: 0.92, ART: 1.2, PVP: 0.92, DEL: 0.93}, 1.3, True),
+        ({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.0}, 1.3, True),
+        # it does not go on, or less than half as bright
+        ({PRE: 0.92, ART: 1.2, PVP: 0.92, DEL: 0.93}, 1.0, False),
+        ({PRE: 0.92, ART: 1.4, PVP: 0.92, DEL: 0.93}, 1.15, False),
+        # a tumour beside a change of perfusion: darker later than before contrast, or too dark before
+        ({PRE: 0.97, ART: 1.3, PVP: 0.9, DEL: 0.85}, 1.3, False),
+        ({PRE: 0.92, ART: 1.2, PVP: 0.92, DEL: 0.85}, 1.3, False),
+        ({PRE: 0.8, ART: 1.1, PVP: 0.8, DEL: 0.8}, 1.3, False),
+        # no brighter than usual in the arterial phase
+        ({PRE: 1.0, ART: 1.05, PVP: 1.0, DEL: 1.0}, 1.05, False),
+    ],
+)
+def test_what_enhances_on_into_the_liver_around_it_is_a_piece_of_a_change_of_perfusion(
+    signals: dict[ContrastPhase, float], beside: float, is_perfusion: bool
+) -> None:
+    study = painted(signals, NETWORK)
+    arterial = study.prepared.images[ART]
+    near = label_map((Ellipsoid(centre_mm=(-20.0, 5.0, 0.0), semi_axes_mm=(26.0, 26.0, 26.0)),), GRID)
+    body = label_map((Ellipsoid(centre_mm=(-20.0, 5.0, 0.0), semi_axes_mm=(11.0, 11.0, 11.0)),), GRID)
+    side = world_points(GRID)[..., 1] > 5.0
+    goes_on = (near.voxels > 0) & (body.voxels == 0) & side
+    images = dict(study.prepared.images)
+    images[ART] = replace(
+        arterial, voxels=np.where(goes_on, np.float32(beside) * arterial.voxels, arterial.voxels)
+    )
+    study = replace(study, prepared=replace(study.prepared, images=images))
+    row = only([study], tracked(seen(TrackEvent.FIRST, 1)))
+    assert (row.pattern == "perfusion-like") is is_perfusion
+
+
 def test_a_phase_out_of_register_does_not_tell_a_perfusion_anomaly() -> None:
     study = painted({PRE: 1.0, ART: 1.3, PVP: 1.0, DEL: 1.0}, NETWORK)
     refused = replace(study.prepared, registrations=(refused_registration(PVP),))
