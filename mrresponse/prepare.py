@@ -76,6 +76,9 @@ class PrepareSettings:
         What is kept around the liver.
     least_cross_phase_dice, least_main_share
         Below these the livers of two phases, or the pieces of one, disagree too much: a flag.
+    least_expected_dice
+        Below this the network itself doubts its outline: a flag. It is the Dice with the truth that the probabilities
+        let expect.
     """
 
     liver_phases: LiverPhases = LiverPhases.REFERENCE
@@ -86,6 +89,7 @@ class PrepareSettings:
     margin_mm: float = 20.0
     least_cross_phase_dice: float = 0.85
     least_main_share: float = 0.95
+    least_expected_dice: float = 0.9
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
@@ -126,6 +130,9 @@ def prepare(
     if box is None:
         raise _error(study, reference, "found no liver, expected one in the reference series", "no_liver")
     flags = [] if _main_share(raw) >= settings.least_main_share else [_fragments(study, reference, raw)]
+    expected = expected_dice(probability.voxels, raw)
+    if expected < settings.least_expected_dice:
+        flags.append(_doubtful(study, reference, expected, settings))
 
     box = grow_box(box, fixed.grid.shape, margin_voxels(fixed.grid.spacing_mm, settings.margin_mm))
     (i, j, k) = box
@@ -248,6 +255,15 @@ def _main_share(mask: BoolArray) -> float:
     return float(largest_piece(mask).sum()) / max(float(mask.sum()), 1.0)
 
 
+def expected_dice(probability: FloatArray, mask: BoolArray) -> float:
+    """Return the Dice of a mask with the truth that the probability of every voxel lets expect.
+
+    Twice the expected overlap over the expected sum of both volumes. Shapes are equal; 1 for a mask given as 0 and 1.
+    """
+    total = float(probability.sum(dtype=np.float64)) + float(mask.sum())
+    return 2.0 * float(probability[mask].sum(dtype=np.float64)) / total if total > 0 else 1.0
+
+
 def _other_livers(
     study: Study,
     images: Mapping[ContrastPhase, Image],
@@ -302,6 +318,11 @@ def _disagreements(
 def _fragments(study: Study, phase: ContrastPhase, mask: BoolArray) -> Flag:
     share = 100.0 * _main_share(mask)
     return _flag(study, "fragments", f"largest piece is {share:.0f} % of the liver found in {phase.value}")
+
+
+def _doubtful(study: Study, phase: ContrastPhase, expected: float, settings: PrepareSettings) -> Flag:
+    found = f"by its own probabilities the liver found in {phase.value} is right with Dice {expected:.2f}"
+    return _flag(study, "liver_doubtful", f"{found}, expected at least {settings.least_expected_dice:.2f}")
 
 
 def _rejected(study: Study, phase: ContrastPhase, registration: Registration) -> Flag:

@@ -34,6 +34,7 @@ REVIEW_CODES = frozenset(
         "registration_rejected",
         "cross_phase_dice",
         "fragments",
+        "liver_doubtful",
         "liver_volume",
         "liver_at_edge",
         "not_axial",

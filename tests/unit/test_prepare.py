@@ -8,7 +8,7 @@ import pytest
 from mrresponse import geometry
 from mrresponse.domain import Agent, ContrastPhase, Grid, Image, Series, Study
 from mrresponse.errors import DataError
-from mrresponse.prepare import LiverPhases, PrepareSettings, prepare
+from mrresponse.prepare import LiverPhases, PrepareSettings, expected_dice, prepare
 from mrresponse.registration import Registration, identity
 from tests.phantoms import LIVER, Body, Ellipsoid, ball, grid_around, mask_of, rigid, world_points
 
@@ -138,7 +138,7 @@ def test_livers_of_two_phases_that_disagree_are_flagged() -> None:
     def shifted_in_pre(series: Series, image: Image) -> Image:
         centre = (60.0, 0.0, 0.0) if series.contrast_phase is PRE else (0.0, 0.0, 0.0)
         inside = LIVER.moved(centre).level(world_points(image.grid)) <= 1.0
-        return Image(voxels=np.where(inside, 0.9, 0.1).astype(np.float32), grid=image.grid)
+        return Image(voxels=np.where(inside, 0.9, 0.0).astype(np.float32), grid=image.grid)
 
     images = {ART: BODY.image(WIDE, ART), PRE: BODY.image(WIDE, PRE)}
     settings = PrepareSettings(liver_phases=LiverPhases.ALL)
@@ -156,7 +156,7 @@ def at_rest(*, accepted: bool) -> Callable[..., Registration]:
 
 def network_liver(series: Series, image: Image) -> Image:
     inside = LIVER.level(world_points(image.grid)) <= 1.0
-    return Image(voxels=np.where(inside, 0.9, 0.1).astype(np.float32), grid=image.grid)
+    return Image(voxels=np.where(inside, 0.9, 0.0).astype(np.float32), grid=image.grid)
 
 
 ALL_PHASES = PrepareSettings(liver_phases=LiverPhases.ALL)
@@ -165,12 +165,12 @@ ALL_PHASES = PrepareSettings(liver_phases=LiverPhases.ALL)
 def test_a_phase_that_is_not_in_register_has_no_say_where_the_liver_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In PRE the liver lies 40 mm to the side; half of the liver would be at the mean 0.5 of both."""
+    """In PRE the liver lies 40 mm to the side; half of the liver would be at the mean 0.45 of both."""
 
     def shifted_in_pre(series: Series, image: Image) -> Image:
         centre = (40.0, 0.0, 0.0) if series.contrast_phase is PRE else (0.0, 0.0, 0.0)
         inside = LIVER.moved(centre).level(world_points(image.grid)) <= 1.0
-        return Image(voxels=np.where(inside, 0.9, 0.1).astype(np.float32), grid=image.grid)
+        return Image(voxels=np.where(inside, 0.9, 0.0).astype(np.float32), grid=image.grid)
 
     images = {ART: BODY.image(WIDE, ART), PRE: BODY.image(WIDE, PRE)}
     monkeypatch.setattr("mrresponse.prepare.register_phases", at_rest(accepted=False))
@@ -210,6 +210,35 @@ def test_a_given_liver_in_pieces_is_kept_whole() -> None:
     full = geometry.paste(found.liver, found.crop_start, geometry.canonical_grid(found.native_grid))
     np.testing.assert_array_equal(full.voxels > 0, given)
     assert [flag.code for flag in found.flags] == ["fragments"]
+
+
+def test_the_dice_that_a_network_expects_of_its_outline() -> None:
+    probability = np.zeros((10, 10, 10), dtype=np.float32)
+    probability[:5, :2] = 0.75
+    mask = probability >= 0.5
+    # of 100 voxels 75 are expected to be liver
+    assert expected_dice(probability, mask) == pytest.approx(2 * 75 / (100 + 75))
+    # and 20 more of 50 elsewhere
+    probability[:5, 5] = 0.4
+    assert expected_dice(probability, mask) == pytest.approx(2 * 75 / (100 + 75 + 20))
+    assert expected_dice(mask.astype(np.float32), mask) == 1.0
+
+
+def unsure_liver(series: Series, image: Image) -> Image:
+    """Give the liver, and half as much doubt about all that lies within 40 mm of it on one side."""
+    points = world_points(image.grid)
+    inside = LIVER.level(points) <= 1.0
+    beside = (LIVER.level(points - np.array([40.0, 0.0, 0.0])) <= 1.0) & ~inside
+    return Image(voxels=np.where(inside, 0.9, 0.45 * beside).astype(np.float32), grid=image.grid)
+
+
+def test_a_liver_that_its_network_doubts_is_flagged_and_a_given_one_is_not() -> None:
+    images = {ART: BODY.image(WIDE, ART)}
+    (flag,) = prepare(study_of(ART), images, unsure_liver, PrepareSettings()).flags
+    assert (flag.code, flag.patient_id) == ("liver_doubtful", "P017")
+    assert "found in ART" in flag.message
+    assert prepare(study_of(ART), images, true_liver, PrepareSettings()).flags == ()
+    assert prepare(study_of(ART), images, unsure_liver, PrepareSettings(least_expected_dice=0.7)).flags == ()
 
 
 def test_a_networks_liver_is_its_largest_piece_filled_and_closed() -> None:
