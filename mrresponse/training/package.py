@@ -17,7 +17,7 @@ from mrresponse.training.loop import ARCHITECTURE, CHANNELS, architecture_argume
 from mrresponse.training.model_card import TASKS, card_text
 from mrresponse.training.settings import Stage, TrainingSettings
 
-GENERATOR_VERSION = "5"
+GENERATOR_VERSION = "6"
 """Raised whenever the synthetic images change so that equal seeds give other examples."""
 
 NORMALISATION = {Stage.LIVER: "normalise_liver_input", Stage.LESIONS: "window_lesion_input"}
@@ -115,6 +115,7 @@ def describe(
             "generator_version": GENERATOR_VERSION,
             "source_revision": revision,
             "started_from": state["lineage"],
+            **({"mixture": state["mixture"]} if "mixture" in state else {}),
         },
         "figures": {
             name: {key: one for key, one in value.items() if not isinstance(one, Mapping)}
