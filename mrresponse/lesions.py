@@ -29,6 +29,8 @@ _MILD = Certainty()
 # Diameter of the ball of a body's volume from which, and at which, it is outlined at a higher probability than found.
 _OUTLINED_CLOSER_MM = (10.0, 25.0)
 _SMALL_MM = 10.0
+# Diameter of the ball of a volume below which a piece of a given label is a speck of the brush.
+_SPECK_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,15 @@ def _outline_level(volume_ml: float, sure: Certainty) -> float:
 def ball_diameter_mm(volume_ml: float) -> float:
     """Return the diameter of the ball of a volume."""
     return float((6000.0 * volume_ml / np.pi) ** (1.0 / 3.0))
+
+
+def pieces_of(body: BoolArray, voxel_volume_ml: float) -> int:
+    """Count the pieces of one label that do not touch, without specks: balls of their volumes are below 5 mm."""
+    pieces, _ = ndimage.label(body, structure=_TOUCHING)
+    return sum(
+        ball_diameter_mm(voxels * voxel_volume_ml) >= _SPECK_MM
+        for voxels in np.bincount(pieces.ravel())[1:].tolist()
+    )
 
 
 def _opened(labels: LabelArray, spacing_mm: tuple[float, float, float], share: float) -> LabelArray:

@@ -43,6 +43,7 @@ from mrresponse.quality import (
     check_quality,
     check_technique,
     review_level,
+    with_lesions_in_pieces,
     with_nothing_found,
     with_only_vessels,
 )
@@ -155,6 +156,7 @@ def measure_patient(
         for study in studies
     ]
     studies = with_only_vessels(studies, [found.emptied for found in viable_maps], lesions)
+    studies = with_lesions_in_pieces(studies, lesions)
     with clock.time("measure"):
         measurements = measure(
             studies, lesions, settings.measure, reader=segmenter.name, viable_maps=viable_maps

@@ -22,7 +22,8 @@ from mrresponse.domain import (
     PreparedStudy,
     Series,
 )
-from mrresponse.geometry import canonical_grid, dilate, world_to_voxel
+from mrresponse.geometry import box_slices, canonical_grid, dilate, world_to_voxel
+from mrresponse.lesions import pieces_of
 
 # Breathing moves the edge of the volume by a few mm, which at the dome of the liver is a hundredth of it.
 _LEAST_SHOWN = 0.98
@@ -48,8 +49,9 @@ REVIEW_CODES = frozenset(
 
 _NOTHING_FOUND = "no_lesion_found"
 _ONLY_VESSEL = "only_vessel_enhances"
+_IN_PIECES = "lesion_in_pieces"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL})
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,50 @@ def with_only_vessels(
         ]
         flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
     return flagged
+
+
+def with_lesions_in_pieces(
+    studies: Sequence[ExaminedStudy], tracks: Sequence[LesionTrack]
+) -> list[ExaminedStudy]:
+    """Flag the lesions of which one label of a given mask lies in pieces that do not touch.
+
+    A label is measured as one body, as it was given; its diameters are those of one piece.
+    """
+    flagged = []
+    for study in studies:
+        pieces = _pieces(study)
+        flags = [
+            Flag(
+                patient_id=track.patient_id,
+                study_date=study.study_date,
+                lesion_id=track.lesion_id,
+                code=_IN_PIECES,
+                message=f"label {label} lies in {pieces[label]} pieces that do not touch: its diameters are those of "
+                "the longest piece, its volume is of all; expected a label for each piece: they then count as parts "
+                "of one lesion that fell apart",
+            )
+            for track in tracks
+            for seen in track.observations
+            if seen.study_date == study.study_date
+            for label in seen.labels
+            if pieces.get(label, 1) > 1
+        ]
+        flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
+    return flagged
+
+
+def _pieces(study: ExaminedStudy) -> dict[int, int]:
+    """Count the pieces of every label of a given mask; what a network found hangs together."""
+    found = study.lesion_map
+    if found.source is not MeasurementSource.MASK:
+        return {}
+    return {
+        lesion.label: pieces_of(
+            found.labels.voxels[box_slices(lesion.bounding_box)] == lesion.label,
+            found.labels.grid.voxel_volume_ml,
+        )
+        for lesion in found.lesions
+    }
 
 
 def check_technique(studies: Sequence[ExaminedStudy], settings: QualitySettings) -> tuple[Flag, ...]:
