@@ -150,7 +150,8 @@ def _given_lesions(found: GivenLesions, study: Study) -> LesionMap:
 def with_viable(lesion_map: LesionMap, viable: LabelMap, study: Study) -> LesionMap:
     """Put a given viable mask into a lesion map; it is believed.
 
-    By place, not by value: the viable mask may be of one class or numbered otherwise.
+    By place, not by value: the viable mask may be of one class or numbered otherwise. What lies in no lesion is left
+    out and counted; `check_quality` says so.
 
     Raises
     ------
@@ -167,7 +168,11 @@ def with_viable(lesion_map: LesionMap, viable: LabelMap, study: Study) -> Lesion
             patient_id=study.patient_id,
             study_date=study.study_date,
         )
-    return replace(lesion_map, viable=LabelMap(voxels=inside, grid=labels.grid))
+    return replace(
+        lesion_map,
+        viable=LabelMap(voxels=inside, grid=labels.grid),
+        viable_outside=int(count - np.count_nonzero(inside)),
+    )
 
 
 def _components(mask: BoolArray, probability: Image, settings: LesionSettings, sure: Certainty) -> LabelArray:

@@ -252,7 +252,10 @@ def _with_corrected_masks(
     viable = corrected_viable(study.prepared, mine)
     if viable is None:
         return study
-    return replace(study, lesion_map=with_viable(study.lesion_map, viable, study.prepared.study))
+    lesion_map = with_viable(study.lesion_map, viable, study.prepared.study)
+    return replace(
+        study, lesion_map=lesion_map, flags=check_quality(study.prepared, lesion_map, settings.quality)
+    )
 
 
 def _mask_audit(

@@ -28,6 +28,10 @@ from mrresponse.lesions import pieces_of
 # Breathing moves the edge of the volume by a few mm, which at the dome of the liver is a hundredth of it.
 _LEAST_SHOWN = 0.98
 
+# So many voxels, and so large a share, of a given viable mask may lie beside the lesions: a slip of the brush.
+_VIABLE_SLIP = 8
+_VIABLE_SLIP_SHARE = 0.01
+
 # One of these asks for a review, two forbid unedited use. What is merely missing is said, but is no doubt about
 # what is there.
 REVIEW_CODES = frozenset(
@@ -50,8 +54,9 @@ REVIEW_CODES = frozenset(
 _NOTHING_FOUND = "no_lesion_found"
 _ONLY_VESSEL = "only_vessel_enhances"
 _IN_PIECES = "lesion_in_pieces"
+_VIABLE_OUTSIDE = "viable_outside_lesions"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES})
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,7 @@ def check_quality(
         *_noise_doubts(prepared, lesion_map, settings),
         *_fat_doubts(prepared, around, settings),
         *_lesion_doubts(prepared, lesion_map, settings),
+        *_viable_doubts(lesion_map),
         *_missing(prepared),
         *_cut(prepared),
     ]
@@ -452,6 +458,18 @@ def _lesion_doubts(
         if not is_near:
             where = ", ".join(f"{value:.0f}" for value in lesion.centroid_mm)
             yield "lesion_outside_liver", f"lesion at ({where}) mm lies outside the liver"
+
+
+def _viable_doubts(lesion_map: LesionMap) -> Iterator[tuple[str, str]]:
+    """Say how much of a given viable mask lies in no lesion: it is not counted."""
+    outside = lesion_map.viable_outside
+    if lesion_map.viable is None or outside <= _VIABLE_SLIP:
+        return
+    share = outside / (outside + np.count_nonzero(lesion_map.viable.voxels))
+    if share > _VIABLE_SLIP_SHARE:
+        volume_ml = outside * lesion_map.labels.grid.voxel_volume_ml
+        found = f"{100 * share:.0f} % of the viable voxels ({volume_ml:.2f} mL) lie in no lesion and are not counted"
+        yield _VIABLE_OUTSIDE, f"mask 'viable': {found}; expected viable tumour within lesions"
 
 
 def _missing(prepared: PreparedStudy) -> Iterator[tuple[str, str]]:
