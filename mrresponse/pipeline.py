@@ -46,6 +46,7 @@ from mrresponse.quality import (
     with_lesions_in_pieces,
     with_nothing_found,
     with_only_vessels,
+    with_unregistered,
 )
 from mrresponse.respond import respond
 from mrresponse.segment import Segmenter, corrected_viable, with_corrected_masks
@@ -157,6 +158,7 @@ def measure_patient(
     ]
     studies = with_only_vessels(studies, [found.emptied for found in viable_maps], lesions)
     studies = with_lesions_in_pieces(studies, lesions)
+    studies = with_unregistered(studies, lesions, followed.registrations)
     with clock.time("measure"):
         measurements = measure(
             studies, lesions, settings.measure, reader=segmenter.name, viable_maps=viable_maps

@@ -20,7 +20,9 @@ from mrresponse.domain import (
     LesionTrack,
     MeasurementSource,
     PreparedStudy,
+    RegistrationRecord,
     Series,
+    TrackEvent,
 )
 from mrresponse.geometry import box_slices, canonical_grid, dilate, world_to_voxel
 from mrresponse.lesions import pieces_of
@@ -55,8 +57,9 @@ _NOTHING_FOUND = "no_lesion_found"
 _ONLY_VESSEL = "only_vessel_enhances"
 _IN_PIECES = "lesion_in_pieces"
 _VIABLE_OUTSIDE = "viable_outside_lesions"
+_NOT_REGISTERED = "studies_not_registered"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE})
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +216,56 @@ def _pieces(study: ExaminedStudy) -> dict[int, int]:
         )
         for lesion in found.lesions
     }
+
+
+def with_unregistered(
+    studies: Sequence[ExaminedStudy],
+    tracks: Sequence[LesionTrack],
+    registrations: Sequence[RegistrationRecord],
+) -> list[ExaminedStudy]:
+    """Flag the studies with given masks in which a lesion is called absent or new though its place is not known.
+
+    ``registrations`` are those between studies. A given mask is believed where it has nothing; but where the
+    registration with an earlier study was refused, the lesion that is missing and the one that is new may be the same.
+    """
+    refused = {row.study_date: row for row in registrations if not row.accepted}
+    flagged = []
+    for number, study in enumerate(studies):
+        absent = new = 0
+        reasons: list[str] = []
+        for track in tracks:
+            seen = [one for one in track.observations if one.study_date <= study.study_date]
+            if not seen or seen[-1].study_date != study.study_date:
+                continue
+            if seen[-1].event is TrackEvent.ABSENT:
+                since = max((one.study_date for one in seen if one.labels), default=seen[0].study_date)
+            elif seen[-1].event is TrackEvent.NEW:
+                # it is new in respect of a study before in which lesions could be assessed
+                since = next(one.study_date for one in studies if one.lesion_map.not_assessable is None)
+            else:
+                continue
+            between = [
+                refused[one.study_date]
+                for one in studies[: number + 1]
+                if one.study_date > since and one.study_date in refused
+            ]
+            if between:
+                absent += seen[-1].event is TrackEvent.ABSENT
+                new += seen[-1].event is TrackEvent.NEW
+                reasons += [f"{row.fixed} and {row.moving}: {row.reason}" for row in between]
+        if reasons and study.lesion_map.source is MeasurementSource.MASK:
+            found = f"{absent} lesion{'s' * (absent != 1)} called absent and {new} called new"
+            why = "; ".join(dict.fromkeys(reasons))
+            flag = Flag(
+                patient_id=study.prepared.study.patient_id,
+                study_date=study.study_date,
+                code=_NOT_REGISTERED,
+                message=f"{found} across studies that could not be brought together ({why}): see whether they are the "
+                "same lesions, and whether those that were matched are",
+            )
+            study = replace(study, flags=(*study.flags, flag))
+        flagged.append(study)
+    return flagged
 
 
 def check_technique(studies: Sequence[ExaminedStudy], settings: QualitySettings) -> tuple[Flag, ...]:
