@@ -584,13 +584,14 @@ class LesionMap:
 
     ``not_assessable`` gives the reason where lesions were not looked for; ``lesions`` is then empty and means
     nothing. ``viable`` is a given mask of viable voxels with their lesion's label; ``None`` where it is to be
-    derived from the images.
+    derived from the images. ``viable_outside`` counts the voxels of that mask that lie in no lesion and were left out.
     """
 
     labels: LabelMap
     lesions: tuple[Lesion, ...]
     source: MeasurementSource
     viable: LabelMap | None = None
+    viable_outside: int = 0
     not_assessable: str | None = None
 
 

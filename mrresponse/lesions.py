@@ -29,6 +29,8 @@ _MILD = Certainty()
 # Diameter of the ball of a body's volume from which, and at which, it is outlined at a higher probability than found.
 _OUTLINED_CLOSER_MM = (10.0, 25.0)
 _SMALL_MM = 10.0
+# Diameter of the ball of a volume below which a piece of a given label is a speck of the brush.
+_SPECK_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,8 @@ def _given_lesions(found: GivenLesions, study: Study) -> LesionMap:
 def with_viable(lesion_map: LesionMap, viable: LabelMap, study: Study) -> LesionMap:
     """Put a given viable mask into a lesion map; it is believed.
 
-    By place, not by value: the viable mask may be of one class or numbered otherwise.
+    By place, not by value: the viable mask may be of one class or numbered otherwise. What lies in no lesion is left
+    out and counted; `check_quality` says so.
 
     Raises
     ------
@@ -165,7 +168,11 @@ def with_viable(lesion_map: LesionMap, viable: LabelMap, study: Study) -> Lesion
             patient_id=study.patient_id,
             study_date=study.study_date,
         )
-    return replace(lesion_map, viable=LabelMap(voxels=inside, grid=labels.grid))
+    return replace(
+        lesion_map,
+        viable=LabelMap(voxels=inside, grid=labels.grid),
+        viable_outside=int(count - np.count_nonzero(inside)),
+    )
 
 
 def _components(mask: BoolArray, probability: Image, settings: LesionSettings, sure: Certainty) -> LabelArray:
@@ -218,6 +225,15 @@ def _outline_level(volume_ml: float, sure: Certainty) -> float:
 def ball_diameter_mm(volume_ml: float) -> float:
     """Return the diameter of the ball of a volume."""
     return float((6000.0 * volume_ml / np.pi) ** (1.0 / 3.0))
+
+
+def pieces_of(body: BoolArray, voxel_volume_ml: float) -> int:
+    """Count the pieces of one label that do not touch, without specks: balls of their volumes are below 5 mm."""
+    pieces, _ = ndimage.label(body, structure=_TOUCHING)
+    return sum(
+        ball_diameter_mm(voxels * voxel_volume_ml) >= _SPECK_MM
+        for voxels in np.bincount(pieces.ravel())[1:].tolist()
+    )
 
 
 def _opened(labels: LabelArray, spacing_mm: tuple[float, float, float], share: float) -> LabelArray:

@@ -43,8 +43,10 @@ from mrresponse.quality import (
     check_quality,
     check_technique,
     review_level,
+    with_lesions_in_pieces,
     with_nothing_found,
     with_only_vessels,
+    with_unregistered,
 )
 from mrresponse.respond import respond
 from mrresponse.segment import Segmenter, corrected_viable, with_corrected_masks
@@ -155,6 +157,8 @@ def measure_patient(
         for study in studies
     ]
     studies = with_only_vessels(studies, [found.emptied for found in viable_maps], lesions)
+    studies = with_lesions_in_pieces(studies, lesions)
+    studies = with_unregistered(studies, lesions, followed.registrations)
     with clock.time("measure"):
         measurements = measure(
             studies, lesions, settings.measure, reader=segmenter.name, viable_maps=viable_maps
@@ -250,7 +254,10 @@ def _with_corrected_masks(
     viable = corrected_viable(study.prepared, mine)
     if viable is None:
         return study
-    return replace(study, lesion_map=with_viable(study.lesion_map, viable, study.prepared.study))
+    lesion_map = with_viable(study.lesion_map, viable, study.prepared.study)
+    return replace(
+        study, lesion_map=lesion_map, flags=check_quality(study.prepared, lesion_map, settings.quality)
+    )
 
 
 def _mask_audit(

@@ -20,12 +20,19 @@ from mrresponse.domain import (
     LesionTrack,
     MeasurementSource,
     PreparedStudy,
+    RegistrationRecord,
     Series,
+    TrackEvent,
 )
-from mrresponse.geometry import canonical_grid, dilate, world_to_voxel
+from mrresponse.geometry import box_slices, canonical_grid, dilate, world_to_voxel
+from mrresponse.lesions import pieces_of
 
 # Breathing moves the edge of the volume by a few mm, which at the dome of the liver is a hundredth of it.
 _LEAST_SHOWN = 0.98
+
+# So many voxels, and so large a share, of a given viable mask may lie beside the lesions: a slip of the brush.
+_VIABLE_SLIP = 8
+_VIABLE_SLIP_SHARE = 0.01
 
 # One of these asks for a review, two forbid unedited use. What is merely missing is said, but is no doubt about
 # what is there.
@@ -48,8 +55,11 @@ REVIEW_CODES = frozenset(
 
 _NOTHING_FOUND = "no_lesion_found"
 _ONLY_VESSEL = "only_vessel_enhances"
+_IN_PIECES = "lesion_in_pieces"
+_VIABLE_OUTSIDE = "viable_outside_lesions"
+_NOT_REGISTERED = "studies_not_registered"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL})
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +114,7 @@ def check_quality(
         *_noise_doubts(prepared, lesion_map, settings),
         *_fat_doubts(prepared, around, settings),
         *_lesion_doubts(prepared, lesion_map, settings),
+        *_viable_doubts(lesion_map),
         *_missing(prepared),
         *_cut(prepared),
     ]
@@ -160,6 +171,100 @@ def with_only_vessels(
             if seen.study_date == study.study_date and not set(labels).isdisjoint(seen.labels)
         ]
         flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
+    return flagged
+
+
+def with_lesions_in_pieces(
+    studies: Sequence[ExaminedStudy], tracks: Sequence[LesionTrack]
+) -> list[ExaminedStudy]:
+    """Flag the lesions of which one label of a given mask lies in pieces that do not touch.
+
+    A label is measured as one body, as it was given; its diameters are those of one piece.
+    """
+    flagged = []
+    for study in studies:
+        pieces = _pieces(study)
+        flags = [
+            Flag(
+                patient_id=track.patient_id,
+                study_date=study.study_date,
+                lesion_id=track.lesion_id,
+                code=_IN_PIECES,
+                message=f"label {label} lies in {pieces[label]} pieces that do not touch: its diameters are those of "
+                "the longest piece, its volume is of all; expected a label for each piece: they then count as parts "
+                "of one lesion that fell apart",
+            )
+            for track in tracks
+            for seen in track.observations
+            if seen.study_date == study.study_date
+            for label in seen.labels
+            if pieces.get(label, 1) > 1
+        ]
+        flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
+    return flagged
+
+
+def _pieces(study: ExaminedStudy) -> dict[int, int]:
+    """Count the pieces of every label of a given mask; what a network found hangs together."""
+    found = study.lesion_map
+    if found.source is not MeasurementSource.MASK:
+        return {}
+    return {
+        lesion.label: pieces_of(
+            found.labels.voxels[box_slices(lesion.bounding_box)] == lesion.label,
+            found.labels.grid.voxel_volume_ml,
+        )
+        for lesion in found.lesions
+    }
+
+
+def with_unregistered(
+    studies: Sequence[ExaminedStudy],
+    tracks: Sequence[LesionTrack],
+    registrations: Sequence[RegistrationRecord],
+) -> list[ExaminedStudy]:
+    """Flag the studies with given masks in which a lesion is called absent or new though its place is not known.
+
+    ``registrations`` are those between studies. A given mask is believed where it has nothing; but where the
+    registration with an earlier study was refused, the lesion that is missing and the one that is new may be the same.
+    """
+    refused = {row.study_date: row for row in registrations if not row.accepted}
+    flagged = []
+    for number, study in enumerate(studies):
+        absent = new = 0
+        reasons: list[str] = []
+        for track in tracks:
+            seen = [one for one in track.observations if one.study_date <= study.study_date]
+            if not seen or seen[-1].study_date != study.study_date:
+                continue
+            if seen[-1].event is TrackEvent.ABSENT:
+                since = max((one.study_date for one in seen if one.labels), default=seen[0].study_date)
+            elif seen[-1].event is TrackEvent.NEW:
+                # it is new in respect of a study before in which lesions could be assessed
+                since = next(one.study_date for one in studies if one.lesion_map.not_assessable is None)
+            else:
+                continue
+            between = [
+                refused[one.study_date]
+                for one in studies[: number + 1]
+                if one.study_date > since and one.study_date in refused
+            ]
+            if between:
+                absent += seen[-1].event is TrackEvent.ABSENT
+                new += seen[-1].event is TrackEvent.NEW
+                reasons += [f"{row.fixed} and {row.moving}: {row.reason}" for row in between]
+        if reasons and study.lesion_map.source is MeasurementSource.MASK:
+            found = f"{absent} lesion{'s' * (absent != 1)} called absent and {new} called new"
+            why = "; ".join(dict.fromkeys(reasons))
+            flag = Flag(
+                patient_id=study.prepared.study.patient_id,
+                study_date=study.study_date,
+                code=_NOT_REGISTERED,
+                message=f"{found} across studies that could not be brought together ({why}): see whether they are the "
+                "same lesions, and whether those that were matched are",
+            )
+            study = replace(study, flags=(*study.flags, flag))
+        flagged.append(study)
     return flagged
 
 
@@ -406,6 +511,18 @@ def _lesion_doubts(
         if not is_near:
             where = ", ".join(f"{value:.0f}" for value in lesion.centroid_mm)
             yield "lesion_outside_liver", f"lesion at ({where}) mm lies outside the liver"
+
+
+def _viable_doubts(lesion_map: LesionMap) -> Iterator[tuple[str, str]]:
+    """Say how much of a given viable mask lies in no lesion: it is not counted."""
+    outside = lesion_map.viable_outside
+    if lesion_map.viable is None or outside <= _VIABLE_SLIP:
+        return
+    share = outside / (outside + np.count_nonzero(lesion_map.viable.voxels))
+    if share > _VIABLE_SLIP_SHARE:
+        volume_ml = outside * lesion_map.labels.grid.voxel_volume_ml
+        found = f"{100 * share:.0f} % of the viable voxels ({volume_ml:.2f} mL) lie in no lesion and are not counted"
+        yield _VIABLE_OUTSIDE, f"mask 'viable': {found}; expected viable tumour within lesions"
 
 
 def _missing(prepared: PreparedStudy) -> Iterator[tuple[str, str]]:

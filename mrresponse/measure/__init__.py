@@ -24,6 +24,7 @@ from mrresponse.domain import (
     Observation,
     TrackEvent,
 )
+from mrresponse.lesions import pieces_of
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.new_lesion import with_new_lesion_status
 from mrresponse.measure.partial_volume import weighted_volume_ml
@@ -189,7 +190,9 @@ def _measured(
     row = replace(
         row,
         state=state,
-        reason=_reason(state, whole, len(labels)),
+        reason="; ".join(
+            filter(None, (_reason(state, whole, len(labels)), _in_pieces(study, fragments, state)))
+        ),
         caliper=whole.caliper,
         perpendicular_caliper=whole.perpendicular_caliper,
         **({} if state is MeasurementState.TOO_SMALL else _numbers(whole, "")),
@@ -312,6 +315,19 @@ def _reason(state: MeasurementState, size: Size, fragments: int) -> str:
             return "several lesions grown together: measured as one"
         case _:
             return ""
+
+
+def _in_pieces(
+    study: ExaminedStudy, fragments: Sequence[tuple[Box, BoolArray]], state: MeasurementState
+) -> str:
+    """Say that a given label lies in pieces: its diameters are then not those of the whole lesion."""
+    if study.lesion_map.source is not MeasurementSource.MASK or state is MeasurementState.TOO_SMALL:
+        return ""
+    most = max(pieces_of(lesion, study.prepared.grid.voxel_volume_ml) for _, lesion in fragments)
+    if most < 2:
+        return ""
+    what = "in the mask the diameters are those of the longest piece, the volume is of all"
+    return f"{most} pieces that do not touch under one label: {what}"
 
 
 def _boxes(study: ExaminedStudy) -> dict[int, Box]:

@@ -359,6 +359,9 @@ def _note_missing(thread: _Thread, number: int, expected: Body, worlds: _Worlds)
         event, evidence = _looked_again(thread, number, expected, worlds)
     else:
         event, evidence = TrackEvent.ABSENT, "the given mask has nothing at its place"
+        refusal = worlds.refusal(thread.seen, number)
+        if refusal:
+            evidence += f", which is not known: {refusal}"
     _note_empty(thread, number, expected, event, evidence, worlds)
 
 

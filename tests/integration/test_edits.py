@@ -136,6 +136,27 @@ def test_a_corrected_viable_mask_is_believed(phantom: Path, run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_corrected_viable_mask_partly_beside_its_lesion_says_so(phantom: Path, run: Path) -> None:
+    file = run / "masks" / "R8" / SECOND / "viable.nii.gz"
+    viable = nibabel.load(file)
+    voxels = (np.asarray(viable.dataobj) > 0).astype(np.uint8)
+    liver = np.asarray(nibabel.load(file.with_name("liver.nii.gz")).dataobj) > 0
+    lesions = np.asarray(nibabel.load(file.with_name("lesions.nii.gz")).dataobj) > 0
+    beside = np.argwhere(liver & ~lesions)[: max(20, np.count_nonzero(voxels) // 4)]
+    voxels[tuple(beside.T)] = 1
+    target = run / "edits" / "masks" / "R8" / SECOND / "viable.nii.gz"
+    target.parent.mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, viable.affine), target)
+    assert "viable_outside_lesions" not in {row["code"] for row in rows_of(run / "flags.csv")}
+    assert again(phantom, run) == 0
+    (flag,) = [row for row in rows_of(run / "flags.csv") if row["code"] == "viable_outside_lesions"]
+    assert flag["study_date"] == SECOND
+    assert "lie in no lesion and are not counted" in flag["message"]
+    levels = {row["study_date"]: row["review_level"] for row in rows_of(run / "studies.csv")}
+    assert levels[SECOND] != "ok"
+
+
+@pytest.mark.slow
 def test_a_corrected_lesion_mask_is_measured_and_keeps_the_lesions_id(phantom: Path, run: Path) -> None:
     lesions = nibabel.load(run / "masks" / "R8" / FIRST / "lesions.nii.gz")
     voxels = np.asarray(lesions.dataobj).copy()

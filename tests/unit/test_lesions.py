@@ -15,6 +15,7 @@ from mrresponse.domain import (
 )
 from mrresponse.errors import DataError
 from mrresponse.lesions import LesionSettings, find_lesions, with_viable
+from mrresponse.quality import QualitySettings, check_quality
 from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study
 
 GRID = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=8.0)
@@ -218,6 +219,55 @@ def test_a_given_viable_mask_beside_every_lesion_is_refused() -> None:
     nothing = replace(beside, voxels=np.zeros(GRID.shape, dtype=np.uint16))
     empty = find_lesions(STUDY, GivenLesions(labels=labels, viable=nothing), LesionSettings())
     assert empty.viable is not None
+
+
+def _trimmed(voxels: int) -> tuple[str, ...]:
+    """Give what is said of a viable mask of which so many voxels lie beside its lesion, given and corrected."""
+    labels = label_map([ball((-20.0, 0.0, 0.0), 24.0)], GRID)
+    drawn = label_map([ball((-20.0, 0.0, 0.0), 20.0)], GRID).voxels.copy()
+    beside = np.argwhere(mask_of(ball((20.0, 0.0, 0.0), 20.0), GRID))[:voxels]
+    drawn[tuple(beside.T)] = 1
+    viable = LabelMap(voxels=drawn, grid=GRID)
+    given = find_lesions(STUDY, GivenLesions(labels=labels, viable=viable), LesionSettings())
+    corrected = with_viable(
+        find_lesions(STUDY, GivenLesions(labels=labels), LesionSettings()), viable, STUDY.study
+    )
+    said = [
+        tuple(
+            flag.message
+            for flag in check_quality(STUDY, found, QualitySettings())
+            if flag.code == "viable_outside_lesions"
+        )
+        for found in (given, corrected)
+    ]
+    assert said[0] == said[1]
+    return said[0]
+
+
+def test_a_viable_mask_partly_beside_its_lesion_is_trimmed_and_says_so() -> None:
+    inside = np.count_nonzero(label_map([ball((-20.0, 0.0, 0.0), 20.0)], GRID).voxels)
+    outside = inside // 4
+    (message,) = _trimmed(outside)
+    volume_ml = outside * GRID.voxel_volume_ml
+    assert f"20 % of the viable voxels ({volume_ml:.2f} mL) lie in no lesion and are not counted" in message
+    assert _trimmed(0) == ()
+    assert _trimmed(8) == ()
+
+
+def test_a_hundredth_of_a_viable_mask_beside_its_lesion_is_a_slip_of_the_brush() -> None:
+    labels = label_map([ball((0.0, 0.0, 0.0), 50.0)], GRID)
+    drawn = labels.voxels.copy()
+    count = np.count_nonzero(drawn)
+    free = np.argwhere(drawn == 0)
+    messages = []
+    for share in (0.009, 0.012):
+        viable = drawn.copy()
+        viable[tuple(free[: int(share * count)].T)] = 1
+        assert int(share * count) > 8
+        found = GivenLesions(labels=labels, viable=LabelMap(voxels=viable, grid=GRID))
+        flags = check_quality(STUDY, find_lesions(STUDY, found, LesionSettings()), QualitySettings())
+        messages.append([flag.code for flag in flags if flag.code == "viable_outside_lesions"])
+    assert messages == [[], ["viable_outside_lesions"]]
 
 
 def test_without_a_t1_contrast_phase_lesions_are_not_assessable() -> None:

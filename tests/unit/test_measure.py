@@ -564,3 +564,26 @@ def test_volumes_of_whole_voxels_round_halves_up_in_spite_of_binary_fractions() 
     assert round_volume(3 * 0.0125) == 0.038
     assert round_volume(0.0125 + 0.0125 + 0.0125) == 0.038
     assert round_volume(1.0005) == 1.001
+
+
+def test_a_given_label_in_pieces_says_that_its_diameters_are_those_of_one_piece() -> None:
+    balls = (ball((-26.0, 0.0, 0.0), 22.0), ball((6.0, 0.0, 0.0), 18.0))
+    study = examined(balls)
+    one_label = replace(
+        study.prepared.liver, voxels=(study.lesion_map.labels.voxels > 0).astype(np.uint16), grid=GRID
+    )
+    together = replace(study, lesion_map=lesion_map(one_label))
+    row = only([together], tracked(seen(TrackEvent.FIRST, 1)))
+    larger = only([study], tracked(seen(TrackEvent.FIRST, 1)))
+    assert larger.reason == ""
+    assert row.state is MeasurementState.MEASURED
+    assert row.longest_diameter_mm == larger.longest_diameter_mm
+    assert row.volume_ml is not None
+    assert larger.volume_ml is not None
+    assert row.volume_ml > 1.3 * larger.volume_ml
+    assert row.reason == (
+        "2 pieces that do not touch under one label: in the mask the diameters are those of the longest piece, "
+        "the volume is of all"
+    )
+    by_network = replace(together, lesion_map=replace(together.lesion_map, source=NETWORK))
+    assert only([by_network], tracked(seen(TrackEvent.FIRST, 1))).reason == ""

@@ -19,8 +19,10 @@ from mrresponse.quality import (
     check_quality,
     check_technique,
     review_level,
+    with_lesions_in_pieces,
     with_nothing_found,
 )
+from mrresponse.track import TrackSettings, track
 from tests.phantoms import (
     LIVER,
     Ellipsoid,
@@ -253,3 +255,45 @@ def test_where_lesions_cannot_be_assessed_nothing_found_says_nothing() -> None:
     study = examined_study([], date(2024, 1, 1), source=MeasurementSource.NETWORK)
     unclear = replace(study, lesion_map=replace(study.lesion_map, not_assessable="no T1 contrast phase"))
     assert with_nothing_found([unclear]) == [unclear]
+
+
+def test_a_given_label_in_pieces_asks_for_a_look_and_specks_do_not() -> None:
+    """A lesion that fell apart into two balls under one label is as long as the longer of them."""
+    whole = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(25.0, 12.0, 12.0))
+    balls = [ball((-15.0, 0.0, 0.0), 22.0), ball((15.0, 0.0, 0.0), 20.0)]
+    other = ball((0.0, 40.0, 0.0), 16.0)
+    before = examined_study([whole, other], FIRST, grid=WIDE)
+    after = examined_study([*balls, other], SECOND, grid=WIDE, labels=[1, 1, 2])
+    studies = [before, after]
+    flagged = with_lesions_in_pieces(studies, track(studies, TrackSettings()).tracks)
+    assert [[(flag.code, flag.lesion_id) for flag in one.flags] for one in flagged] == [
+        [],
+        [("lesion_in_pieces", "L01")],
+    ]
+    assert "2 pieces that do not touch" in flagged[1].flags[0].message
+    assert "expected a label for each piece" in flagged[1].flags[0].message
+    assert review_level(flagged[1].flags) == "review"
+
+
+def test_specks_of_a_given_label_are_no_pieces() -> None:
+    """Six voxels of 2 x 2 x 2 mm are a ball of 4.5 mm."""
+    grid = grid_around(spacing_mm=(2.0, 2.0, 2.0))
+    study = examined_study([ball((0.0, 0.0, 0.0), 20.0), ball((0.0, 40.0, 0.0), 10.0)], FIRST, grid=grid)
+    voxels = study.lesion_map.labels.voxels.copy()
+    i, j, k = np.argwhere(voxels == 1).max(axis=0)
+    voxels[i + 3 : i + 6, j : j + 2, k] = 1
+    specked = replace(study, lesion_map=lesion_map(replace(study.lesion_map.labels, voxels=voxels)))
+    tracks = track([specked], TrackSettings()).tracks
+    assert with_lesions_in_pieces([specked], tracks) == [specked]
+
+
+def test_a_label_for_each_piece_is_one_lesion_that_fell_apart_and_asks_for_nothing() -> None:
+    whole = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(25.0, 12.0, 12.0))
+    balls = [ball((-15.0, 0.0, 0.0), 22.0), ball((15.0, 0.0, 0.0), 20.0)]
+    studies = [
+        examined_study([whole], FIRST, grid=WIDE),
+        examined_study(balls, SECOND, grid=WIDE, labels=[1, 2]),
+    ]
+    (one,) = track(studies, TrackSettings()).tracks
+    assert one.observations[1].labels == (1, 2)
+    assert with_lesions_in_pieces(studies, [one]) == studies

@@ -15,6 +15,7 @@ from mrresponse.domain import (
     LesionTrack,
     MeasurementSource,
 )
+from mrresponse.quality import review_level, with_unregistered
 from mrresponse.registration import RegistrationSettings
 from mrresponse.track import TrackSettings
 from mrresponse.track import track as follow
@@ -217,6 +218,58 @@ def test_a_moved_and_shrunken_liver_keeps_identities() -> None:
     two = replace(two, prepared=replace(two.prepared, images={}))
     found = track([one, two], SETTINGS)
     assert labels(found) == {"L01": [(1,), (2,)], "L02": [(2,), (3,)], "L03": [(3,), (1,)]}
+
+
+def far_off_with_a_wrong_liver() -> list[ExaminedStudy]:
+    """Give the same two lesions twice: the second study lies 60 mm off, and its liver mask is something else."""
+    shift = (60.0, 0.0, 0.0)
+    wrong = Ellipsoid(centre_mm=(130.0, 0.0, 0.0), semi_axes_mm=(25.0, 60.0, 25.0))
+    grid = grid_around(LIVER.moved(shift), spacing_mm=(4.0, 4.0, 4.0), margin_mm=60.0)
+    two = examined_study([A.moved(shift), B.moved(shift)], day(1), body=Body(liver=wrong), grid=grid)
+    return [*history([A, B]), replace(two, prepared=replace(two.prepared, images={}))]
+
+
+def test_where_studies_were_not_registered_what_a_given_mask_lacks_asks_for_a_look() -> None:
+    studies = far_off_with_a_wrong_liver()
+    found = follow(studies, SETTINGS)
+    assert [one.accepted for one in found.registrations] == [False]
+    assert sorted(events(found.tracks).values()) == [["first", "absent"], ["first", "matched"], ["new"]]
+    gone = next(one for one in found.tracks if one.observations[-1].event.value == "absent")
+    assert "is not known: Dice of the livers" in gone.observations[-1].evidence
+    before, after = with_unregistered(studies, found.tracks, found.registrations)
+    assert before.flags == ()
+    (flag,) = after.flags
+    assert flag.code == "studies_not_registered"
+    assert "1 lesion called absent and 1 called new" in flag.message
+    assert review_level(after.flags) == "review"
+    # a network says not_found and equivocal there
+    unseen = [studies[0], by_network(studies[1])]
+    found = follow(unseen, SETTINGS)
+    assert with_unregistered(unseen, found.tracks, found.registrations) == unseen
+
+
+def test_studies_that_were_registered_ask_for_no_look() -> None:
+    studies = history([A, B], [A, C])
+    found = follow(studies, SETTINGS)
+    assert sorted(events(found.tracks).values()) == [["first", "absent"], ["first", "matched"], ["new"]]
+    assert with_unregistered(studies, found.tracks, found.registrations) == studies
+
+
+def test_a_later_study_is_asked_about_too_where_the_refused_registration_lies_between() -> None:
+    one, two = far_off_with_a_wrong_liver()
+    studies = [
+        one,
+        two,
+        replace(two, prepared=replace(two.prepared, study=replace(two.prepared.study, study_date=day(2)))),
+    ]
+    found = follow(studies, SETTINGS)
+    assert [one.accepted for one in found.registrations] == [False, True]
+    flagged = with_unregistered(studies, found.tracks, found.registrations)
+    assert [[flag.code for flag in one.flags] for one in flagged] == [
+        [],
+        ["studies_not_registered"],
+        ["studies_not_registered"],
+    ]
 
 
 def test_a_later_study_changes_no_earlier_link() -> None:
