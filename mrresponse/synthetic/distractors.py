@@ -52,8 +52,7 @@ def draw_distractors(tissue: torch.Tensor, points: torch.Tensor, rng: np.random.
         inside = _cone_mask(points, place(), _direction(rng), float(rng.uniform(8, 22)))
         tissue = _replace_parenchyma(tissue, inside, Tissue.FIBROSIS)
     spots = [
-        # seldomer than in cirrhotic livers: where a dark spot is nearly always iron, no small dead tumour is ever found
-        (Tissue.SIDEROTIC_NODULE, 0.25 if cirrhotic else 0.0, 8, (1.5, 5.0)),
+        (Tissue.SIDEROTIC_NODULE, 0.5 if cirrhotic else 0.0, 12, (1.5, 5.0)),
         (Tissue.FOCAL_FAT, 0.10, 2, (4.0, 14.0)),
         (Tissue.CLIP, 0.06, 4, (1.0, 2.5)),
         (Tissue.HEPATIC_VEIN, 0.15, 4, (1.5, 4.0)),

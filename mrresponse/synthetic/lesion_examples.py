@@ -30,7 +30,7 @@ from mrresponse.synthetic.contrast import (
 from mrresponse.synthetic.distractors import draw_distractors
 from mrresponse.synthetic.examples import MEDIAN_DIAMETER_MM, draw_fluctuation, draw_lesions, texture
 from mrresponse.synthetic.noise import centred_affine, grid_points, smooth_noise
-from mrresponse.synthetic.pathology import LesionShape, LesionSubtype, draw_lesion, paint_lesions
+from mrresponse.synthetic.pathology import paint_lesions
 from mrresponse.synthetic.shapes import Vector, ellipsoid
 from mrresponse.synthetic.tissues import Tissue, liver_mask
 
@@ -44,7 +44,6 @@ CHANNELS = (
     ContrastPhase.HEPATOBILIARY,
 )
 MARGIN_MM = 15.0
-_SMALL_MM = (5.5, 12.0)
 _ORDINARY = TissueSpread(t1=0.04, proton_density=0.04, concentration=(0.85, 1.2), phase_mixing=0.15)
 _UNUSUAL = TissueSpread(t1=0.12, proton_density=0.08)
 
@@ -70,8 +69,6 @@ class LesionExampleSettings:
     little from the liver in the others as most do."""
     median_mm: float = MEDIAN_DIAMETER_MM
     """Median diameter of the tumours drawn."""
-    share_small: float = 0.5
-    """Of the livers with lesions, with one to three tumours of 5.5 to 12 mm more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,8 +139,6 @@ def _example(
     if rng.random() >= settings.share_without_lesion:
         count = int(rng.choice([1, 2, 3, 5, 7], p=[0.5, 0.2, 0.15, 0.1, 0.05]))
         lesions = draw_lesions(tissue, block.points, rng, count=count, median_mm=settings.median_mm)
-        if rng.random() < settings.share_small:
-            lesions += _draw_small_tumours(tissue, block.points, rng)
         tissue, instances, _ = paint_lesions(tissue, block.points, lesions)
     liver = liver_mask(tissue)
     images = _render_phases(tissue, instances, settings=settings, rng=rng, generator=generator)
@@ -165,22 +160,6 @@ def _example(
         if rng.random() < 0.5:
             channels, classes = channels.flip(axis + 1), classes.flip(axis)
     return channels.contiguous(), classes.contiguous()
-
-
-def _draw_small_tumours(
-    tissue: torch.Tensor, points: torch.Tensor, rng: np.random.Generator
-) -> list[LesionShape]:
-    """Draw one to three small tumours, a third of them dead: what is left after a treatment is met again and again."""
-    inside = points[:, liver_mask(tissue)]
-    lesions = []
-    for index in rng.integers(0, inside.shape[1], int(rng.integers(1, 4))) if inside.shape[1] else ():
-        x, y, z = (float(value) for value in inside[:, int(index)])
-        lesion = draw_lesion((x, y, z), rng, diameter_mm=float(rng.uniform(*_SMALL_MM)))
-        if rng.random() < 1 / 3:
-            dead = Tissue.HAEMORRHAGE if rng.random() < 0.25 else Tissue.NECROSIS
-            lesion = replace(lesion, tissue=dead, core_tissue=None, subtype=LesionSubtype.TREATED)
-        lesions.append(lesion)
-    return lesions
 
 
 def draw_phases(rng: np.random.Generator) -> tuple[Agent, list[ContrastPhase]]:
