@@ -24,6 +24,8 @@ Triple = tuple[int, int, int]
 SAME_PLACE_MM = 0.01
 # So far beyond the edge of an image a resampled voxel has lost a twentieth of its signal, which is no more than noise.
 _EDGE_VOXELS = 0.05
+# Diameter of the ball of a volume below which a piece of a given label is a speck of the brush.
+_SPECK_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -258,6 +260,20 @@ def box_slices(box: Box) -> tuple[slice, slice, slice]:
     """Turn a box into slices."""
     i, j, k = (slice(low, high) for low, high in box)
     return i, j, k
+
+
+def ball_diameter_mm(volume_ml: float) -> float:
+    """Return the diameter of the ball of a volume."""
+    return float((6000.0 * volume_ml / np.pi) ** (1.0 / 3.0))
+
+
+def pieces_of(body: BoolArray, voxel_volume_ml: float) -> int:
+    """Count the pieces of one label that do not touch, without specks: balls of their volumes are below 5 mm."""
+    pieces, _ = ndimage.label(body, structure=np.ones((3, 3, 3), dtype=bool))
+    return sum(
+        ball_diameter_mm(voxels * voxel_volume_ml) >= _SPECK_MM
+        for voxels in np.bincount(pieces.ravel())[1:].tolist()
+    )
 
 
 def largest_piece(mask: BoolArray, *, connectivity: int = 1) -> BoolArray:

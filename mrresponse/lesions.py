@@ -22,15 +22,13 @@ from mrresponse.domain import (
     Study,
 )
 from mrresponse.errors import DataError
-from mrresponse.geometry import Box, box_slices, dilate, largest_piece, voxel_to_world
+from mrresponse.geometry import Box, ball_diameter_mm, box_slices, dilate, largest_piece, voxel_to_world
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
 _MILD = Certainty()
 # Diameter of the ball of a body's volume from which, and at which, it is outlined at a higher probability than found.
 _OUTLINED_CLOSER_MM = (10.0, 25.0)
 _SMALL_MM = 10.0
-# Diameter of the ball of a volume below which a piece of a given label is a speck of the brush.
-_SPECK_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,20 +218,6 @@ def _outline_level(volume_ml: float, sure: Certainty) -> float:
     smallest, largest = _OUTLINED_CLOSER_MM
     share = float(np.clip((ball_diameter_mm(volume_ml) - smallest) / (largest - smallest), 0.0, 1.0))
     return sure.threshold + share * (sure.outline - sure.threshold)
-
-
-def ball_diameter_mm(volume_ml: float) -> float:
-    """Return the diameter of the ball of a volume."""
-    return float((6000.0 * volume_ml / np.pi) ** (1.0 / 3.0))
-
-
-def pieces_of(body: BoolArray, voxel_volume_ml: float) -> int:
-    """Count the pieces of one label that do not touch, without specks: balls of their volumes are below 5 mm."""
-    pieces, _ = ndimage.label(body, structure=_TOUCHING)
-    return sum(
-        ball_diameter_mm(voxels * voxel_volume_ml) >= _SPECK_MM
-        for voxels in np.bincount(pieces.ravel())[1:].tolist()
-    )
 
 
 def _opened(labels: LabelArray, spacing_mm: tuple[float, float, float], share: float) -> LabelArray:

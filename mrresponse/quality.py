@@ -24,8 +24,7 @@ from mrresponse.domain import (
     Series,
     TrackEvent,
 )
-from mrresponse.geometry import box_slices, canonical_grid, dilate, world_to_voxel
-from mrresponse.lesions import pieces_of
+from mrresponse.geometry import box_slices, canonical_grid, dilate, pieces_of, world_to_voxel
 
 # Breathing moves the edge of the volume by a few mm, which at the dome of the liver is a hundredth of it.
 _LEAST_SHOWN = 0.98

@@ -24,7 +24,7 @@ from mrresponse.domain import (
     Observation,
     TrackEvent,
 )
-from mrresponse.lesions import pieces_of
+from mrresponse.geometry import pieces_of
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.new_lesion import with_new_lesion_status
 from mrresponse.measure.partial_volume import weighted_volume_ml
