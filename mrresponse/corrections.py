@@ -229,15 +229,16 @@ def correct_measurements(
     Raises
     ------
     DataError
-        ``bad_edit``: a lesion or a study without a measurement, or an identity that needs the images.
+        ``bad_edit``: a lesion or a study without a measurement, several readers of whom none is named, or an identity
+        that needs the images.
     """
     _check_known(measurements, edits)
-    numbers = {(row.lesion_id, row.study_date): row for row in edits.measurements}
+    numbers = {(row.lesion_id, row.study_date, _whose(row, measurements)): row for row in edits.measurements}
     status = {row.lesion_id: row for row in edits.lesions if row.new_lesion_status is not None}
     audit: list[AuditRow] = []
     typed = []
     for row in measurements:
-        edit = numbers.get((row.lesion_id, row.study_date))
+        edit = numbers.get((row.lesion_id, row.study_date, row.reader))
         if edit is not None:
             row, changes = _with_numbers(row, edit)
             audit += changes
@@ -442,6 +443,23 @@ def _check_known(measurements: Sequence[Measurement], edits: PatientEdits) -> No
         if not row.same_as and row.lesion_id not in lesions:
             expected = sorted(lesions - joined) or ["none"]
             raise _refused(row, f"found lesion {row.lesion_id}, expected one of {', '.join(expected)}")
+
+
+def _whose(edit: MeasurementEdit, measurements: Sequence[Measurement]) -> str:
+    """Return the reader whose numbers an edit replaces: those of one reader are no correction of another's."""
+    readers = sorted(
+        {
+            row.reader
+            for row in measurements
+            if (row.lesion_id, row.study_date) == (edit.lesion_id, edit.study_date)
+        }
+    )
+    if edit.assessed_by in readers:
+        return edit.assessed_by
+    if edit.assessed_by or len(readers) > 1:
+        found = repr(edit.assessed_by) if edit.assessed_by else "nothing"
+        raise _refused(edit, f"column assessed_by: found {found}, expected one of {', '.join(readers)}")
+    return readers[0]
 
 
 def _audit(

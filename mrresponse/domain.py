@@ -366,7 +366,8 @@ class MeasurementEdit:
     """One row of ``edits/measurements.csv``: numbers of one lesion and study as `reader` measured them.
 
     ``None`` leaves a number as it was. ``state`` and ``viable_state`` follow from what was typed and are ``None``
-    where nothing was typed of the whole lesion or of its viable part.
+    where nothing was typed of the whole lesion or of its viable part. ``assessed_by`` is the reader whose numbers they
+    replace; empty where only one measured the lesion.
     """
 
     patient_id: str
@@ -374,6 +375,7 @@ class MeasurementEdit:
     study_date: date
     reader: str
     reason: str
+    assessed_by: str = ""
     longest_diameter_mm: float | None = None
     perpendicular_diameter_mm: float | None = None
     volume_ml: float | None = None

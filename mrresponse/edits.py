@@ -319,10 +319,10 @@ def _without_mask(readers: Iterable[MaskReader], masks: Iterable[MaskEdit]) -> l
 
 def _numbers(path: Path) -> tuple[tuple[MeasurementEdit, ...], tuple[Failure, ...]]:
     """Read numbers as a reader types them: bare, or one of the words that stand for their absence."""
-    seen: set[tuple[str, str, date]] = set()
+    seen: set[tuple[str, str, date, str]] = set()
 
     def number(row: MeasurementEdit, place: str, changed: date) -> MeasurementEdit:
-        key = (row.patient_id, row.lesion_id, row.study_date)
+        key = (row.patient_id, row.lesion_id, row.study_date, row.assessed_by)
         if key in seen:
             raise DataError(
                 f"{place}: found {row.lesion_id} twice at one study, expected one row",

@@ -72,6 +72,26 @@ def test_a_typed_number_replaces_that_number_and_no_other(tmp_path: Path) -> Non
     assert audit.when is not None
 
 
+def test_an_edit_replaces_the_numbers_of_one_reader(tmp_path: Path) -> None:
+    rows = [replace(ROW, reader="A"), replace(ROW, reader="B", longest_diameter_mm=28.0)]
+    columns = "assessed_by,longest_diameter_mm"
+    edits = typed(tmp_path, columns, "P1,L01,2024-04-10,Dr C,border,B,33.5")
+    corrected, (audit,) = correct_measurements(rows, edits)
+    assert [row.longest_diameter_mm for row in corrected] == [30.0, 33.5]
+    assert audit.what == "longest_diameter_mm of B"
+    both = typed(
+        tmp_path, columns, "P1,L01,2024-04-10,Dr C,border,B,33.5", "P1,L01,2024-04-10,Dr C,border,A,31"
+    )
+    corrected, _ = correct_measurements(rows, both)
+    assert [row.longest_diameter_mm for row in corrected] == [31.0, 33.5]
+    for name in ("", "Dr D"):
+        unnamed = typed(tmp_path, columns, f"P1,L01,2024-04-10,Dr C,border,{name},33.5")
+        with pytest.raises(DataError, match=r"assessed_by: found .*, expected one of A, B"):
+            correct_measurements(rows, unnamed)
+    alone = typed(tmp_path, columns, "P1,L01,2024-04-10,Dr C,border,network,33.5")
+    assert correct_measurements([ROW], alone)[0][0].longest_diameter_mm == 33.5
+
+
 def test_a_lesion_typed_as_absent_is_gone_with_all_its_numbers(tmp_path: Path) -> None:
     edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,resolved,absent")
     missed = replace(ROW, state=MeasurementState.NOT_FOUND, longest_diameter_mm=None, viable_state=None)
