@@ -122,7 +122,7 @@ def _check_directions(first: SliceGeometry) -> None:
     """Refuse what would make every size wrong: a spacing that is not above 0, or axes that are no directions."""
     if min(first.spacing_mm) <= 0:
         raise DataError(
-            f"pixel spacing is {first.spacing_mm[0]:g} x {first.spacing_mm[1]:g} mm, expected more than 0",
+            f"pixel spacing is {first.spacing_mm[0]:g} x {first.spacing_mm[1]:g} mm, expected 0.05 to 50 mm",
             code="bad_spacing",
         )
     row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])

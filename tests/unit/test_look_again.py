@@ -103,13 +103,17 @@ def with_field(one: ExaminedStudy, phase: ContrastPhase, below_mm: float) -> Exa
 
 
 def test_a_phase_that_does_not_show_the_place_says_nothing_of_it() -> None:
-    """The delayed phase, in which the lesion never stood out, ends below it; the arterial one, in which it did."""
+    """The delayed phase, in which the lesion never stood out, ends below it; the portal venous one, in which it did.
+
+    What the reference, the arterial phase, does not show lies outside of the volume.
+    """
     phases = (*PHASES, ContrastPhase.DELAYED)
     after = study(SECOND, (STAYS,), (STAYS,), phases=phases)
     assert last_event(with_field(after, ContrastPhase.DELAYED, -15.0))[0] == "absent"
-    event, evidence = last_event(with_field(after, ContrastPhase.ARTERIAL, -15.0))
+    event, evidence = last_event(with_field(after, ContrastPhase.PORTAL_VENOUS, -15.0))
     assert event == "not_found"
-    assert "not in the field of view of ART" in evidence
+    assert "not in the field of view of PVP" in evidence
+    assert last_event(with_field(after, ContrastPhase.ARTERIAL, -15.0))[0] == "outside"
 
 
 def test_a_scar_in_images_of_another_kind_is_no_tumour() -> None:
