@@ -36,6 +36,8 @@ from mrresponse.measure import MeasureSettings
 from mrresponse.measure.new_lesion import with_new_lesion_status
 
 _WITHOUT_NUMBERS = MISSING_STATES | {MeasurementState.ABSENT, MeasurementState.TOO_SMALL}
+# lesion, study, reader
+_RowKey = tuple[str, date, str]
 # Where two parts of one lesion are known of one study, the one that says more is kept.
 _WEIGHT = {
     TrackEvent.OUTSIDE: 0,
@@ -229,11 +231,11 @@ def correct_measurements(
     Raises
     ------
     DataError
-        ``bad_edit``: a lesion or a study without a measurement, several readers of whom none is named, or an identity
-        that needs the images.
+        ``bad_edit``: a lesion or a study without a measurement, several readers of whom none is named, two rows for
+        the numbers of one reader, or an identity that needs the images.
     """
     _check_known(measurements, edits)
-    numbers = {(row.lesion_id, row.study_date, _whose(row, measurements)): row for row in edits.measurements}
+    numbers = _by_reader(edits.measurements, measurements)
     status = {row.lesion_id: row for row in edits.lesions if row.new_lesion_status is not None}
     audit: list[AuditRow] = []
     typed = []
@@ -244,7 +246,7 @@ def correct_measurements(
             audit += changes
         typed.append(row)
     restated, changes = _with_status_of_sizes(
-        measurements, typed, edits, tracks, settings or MeasureSettings()
+        measurements, typed, numbers, tracks, settings or MeasureSettings()
     )
     audit += changes
     corrected = []
@@ -260,7 +262,7 @@ def correct_measurements(
 def _with_status_of_sizes(
     measured: Sequence[Measurement],
     typed: Sequence[Measurement],
-    edits: PatientEdits,
+    edits: Mapping[_RowKey, MeasurementEdit],
     tracks: Sequence[LesionTrack],
     settings: MeasureSettings,
 ) -> tuple[Sequence[Measurement], list[AuditRow]]:
@@ -271,24 +273,23 @@ def _with_status_of_sizes(
     by_id = {track.lesion_id: track for track in joined_tracks(tracks)}
     rows = {(row.lesion_id, row.reader, row.study_date): row for row in typed}
     audit = []
-    for lesion_id, edit in {edit.lesion_id: edit for edit in edits.measurements}.items():
+    for (lesion_id, reader), edit in {(name, who): edit for (name, _, who), edit in edits.items()}.items():
         track = by_id.get(lesion_id)
-        before = [row for row in measured if row.lesion_id == lesion_id]
+        before = [row for row in measured if (row.lesion_id, row.reader) == (lesion_id, reader)]
         if track is None or not any(row.new_lesion_status for row in before):
             continue
-        for reader in sorted({row.reader for row in before}):
-            own = sorted((row for row in before if row.reader == reader), key=lambda row: row.study_date)
-            now = [rows[row.lesion_id, reader, row.study_date] for row in own]
-            unsaid = [
-                replace(row, source=first.source, new_lesion_status=None, new_lesion_reason="")
-                for row, first in zip(now, own, strict=True)
-            ]
-            for row, said in zip(now, with_new_lesion_status(track, unsaid, settings), strict=True):
-                if said.new_lesion_status is not row.new_lesion_status:
-                    audit.append(_audit(row, MEASUREMENTS, "new_lesion_status", said.new_lesion_status, edit))
-                rows[row.lesion_id, reader, row.study_date] = replace(
-                    row, new_lesion_status=said.new_lesion_status, new_lesion_reason=said.new_lesion_reason
-                )
+        own = sorted(before, key=lambda row: row.study_date)
+        now = [rows[row.lesion_id, reader, row.study_date] for row in own]
+        unsaid = [
+            replace(row, source=first.source, new_lesion_status=None, new_lesion_reason="")
+            for row, first in zip(now, own, strict=True)
+        ]
+        for row, said in zip(now, with_new_lesion_status(track, unsaid, settings), strict=True):
+            if said.new_lesion_status is not row.new_lesion_status:
+                audit.append(_audit(row, MEASUREMENTS, "new_lesion_status", said.new_lesion_status, edit))
+            rows[row.lesion_id, reader, row.study_date] = replace(
+                row, new_lesion_status=said.new_lesion_status, new_lesion_reason=said.new_lesion_reason
+            )
     return [rows[row.lesion_id, row.reader, row.study_date] for row in typed], audit
 
 
@@ -443,6 +444,19 @@ def _check_known(measurements: Sequence[Measurement], edits: PatientEdits) -> No
         if not row.same_as and row.lesion_id not in lesions:
             expected = sorted(lesions - joined) or ["none"]
             raise _refused(row, f"found lesion {row.lesion_id}, expected one of {', '.join(expected)}")
+
+
+def _by_reader(
+    edits: Sequence[MeasurementEdit], measurements: Sequence[Measurement]
+) -> dict[_RowKey, MeasurementEdit]:
+    """Return the edits by the row that each changes; a second one of the same row would hide the first."""
+    found: dict[_RowKey, MeasurementEdit] = {}
+    for edit in edits:
+        reader = _whose(edit, measurements)
+        if (edit.lesion_id, edit.study_date, reader) in found:
+            raise _refused(edit, f"found two rows for {reader} at {edit.study_date}, expected one")
+        found[edit.lesion_id, edit.study_date, reader] = edit
+    return found
 
 
 def _whose(edit: MeasurementEdit, measurements: Sequence[Measurement]) -> str:

@@ -92,6 +92,17 @@ def test_an_edit_replaces_the_numbers_of_one_reader(tmp_path: Path) -> None:
     assert correct_measurements([ROW], alone)[0][0].longest_diameter_mm == 33.5
 
 
+def test_two_edits_of_one_readers_numbers_are_refused_though_only_one_names_the_reader(
+    tmp_path: Path,
+) -> None:
+    columns = "assessed_by,longest_diameter_mm"
+    first = "P1,L01,2024-04-10,Dr C,border,,33.5"
+    edits = typed(tmp_path, columns, first, "P1,L01,2024-04-10,Dr D,rim,network,28")
+    with pytest.raises(DataError, match=r"found two rows for network at 2024-04-10, expected one") as caught:
+        correct_measurements([ROW], edits)
+    assert (caught.value.code, caught.value.study_date) == ("bad_edit", TWO)
+
+
 def test_a_lesion_typed_as_absent_is_gone_with_all_its_numbers(tmp_path: Path) -> None:
     edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,resolved,absent")
     missed = replace(ROW, state=MeasurementState.NOT_FOUND, longest_diameter_mm=None, viable_state=None)
@@ -379,6 +390,18 @@ def new_lesion(
         for day, size in zip(days, sizes_mm, strict=True)
     ]
     return with_new_lesion_status(track, rows, MeasureSettings()), track
+
+
+def test_an_edit_of_one_reader_says_nothing_of_another_readers_new_lesion(tmp_path: Path) -> None:
+    (row,), track = new_lesion(11.0)
+    # reader A said otherwise in a table of readers
+    other = replace(row, reader="A", source=MeasurementSource.READER)
+    other = replace(other, new_lesion_status=NewLesionStatus.REJECTED, new_lesion_reason="a shunt")
+    edits = typed(tmp_path, "assessed_by,longest_diameter_mm", "P1,L02,2024-04-10,Dr C,border,network,8")
+    (kept, edited), audit = correct_measurements([other, row], edits, [track])
+    assert kept == other
+    assert edited.new_lesion_status is NewLesionStatus.EQUIVOCAL
+    assert {one.what.rpartition(" ")[2] for one in audit} == {"network"}
 
 
 def test_a_new_lesion_that_a_reader_makes_smaller_than_10_mm_is_not_definite(tmp_path: Path) -> None:
