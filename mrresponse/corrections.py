@@ -12,10 +12,12 @@ import numpy as np
 
 from mrresponse.domain import (
     MISSING_STATES,
+    SIZES_CONTRADICT,
     VIABLE_SIZES,
     WHOLE_SIZES,
     AuditRow,
     ExaminedStudy,
+    Flag,
     LabelMap,
     LesionEdit,
     LesionTrack,
@@ -32,6 +34,7 @@ from mrresponse.domain import (
 )
 from mrresponse.edits import LESIONS, MASKS, MEASUREMENTS
 from mrresponse.errors import DataError
+from mrresponse.ingest.numbers import SIZE_BOUNDS
 from mrresponse.measure import MeasureSettings
 from mrresponse.measure.new_lesion import with_new_lesion_status
 
@@ -257,6 +260,42 @@ def correct_measurements(
             audit += changes
         corrected.append(row)
     return tuple(corrected), tuple(audit)
+
+
+def contradicting_sizes(measurements: Sequence[Measurement], edits: PatientEdits) -> tuple[Flag, ...]:
+    """Flag the lesions of which an edit left a part larger than its whole: what was not typed stays as it was.
+
+    A criterion that reads the viable part would else count more than the whole lesion without a sign.
+
+    Parameters
+    ----------
+    measurements
+        As `correct_measurements` gave them; only rows that an edit names are judged.
+    """
+    numbers = _by_reader(edits.measurements, measurements)
+    flags = []
+    for row in measurements:
+        edit = numbers.get((row.lesion_id, row.study_date, row.reader))
+        if edit is None:
+            continue
+        found = []
+        for larger, smaller in SIZE_BOUNDS:
+            most, size = getattr(row, larger), getattr(row, smaller)
+            if most is not None and size is not None and size > most:
+                found.append(f"{smaller} {size:g} above {larger} {most:g}")
+        if found:
+            flags.append(
+                Flag(
+                    patient_id=row.patient_id,
+                    study_date=row.study_date,
+                    lesion_id=row.lesion_id,
+                    code=SIZES_CONTRADICT,
+                    message=f"after an edit by {edit.reader} of {row.reader}: {', '.join(found)}; expected at most "
+                    "that: type these sizes too",
+                    step="response",
+                )
+            )
+    return tuple(flags)
 
 
 def _with_status_of_sizes(

@@ -103,6 +103,9 @@ VIABLE_SIZES = (
 )
 """The same of the viable part."""
 LIVER = "liver"
+
+# The flag of a part that is larger than its whole, after a reader typed one of the two.
+SIZES_CONTRADICT = "sizes_contradict"
 """The organ of a lesion, where nothing else is said."""
 CYST_LIKE = "cyst-like"
 HAEMANGIOMA_LIKE = "haemangioma-like"

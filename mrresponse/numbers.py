@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mrresponse.corrections import (
     check_images_are_edited,
+    contradicting_sizes,
     correct_measurements,
     is_of_images,
     joined_tracks,
@@ -63,6 +64,7 @@ def respond_again(
                 result.unedited or result.measurements, patient.edits, result.tracks, measure
             )
             response = respond(patient, result.studies, measurements, settings)
+            doubts = contradicting_sizes(measurements, patient.edits)
         except DataError as error:
             yield Failure(
                 patient_id=patient.patient_id,
@@ -86,7 +88,7 @@ def respond_again(
                 result,
                 measurements=measurements,
                 unedited=result.unedited or result.measurements,
-                response=response,
+                response=replace(response, flags=(*response.flags, *doubts)),
                 audit=(*filter(is_of_images, result.audit), *audit),
             )
 

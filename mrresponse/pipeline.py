@@ -16,6 +16,7 @@ from typing import Protocol
 from mrresponse.config import Settings
 from mrresponse.corrections import (
     check_masks,
+    contradicting_sizes,
     correct_measurements,
     joined_tracks,
     mask_audit,
@@ -110,10 +111,11 @@ def assess_patient(
             measured.unedited, patient.edits, measured.tracks, settings.measure
         )
         response = respond(patient, measured.studies, corrected, settings.respond)
+        doubts = contradicting_sizes(corrected, patient.edits)
     return replace(
         measured,
         measurements=corrected,
-        response=response,
+        response=replace(response, flags=(*response.flags, *doubts)),
         audit=(*measured.audit, *audit),
         seconds=clock.seconds,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from mrresponse.domain import (
+    SIZES_CONTRADICT,
     BoolArray,
     ContrastPhase,
     ExaminedStudy,
@@ -58,7 +59,9 @@ _IN_PIECES = "lesion_in_pieces"
 _VIABLE_OUTSIDE = "viable_outside_lesions"
 _NOT_REGISTERED = "studies_not_registered"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED})
+_LOOK_CODES = frozenset(
+    {_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED, SIZES_CONTRADICT}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ from mrresponse.typed import WORDS, parse_measurement
 
 _LONGEST, _VIABLE = "longest_diameter_mm", "viable_longest_diameter_mm"
 # A perpendicular diameter is at most the longest one, a viable part at most the whole lesion.
-_BOUNDS = (WHOLE_SIZES[:2], VIABLE_SIZES[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
+SIZE_BOUNDS = (WHOLE_SIZES[:2], VIABLE_SIZES[:2], (_LONGEST, _VIABLE), ("volume_ml", "viable_volume_ml"))
 # What is too small to measure counts as 5 mm (RECIST 1.1, Eisenhauer 2009; contracts section 4).
 _MOST_TOO_SMALL_MM = 5.0
 _OPTIONAL = ("findings.csv", "markers.csv", "patients.csv", "treatments.csv")
@@ -227,7 +227,7 @@ def _site(cells: Mapping[str, str]) -> dict[str, str]:
 
 def _check_sizes(cells: Mapping[str, str]) -> None:
     """Refuse a size above the one that bounds it: they were exchanged, or one is wrong."""
-    for larger, smaller in _BOUNDS:
+    for larger, smaller in SIZE_BOUNDS:
         most, found = (parse_measurement(cells.get(name)).value for name in (larger, smaller))
         if most is not None and found is not None and found > most:
             raise ValueError(

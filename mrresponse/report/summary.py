@@ -8,7 +8,15 @@ from urllib.parse import quote
 from mrresponse.domain import Assessment, PatientResult, PhaseSummary, Response
 from mrresponse.report.lesion_table import leading_assessments
 from mrresponse.report.names import file_stem
-from mrresponse.report.page_parts import Category, all_flags, category, flag_parts, not_assessed, phase_names
+from mrresponse.report.page_parts import (
+    Category,
+    all_flags,
+    asked_studies,
+    category,
+    flag_parts,
+    not_assessed,
+    phase_names,
+)
 
 _REVIEW_ORDER = ("ok", "review", "do not use unedited")
 # Flags of responses by which a category may be far from the truth.
@@ -77,7 +85,7 @@ def summarise(result: PatientResult) -> PatientSummary:
     )
     latest = _latest(leading_assessments(result))
     names = phase_names(result)
-    levels = {study.review_level for study in result.studies}
+    levels = {study.review_level for study in asked_studies(result)}
     return PatientSummary(
         patient_id=result.patient.patient_id,
         studies=len(dates),

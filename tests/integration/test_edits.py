@@ -96,6 +96,31 @@ def test_an_edit_that_is_taken_back_leaves_no_trace(phantom: Path, run: Path, fi
         assert (run / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+def test_sizes_that_contradict_after_an_edit_ask_for_a_look_until_it_is_mended(
+    phantom: Path, run: Path
+) -> None:
+    table = run / "edits" / "measurements.csv"
+    page = run / "report" / "R8.html"
+    columns = "patient_id,lesion_id,study_date,longest_diameter_mm,perpendicular_diameter_mm,reader,reason\n"
+
+    def flags() -> list[dict[str, str]]:
+        return [row for row in rows_of(run / "flags.csv") if row["code"] == "sizes_contradict"]
+
+    table.write_text(f"{columns}R8,L01,{SECOND},10,,Dr C,the rim is perfusion\n")
+    studies = (run / "studies.csv").read_bytes()
+    for has_images in (False, True):
+        assert (again(phantom, run) if has_images else main(["respond", str(run)])) == 0
+        (flag,) = flags()
+        assert (flag["study_date"], flag["lesion_id"], flag["step"]) == (SECOND, "L01", "response")
+        assert "viable_longest_diameter_mm" in flag["message"]
+        assert "sizes_contradict" in page.read_text(encoding="utf-8")
+    table.write_text(f"{columns}R8,L01,{SECOND},31,30,Dr C,the rim is perfusion\n")
+    assert main(["respond", str(run)]) == 0
+    assert flags() == []
+    assert "sizes_contradict" not in page.read_text(encoding="utf-8")
+    assert (run / "studies.csv").read_bytes() == studies
+
+
 def test_a_role_set_by_a_reader_wins_and_is_recorded(run: Path) -> None:
     (run / "edits" / "lesions.csv").write_text(
         "patient_id,lesion_id,role,reader,reason\nR8,L01,non_target,Dr C,not reproducible\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mrresponse.corrections import correct_measurements, joined_tracks, state_identities
+from mrresponse.corrections import contradicting_sizes, correct_measurements, joined_tracks, state_identities
 from mrresponse.domain import (
     VIABLE_SIZES,
     WHOLE_SIZES,
@@ -101,6 +101,42 @@ def test_two_edits_of_one_readers_numbers_are_refused_though_only_one_names_the_
     with pytest.raises(DataError, match=r"found two rows for network at 2024-04-10, expected one") as caught:
         correct_measurements([ROW], edits)
     assert (caught.value.code, caught.value.study_date) == ("bad_edit", TWO)
+
+
+def test_an_edit_that_leaves_a_part_larger_than_its_whole_is_flagged(tmp_path: Path) -> None:
+    edits = typed(tmp_path, "longest_diameter_mm", "P1,L01,2024-04-10,Dr C,border,10")
+    elsewhere = replace(ROW, study_date=THREE, longest_diameter_mm=10.0)
+    corrected, _ = correct_measurements([ROW, elsewhere], edits)
+    # what the images gave, here at the third study, is no edit
+    (flag,) = contradicting_sizes(corrected, edits)
+    assert (flag.code, flag.patient_id, flag.study_date, flag.lesion_id, flag.step) == (
+        "sizes_contradict",
+        "P1",
+        TWO,
+        "L01",
+        "response",
+    )
+    assert flag.message == (
+        "after an edit by Dr C of network: perpendicular_diameter_mm 20 above longest_diameter_mm 10, "
+        "viable_longest_diameter_mm 18 above longest_diameter_mm 10; expected at most that: type these sizes too"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "larger"),
+    [
+        ("volume_ml", "1.5", "viable_volume_ml 2 above volume_ml 1.5"),
+        ("viable_longest_diameter_mm", "31", "viable_longest_diameter_mm 31 above longest_diameter_mm 30"),
+        ("longest_diameter_mm", "20", ""),
+        ("longest_diameter_mm", "absent", ""),
+        ("longest_diameter_mm", "too small", ""),
+        ("well_delineated", "false", ""),
+    ],
+)
+def test_only_sizes_that_contradict_are_flagged(tmp_path: Path, column: str, cell: str, larger: str) -> None:
+    edits = typed(tmp_path, column, f"P1,L01,2024-04-10,Dr C,border,{cell}")
+    corrected, _ = correct_measurements([ROW], edits)
+    assert [larger in flag.message for flag in contradicting_sizes(corrected, edits)] == [True] * bool(larger)
 
 
 def test_a_lesion_typed_as_absent_is_gone_with_all_its_numbers(tmp_path: Path) -> None:
