@@ -30,6 +30,7 @@ from mrresponse.domain import (
     Response,
     ResponseResult,
     RoleRecord,
+    StudyRecord,
     TrackEvent,
     TreatmentPhase,
 )
@@ -695,6 +696,54 @@ def test_a_network_of_which_every_row_was_corrected_is_still_an_algorithm(tmp_pa
         assert {(row[f"{data.name}EVAL"], row[f"{data.name}EVALID"]) for row in data.rows} == {
             ("ALGORITHM", "NET 1")
         }
+
+
+@pytest.mark.parametrize(
+    ("reader", "model", "expected"),
+    [
+        # typed tables without a program
+        ("none", "", "INDEPENDENT ASSESSOR"),
+        # who typed the numbers of another patient is a person here too
+        ("Dr A", "Dr A", "INDEPENDENT ASSESSOR"),
+        ("net 1", "net 1", "ALGORITHM"),
+        ("net 2", "net 2", "ALGORITHM"),
+        ("mask", "mask", "ALGORITHM"),
+    ],
+)
+def test_who_saw_no_lesion_is_no_algorithm_for_that(
+    tmp_path: Path, reader: str, model: str, expected: str
+) -> None:
+    run = network_run(tmp_path)
+    (result,) = run.results
+    typed = replace(
+        result,
+        patient=Patient(patient_id="P2"),
+        measurements=tuple(
+            replace(row, patient_id="P2", reader="Dr A", source=MeasurementSource.READER)
+            for row in result.measurements
+        ),
+        response=ResponseResult(),
+    )
+    nothing = replace(
+        result,
+        patient=Patient(patient_id="P3"),
+        studies=tuple(
+            StudyRecord(patient_id="P3", study_date=row.study_date, model=model)
+            for row in result.response.assessments
+        ),
+        tracks=(),
+        measurements=(),
+        response=replace(
+            result.response,
+            roles=(),
+            assessments=tuple(
+                replace(row, patient_id="P3", reader=reader) for row in result.response.assessments
+            ),
+        ),
+    )
+    rs = sdtm_datasets(replace(run, results=(result, typed, nothing)))[2]
+    found = {(row["RSEVAL"], row["RSEVALID"]) for row in rs.rows if str(row["USUBJID"]).endswith("-P3")}
+    assert found == {(expected, reader.upper())}
 
 
 def test_readers_whose_names_a_transport_file_would_write_alike_are_told_apart(tmp_path: Path) -> None:

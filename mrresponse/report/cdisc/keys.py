@@ -16,7 +16,6 @@ from mrresponse.domain import (
     Assessment,
     Contribution,
     LesionRole,
-    Measurement,
     MeasurementSource,
     PatientResult,
     PhaseSummary,
@@ -95,6 +94,7 @@ def subjects(run: FinishedRun) -> tuple[Subject, ...]:
     """Return every patient of a run that has assessments."""
     readers = _reader_codes(run.results)
     evaluators = _evaluator_ids(readers)
+    sources = _sources(run.results)
     criteria = _criterion_codes(
         row.criterion for result in run.results for row in result.response.assessments
     )
@@ -114,7 +114,12 @@ def subjects(run: FinishedRun) -> tuple[Subject, ...]:
                 reference=reference,
                 visits=visit_numbers(rows),
                 groups=_groups(
-                    result, by_patient.get(result.patient.patient_id, []), readers, evaluators, criteria
+                    result,
+                    by_patient.get(result.patient.patient_id, []),
+                    readers,
+                    evaluators,
+                    criteria,
+                    sources,
                 ),
             )
         )
@@ -127,6 +132,7 @@ def _groups(
     readers: Mapping[str, str],
     evaluators: Mapping[str, str],
     criteria: Mapping[str, str],
+    sources: Mapping[str, set[MeasurementSource]],
 ) -> tuple[Group, ...]:
     rows: dict[tuple[str, str, str], list[Assessment]] = {}
     for row in result.response.assessments:
@@ -155,8 +161,7 @@ def _groups(
                 period=period,
                 criterion=criterion,
                 reader=reader,
-                # what a person corrected in the rows of a network does not make the network a person
-                evaluator=_evaluator(reader, result.unedited or result.measurements),
+                evaluator=_evaluator(reader, result, sources),
                 evaluator_id=evaluators[reader],
                 assessments=tuple(sorted(members, key=lambda row: row.study_date)),
                 contributions=_by_date(mine),
@@ -189,12 +194,30 @@ def _lesion_codes(rows: Iterable[Contribution]) -> dict[str, str]:
     return codes
 
 
-def _evaluator(reader: str, measurements: Iterable[Measurement]) -> str:
-    """Return --EVAL: who typed every number is an assessor, all else was measured by a program."""
+def _evaluator(reader: str, result: PatientResult, everywhere: Mapping[str, set[MeasurementSource]]) -> str:
+    """Return --EVAL: who typed every number is an assessor, all else was measured by a program.
+
+    Who saw no lesion in this patient has typed none: then the numbers of the other patients say it (``everywhere``),
+    and where there are none either, a program has its name in ``model`` of the studies.
+    """
     if reader == ADJUDICATED:
         return ASSESSOR
-    sources = {row.source for row in measurements if row.reader == reader}
-    return ASSESSOR if sources == {MeasurementSource.READER} else ALGORITHM
+    found = _sources([result]).get(reader) or everywhere.get(reader)
+    if found:
+        return ASSESSOR if found == {MeasurementSource.READER} else ALGORITHM
+    return ALGORITHM if any(study.model == reader for study in result.studies) else ASSESSOR
+
+
+def _sources(results: Iterable[PatientResult]) -> dict[str, set[MeasurementSource]]:
+    """Return where the numbers of every reader come from.
+
+    What a person corrected in the rows of a network does not make the network a person.
+    """
+    found: dict[str, set[MeasurementSource]] = {}
+    for result in results:
+        for row in result.unedited or result.measurements:
+            found.setdefault(row.reader, set()).add(row.source)
+    return found
 
 
 def _evaluator_ids(readers: Mapping[str, str]) -> dict[str, str]:
