@@ -103,10 +103,9 @@ VIABLE_SIZES = (
 )
 """The same of the viable part."""
 LIVER = "liver"
-
-# The flag of a part that is larger than its whole, after a reader typed one of the two.
-SIZES_CONTRADICT = "sizes_contradict"
 """The organ of a lesion, where nothing else is said."""
+SIZES_CONTRADICT = "sizes_contradict"
+"""The flag of a part that is larger than its whole, after a reader typed one of the two."""
 CYST_LIKE = "cyst-like"
 HAEMANGIOMA_LIKE = "haemangioma-like"
 PERFUSION_LIKE = "perfusion-like"
@@ -571,16 +570,14 @@ class Certainty:
     """How sure a network must be before there is a lesion.
 
     ``threshold`` is the probability from which a voxel may belong to one; ``least_peak`` and ``least_mean`` are the
-    highest and the mean probability that a lesion of such voxels must reach, ``small_mean`` the mean that one as small
-    as a ball of less than 10 mm must reach besides. ``outline`` is the probability from which a voxel of it lies within
-    its outline.
+    highest and the mean probability that a lesion of such voxels must reach. ``outline`` is the probability from which
+    a voxel of it lies within its outline.
     """
 
     threshold: float = 0.5
     least_peak: float = 0.7
     least_mean: float = 0.5
     outline: float = 0.5
-    small_mean: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

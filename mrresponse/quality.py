@@ -11,7 +11,6 @@ import numpy as np
 from scipy import ndimage
 
 from mrresponse.domain import (
-    SIZES_CONTRADICT,
     BoolArray,
     ContrastPhase,
     ExaminedStudy,
@@ -59,9 +58,7 @@ _IN_PIECES = "lesion_in_pieces"
 _VIABLE_OUTSIDE = "viable_outside_lesions"
 _NOT_REGISTERED = "studies_not_registered"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset(
-    {_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED, SIZES_CONTRADICT}
-)
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Write a model folder: ``python scripts/package_model.py CONFIG CHECKPOINT models/NAME [--figures FILE]``.
 
-``--certainty 0.4 0.8 0.65 0.75 0.76`` says how sure a lesion network must be of a lesion: the least probability of its
-voxels, their highest and their mean, the least within its outline, and the mean of one smaller than a ball of 10 mm.
-``tune_lesions.py`` finds out; without it they are 0.5, 0.7, 0.5, 0.5 and 0.5.
+``--certainty 0.4 0.8 0.65 0.75`` says how sure a lesion network must be of a lesion: the least probability of its
+voxels, their highest and their mean, and the least within its outline. ``tune_lesions.py`` finds out; without it they
+are 0.5, 0.7, 0.5 and 0.5.
 """
 
 import argparse
@@ -26,9 +26,7 @@ def main() -> None:
         "--studies", type=Path, nargs="+", default=[], help="JSON files of scripts/evaluate.py synthetic"
     )
     parser.add_argument("--revision", help="version-control revision of the training code")
-    parser.add_argument(
-        "--certainty", type=float, nargs=5, metavar=("THRESHOLD", "PEAK", "MEAN", "OUTLINE", "SMALL_MEAN")
-    )
+    parser.add_argument("--certainty", type=float, nargs=4, metavar=("THRESHOLD", "PEAK", "MEAN", "OUTLINE"))
     arguments = parser.parse_args()
     figures = json.loads(arguments.figures.read_text(encoding="utf-8")) if arguments.figures else {}
     for file in arguments.studies:
@@ -49,10 +47,8 @@ def main() -> None:
 def _certainty(values: Sequence[float] | None) -> Certainty | None:
     if values is None:
         return None
-    threshold, peak, mean, outline, small_mean = values
-    return Certainty(
-        threshold=threshold, least_peak=peak, least_mean=mean, outline=outline, small_mean=small_mean
-    )
+    threshold, peak, mean, outline = values
+    return Certainty(threshold=threshold, least_peak=peak, least_mean=mean, outline=outline)
 
 
 def _rounded(value: object) -> object:

@@ -20,7 +20,6 @@ from mrresponse.report.events import finding_words
 from mrresponse.report.names import file_stem
 from mrresponse.report.page_lesions import lesion_parts
 from mrresponse.report.page_parts import (
-    asked_studies,
     course_note,
     flag_parts,
     headlines,
@@ -58,7 +57,7 @@ def patient_page(result: PatientResult) -> str:
             flags=flag_parts(result),
             findings=[(row, finding_words(row)) for row in patient.findings],
             markers=_marker_rows(patient.markers),
-            studies=asked_studies(result),
+            studies=result.studies,
             readers=sorted({row.reader for row in result.measurements}),
             models=sorted({row.model for row in result.studies if row.model}),
             settings_ids=sorted({row.settings_id for row in result.response.assessments if row.settings_id}),

@@ -1,20 +1,18 @@
 """What a patient page says, as values: sentences and cells ready for the template, nothing decided here."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from mrresponse.domain import (
     COURSE,
     MISSING_STATES,
-    SIZES_CONTRADICT,
     Assessment,
     Flag,
     MeasurementState,
     PatientResult,
     PhaseSummary,
     Response,
-    StudyRecord,
     TreatmentPhase,
     viewed_phase,
 )
@@ -296,20 +294,6 @@ def not_assessed(result: PatientResult) -> tuple[Doubt, ...]:
             phase = names.get(assessment.treatment_phase, assessment.treatment_phase)
             rows.append((f"{assessment.criterion}, {phase}: NE", assessment.reason, assessment.study_date))
     return _gathered(rows)
-
-
-def asked_studies(result: PatientResult) -> tuple[StudyRecord, ...]:
-    """Return the studies, those of which readers' sizes contradict with a level that asks for a look.
-
-    The level in ``studies.csv`` is that of the images, which no edit of a number changes.
-    """
-    asked = {flag.study_date for flag in result.response.flags if flag.code == SIZES_CONTRADICT}
-    return tuple(
-        replace(study, review_level="review")
-        if study.study_date in asked and study.review_level in ("", "ok")
-        else study
-        for study in result.studies
-    )
 
 
 def all_flags(result: PatientResult) -> tuple[Flag, ...]:

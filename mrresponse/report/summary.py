@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import quote
 
-from mrresponse.domain import Assessment, PatientResult, PhaseSummary, Response
+from mrresponse.domain import SIZES_CONTRADICT, Assessment, PatientResult, PhaseSummary, Response
 from mrresponse.report.lesion_table import leading_assessments
 from mrresponse.report.names import file_stem
 from mrresponse.report.page_parts import (
     Category,
     all_flags,
-    asked_studies,
     category,
     flag_parts,
     not_assessed,
@@ -20,7 +19,7 @@ from mrresponse.report.page_parts import (
 
 _REVIEW_ORDER = ("ok", "review", "do not use unedited")
 # Flags of responses by which a category may be far from the truth.
-_ASKING = frozenset({"new_lesion_grows"})
+_ASKING = frozenset({"new_lesion_grows", SIZES_CONTRADICT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ def summarise(result: PatientResult) -> PatientSummary:
     )
     latest = _latest(leading_assessments(result))
     names = phase_names(result)
-    levels = {study.review_level for study in asked_studies(result)}
+    levels = {study.review_level for study in result.studies}
     return PatientSummary(
         patient_id=result.patient.patient_id,
         studies=len(dates),

@@ -163,11 +163,6 @@ def test_one_doubt_asks_for_review_and_two_forbid_unedited_use() -> None:
     ]
 
 
-def test_sizes_that_contradict_ask_for_a_look() -> None:
-    flag = Flag(patient_id="P001", study_date=None, code="sizes_contradict", message="")
-    assert review_level([flag]) == "review"
-
-
 def test_noise_above_the_bar_is_flagged() -> None:
     lesion = ball((20.0, 0.0, 0.0), 30.0)
     # noise in units of pre-contrast liver; the arterial liver is 1.24 of them: 0.09 / 1.24 is 0.07

@@ -12,7 +12,6 @@ from mrresponse.cohort import CohortFigure, Group, SpiderLine, WaterfallBar
 from mrresponse.domain import Assessment, Flag, PhaseSummary, Response
 from mrresponse.report import PatientSummary, summarise
 from mrresponse.report.cohort_page import doubt_counts, figure_data, group_name, sort_rank
-from mrresponse.report.page_parts import asked_studies
 from mrresponse.respond import cohort_figures, spider
 from tests.reference_course import reference_course
 
@@ -138,34 +137,19 @@ def test_largest_groups_come_first_and_treatment_phases_before_the_course() -> N
     assert (figures[0].response_change, figures[0].progression_change) == (-0.3, 0.2)
 
 
-@pytest.mark.parametrize(
-    ("level", "expected"), [("ok", 6), ("review", 1006), ("do not use unedited", 2006), ("", 6)]
-)
-def test_what_must_not_be_used_unedited_is_most_urgent(level: str, expected: int) -> None:
+def test_a_patient_whose_sizes_contradict_is_looked_at_before_others() -> None:
     course = reference_course()
-    studies = tuple(replace(study, review_level=level) for study in course.studies)
-    assert summarise(replace(course, studies=studies)).urgency == expected
-
-
-@pytest.mark.parametrize(
-    ("level", "expected"),
-    [("ok", "review"), ("", "review"), ("review", "review"), ("do not use unedited", "do not use unedited")],
-)
-def test_a_study_with_sizes_that_contradict_asks_for_a_look(level: str, expected: str) -> None:
-    course = reference_course()
-    first, *others = (replace(study, review_level=level) for study in course.studies)
+    calm = replace(course, studies=tuple(replace(study, review_level="ok") for study in course.studies))
     flag = Flag(
-        patient_id=first.patient_id,
-        study_date=first.study_date,
+        patient_id=course.patient.patient_id,
+        study_date=course.studies[0].study_date,
         lesion_id="L01",
         code="sizes_contradict",
         message="…",
         step="response",
     )
-    response = replace(course.response, flags=(flag,))
-    result = replace(course, studies=(first, *others), response=response)
-    assert [study.review_level for study in asked_studies(result)] == [expected, *[level] * len(others)]
-    assert summarise(result).review_level == expected
+    asking = replace(calm, response=replace(calm.response, flags=(*calm.response.flags, flag)))
+    assert summarise(asking).urgency >= 1000 > summarise(calm).urgency
 
 
 def test_who_has_a_lesion_that_grows_uncounted_is_reviewed_before_those_with_other_doubts() -> None:
