@@ -28,7 +28,6 @@ _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
 _MILD = Certainty()
 # Diameter of the ball of a body's volume from which, and at which, it is outlined at a higher probability than found.
 _OUTLINED_CLOSER_MM = (10.0, 25.0)
-_SMALL_MM = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +37,13 @@ class LesionSettings:
     Parameters
     ----------
     threshold
-        Probability from which a voxel may belong to a lesion. Where it, one of the next three or ``outline`` is not
-        set, it is what the network's own description says (``certainty`` in ``configs/metadata.json``, chosen with
-        ``scripts/tune_lesions.py``), and 0.5, 0.7, 0.5, 0.5, 0.5 where that says nothing.
+        Probability from which a voxel may belong to a lesion. Where it, one of the next two or ``outline`` is not set,
+        it is what the network's own description says (``certainty`` in ``configs/metadata.json``, chosen with
+        ``scripts/tune_lesions.py``), and 0.5, 0.7, 0.5, 0.5 where that says nothing.
     least_diameter_mm, least_volume_ml
         Smaller components are noise: 5 mm is the smallest lesion that is ever measured, 0.07 mL its ball.
-    least_peak, least_mean, small_mean
-        Highest and mean probability that a component must reach, and the mean that one smaller than a ball of 10 mm
-        must reach besides: most of what is falsely found is so small, and little sure.
+    least_peak, least_mean
+        Highest and mean probability that a component must reach.
     outline
         Probability from which a voxel of a component lies within the outline, where it is as large as a ball of 25 mm.
         A faint lesion is found at a low threshold, at which a clear one is outlined too large; from 25 mm down to 10 mm
@@ -65,7 +63,6 @@ class LesionSettings:
     least_peak: float | None = None
     least_mean: float | None = None
     outline: float | None = None
-    small_mean: float | None = None
     opening: float = 0.5
     liver_margin_mm: float = 5.0
     neck: float = 0.5
@@ -77,7 +74,6 @@ class LesionSettings:
             least_peak=suits.least_peak if self.least_peak is None else self.least_peak,
             least_mean=suits.least_mean if self.least_mean is None else self.least_mean,
             outline=suits.outline if self.outline is None else self.outline,
-            small_mean=suits.small_mean if self.small_mean is None else self.small_mean,
         )
 
 
@@ -184,13 +180,9 @@ def _components(mask: BoolArray, probability: Image, settings: LesionSettings, s
         for part in range(1, int(parts.max()) + 1):
             body = parts == part
             values = probability.voxels[cut][body]
-            diameter_mm = ball_diameter_mm(len(values) * probability.grid.voxel_volume_ml)
-            least_mean = sure.least_mean
-            if diameter_mm < _SMALL_MM:
-                least_mean = max(least_mean, sure.small_mean)
             if (
                 values.max() >= sure.least_peak
-                and values.mean() >= least_mean
+                and values.mean() >= sure.least_mean
                 and _is_large_enough(body, probability.grid, settings)
             ):
                 count += 1

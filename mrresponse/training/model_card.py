@@ -32,7 +32,7 @@ python -m monai.bundle run --config_file configs/inference.json --bundle_root .
 ## Training
 {examples} {kind} in {steps} steps ({minutes} minutes of wall clock), seed
 {seed}, generator version {generator}; cross-entropy plus Dice, AdamW, exponential average of the weights, which is
-what counts. {start}{templates}
+what is shipped. {start}{templates}
 
 Go on training (a checkpoint found in the folder is resumed):
 
@@ -129,7 +129,7 @@ def card_text(settings: TrainingSettings, metadata: Mapping[str, Any]) -> str:
         task=task[0].upper() + task[1:],
         patients=training["patients"],
         computed=" and on computed images" if training["patients"] else ": every image was computed",
-        start=_start_sentence(training["started_from"]) + _mixture_sentence(training.get("mixture")),
+        start=_start_sentence(training["started_from"]),
         filters=settings.filters,
         parameters=metadata["parameters"] / 1e6,
         spacing=" x ".join(f"{value:g}" for value in settings.spacing_mm),
@@ -181,10 +181,6 @@ def _listed(figures: Mapping[str, Any]) -> str:
 
 def _start_sentence(started_from: list[str]) -> str:
     return f"The weights of {' and then '.join(started_from)} were the start. " if started_from else ""
-
-
-def _mixture_sentence(mixture: str | None) -> str:
-    return f"The weights here are an average: {mixture}. " if mixture else ""
 
 
 def _config_name(config: Path | None) -> str:

@@ -115,7 +115,6 @@ def describe(
             "generator_version": GENERATOR_VERSION,
             "source_revision": revision,
             "started_from": state["lineage"],
-            **({"mixture": state["mixture"]} if "mixture" in state else {}),
         },
         "figures": {
             name: {key: one for key, one in value.items() if not isinstance(one, Mapping)}

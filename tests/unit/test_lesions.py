@@ -112,16 +112,6 @@ def test_a_small_lesion_is_outlined_at_a_lower_probability_than_a_large_one(
     np.testing.assert_array_equal(lesions.labels.voxels > 0, mask_of(ball((0.0, 0.0, 0.0), kept_mm), GRID))
 
 
-def test_a_small_body_must_be_surer() -> None:
-    settings = LesionSettings(threshold=0.4, least_peak=0.7, least_mean=0.6, outline=0.4, small_mean=0.76)
-    for width_mm, value, count in ((9.0, 0.74, 0), (9.0, 0.78, 1), (12.0, 0.74, 1), (12.0, 0.55, 0)):
-        found = probability(ball((0.0, 0.0, 0.0), width_mm), value=value)
-        assert len(find_lesions(STUDY, found, settings).lesions) == count, (width_mm, value)
-    # it makes no body less sure
-    strict = replace(settings, least_peak=0.4, least_mean=0.8, small_mean=0.5)
-    assert not find_lesions(STUDY, probability(ball((0.0, 0.0, 0.0), 9.0), value=0.78), strict).lesions
-
-
 def test_of_an_outline_in_pieces_the_largest_stays() -> None:
     found = probability(ball((-8.0, 0.0, 0.0), 12.0), ball((8.0, 0.0, 0.0), 9.0))
     between = mask_of(ball((0.0, 0.0, 0.0), 13.0), GRID) & (found.voxels < 0.5)

@@ -471,28 +471,3 @@ def test_lesions_are_matched_by_overlap() -> None:
     tally = tally_lesions(probability, truth, (1.0, 1.0, 1.0))
     assert (tally.present, tally.found, tally.false_alarms) == (2, 1, 1)
     assert tally.dice == pytest.approx(2 * 1584 / (1584 + 1000 + 3456))
-
-
-def test_weights_are_averaged_and_the_card_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
-    from average_weights import main
-
-    settings = _settings(minutes=0.001)
-    one = torch.load(train(settings, tmp_path / "one"), weights_only=True)
-    train(settings, tmp_path / "other")
-    other = torch.load(train(settings, tmp_path / "other"), weights_only=True)
-    sources = [f"3={tmp_path / 'one' / 'checkpoint.pt'}", f"1={tmp_path / 'other' / 'checkpoint.pt'}"]
-    assert main([str(tmp_path / "mean.pt"), *sources]) == 0
-    mean = torch.load(tmp_path / "mean.pt", weights_only=True)
-    assert mean["step"] == one["step"]
-    differs = 0
-    for name, value in mean["averaged"].items():
-        expected = 0.75 * one["averaged"][name].double() + 0.25 * other["averaged"][name].double()
-        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
-        differs += int(not torch.equal(one["averaged"][name], other["averaged"][name]))
-    assert differs
-    write_bundle(settings, tmp_path / "mean.pt", tmp_path / "model", figures={})
-    page = (tmp_path / "model" / "docs" / "README.md").read_text(encoding="utf-8")
-    assert "The weights here are an average: 75% of this training, 25% of other." in page
-    # a model folder says nothing of its training, so it cannot be the first
-    assert main([str(tmp_path / "mean.pt"), f"1={tmp_path / 'model'}", sources[0]]) == 2
