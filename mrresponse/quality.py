@@ -3,7 +3,7 @@
 Thresholds: quality rules of the model specification (liver volume, position, homogeneity, gain, arterial timing).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -155,22 +155,10 @@ def with_only_vessels(
 
     ``emptied`` has their labels, study by study: on them rests that nothing viable is left.
     """
-    flagged = []
-    for study, labels in zip(studies, emptied, strict=True):
-        flags = [
-            Flag(
-                patient_id=track.patient_id,
-                study_date=study.study_date,
-                lesion_id=track.lesion_id,
-                code=_ONLY_VESSEL,
-                message="all that enhances was taken for a vessel along the edge: see that nothing viable is left",
-            )
-            for track in tracks
-            for seen in track.observations
-            if seen.study_date == study.study_date and not set(labels).isdisjoint(seen.labels)
-        ]
-        flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
-    return flagged
+    message = "all that enhances was taken for a vessel along the edge: see that nothing viable is left"
+    return _with_flagged(
+        studies, tracks, _ONLY_VESSEL, [dict.fromkeys(labels, message) for labels in emptied]
+    )
 
 
 def with_lesions_in_pieces(
@@ -180,24 +168,40 @@ def with_lesions_in_pieces(
 
     A label is measured as one body, as it was given; its diameters are those of one piece.
     """
+    said = [
+        {
+            label: f"label {label} lies in {count} pieces that do not touch: its diameters are those of the longest "
+            "piece, its volume is of all; expected a label for each piece: they then count as parts of one lesion that "
+            "fell apart"
+            for label, count in _pieces(study).items()
+            if count > 1
+        }
+        for study in studies
+    ]
+    return _with_flagged(studies, tracks, _IN_PIECES, said)
+
+
+def _with_flagged(
+    studies: Sequence[ExaminedStudy],
+    tracks: Sequence[LesionTrack],
+    code: str,
+    said: Sequence[Mapping[int, str]],
+) -> list[ExaminedStudy]:
+    """Flag lesions by their labels: ``said`` has, study by study, what is to be said of a label; once of a lesion."""
     flagged = []
-    for study in studies:
-        pieces = _pieces(study)
+    for study, messages in zip(studies, said, strict=True):
         flags = [
             Flag(
                 patient_id=track.patient_id,
                 study_date=study.study_date,
                 lesion_id=track.lesion_id,
-                code=_IN_PIECES,
-                message=f"label {label} lies in {pieces[label]} pieces that do not touch: its diameters are those of "
-                "the longest piece, its volume is of all; expected a label for each piece: they then count as parts "
-                "of one lesion that fell apart",
+                code=code,
+                message=message,
             )
             for track in tracks
             for seen in track.observations
             if seen.study_date == study.study_date
-            for label in seen.labels
-            if pieces.get(label, 1) > 1
+            for message in dict.fromkeys(messages[label] for label in seen.labels if label in messages)
         ]
         flagged.append(replace(study, flags=(*study.flags, *flags)) if flags else study)
     return flagged

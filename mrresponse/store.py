@@ -46,7 +46,7 @@ from mrresponse.domain import (
 from mrresponse.edits import read_edits, with_edits
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.files import BusyError, locked, opened_atomically, remove_parts, write_atomically
-from mrresponse.ingest.inputs import UNNAMED
+from mrresponse.ingest.inputs import UNNAMED, as_failure
 from mrresponse.journal import Entry, append, entry
 from mrresponse.report.run import source_file, source_folder
 from mrresponse.respond.settings import DayCount
@@ -464,7 +464,7 @@ class RunFolder:
                 try:
                     measurements, _ = correct_measurements(measurements, patient.edits, settings=settings)
                 except DataError as error:
-                    failures = (*failures, _not_edited(error, key))
+                    failures = (*failures, replace(as_failure(error, patient_id=key), step="response"))
                     continue
             results.append(
                 PatientResult(
@@ -609,18 +609,6 @@ class RunFolder:
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         write_atomically(self.path / name, f"{text}\n".encode())
-
-
-def _not_edited(error: DataError, patient_id: str) -> Failure:
-    """Return the failure of a patient with an edit that cannot be used."""
-    return Failure(
-        patient_id=patient_id,
-        study_date=error.study_date,
-        code=error.code,
-        message=error.message,
-        path=error.path,
-        step="response",
-    )
 
 
 def _remove_masks(place: Path, names: Collection[str]) -> None:

@@ -346,8 +346,7 @@ def _longest_admissible(
     points, shortest = search
     first, second = _pairs_longer_than(points, shortest)
     lengths = np.hypot(*(points[first] - points[second]).T)
-    longer = np.arange(len(lengths))
-    longer = _without_deep_gaps(pixels, scale, rule, (points, first[longer], second[longer], longer))
+    longer = _without_deep_gaps(pixels, scale, rule, (points, first, second, np.arange(len(lengths))))
     longer = longer[np.argsort(-lengths[longer], kind="stable")]
     for begin in range(0, len(longer), _CHORDS_AT_ONCE):
         batch = longer[begin : begin + _CHORDS_AT_ONCE]

@@ -175,9 +175,8 @@ class _Worlds:
         shown = prepared.fields.get(prepared.reference)
         if shown is None or not _is_on(prepared.grid, place):
             return True
-        i, j, k = np.rint(world_to_voxel(prepared.grid, place[None])[0]).astype(int)
-        last_i, last_j, last_k = (count - 1 for count in prepared.grid.shape)
-        return bool(shown[min(max(i, 0), last_i), min(max(j, 0), last_j), min(max(k, 0), last_k)])
+        nearest = np.rint(world_to_voxel(prepared.grid, place[None])[0]).astype(int)
+        return bool(shown[tuple(np.clip(nearest, 0, np.asarray(prepared.grid.shape) - 1))])
 
     def date_of(self, number: int) -> str:
         """Give the date of a study for a message."""
