@@ -11,7 +11,7 @@ from mrresponse.respond.findings import FindingsAtVisit, Key, finding_name
 from mrresponse.respond.growth import Growth
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
 from mrresponse.respond.newlesions import DOUBTFUL, GROWS, NewLesion, new_lesion_word
-from mrresponse.respond.nontargets import NonTargetVisit, with_entries
+from mrresponse.respond.nontargets import NonTargetVisit, growth_with_doubtful, with_entries
 from mrresponse.respond.roles import Role
 from mrresponse.respond.rules import decide_non_target, overall_response
 from mrresponse.respond.targets import TargetVisit, accept, begin, judge_through
@@ -262,16 +262,19 @@ def _components(
     said, visit = seen.findings[index], seen.evidence.follow_ups[index]
     flags: tuple[str, ...] = ("not_found",) if lesions.is_lost else ()
     non_target, reason = lesions.response, lesions.reason
-    if said.entries or lesions.growth:
-        non_target, reason, growth = _non_target(target, lesions, said, disease)
-        flags += growth
+    mine = _mine(seen, index, disease)
+    growth = lesions.growth
+    if target is None and not growth:
+        growth = growth_with_doubtful(lesions, mine, seen.evidence.settings)
+    if said.entries or growth:
+        non_target, reason, of_growth = _non_target(target, lesions, said, disease, growth)
+        flags += of_growth
     new_lesions, new_reason = "not assessed" if visit.unread else "none", ""
     if seen.new[index] or said.entries:
-        mine = _mine(seen, index, disease)
         new_lesions, new_reason = _new(mine, said, visit, disease)
         if new_lesions in DOUBTFUL:
             flags = (*flags, f"new_lesion_{new_lesions}")
-            flags += (GROWS,) if any(lesion.grows for lesion in mine) else ()
+            flags += (GROWS,) if any(lesion.grown for lesion in mine) else ()
     target_response = target.response if target else None
     response = overall_response(target_response, non_target, new_lesions)
     return BasisVisit(
@@ -306,11 +309,15 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], day: date, doubtfu
 
 
 def _non_target(
-    target: TargetVisit | None, lesions: NonTargetVisit, said: FindingsAtVisit, disease: _Disease
+    target: TargetVisit | None,
+    lesions: NonTargetVisit,
+    said: FindingsAtVisit,
+    disease: _Disease,
+    growth: str,
 ) -> tuple[Response | None, str, tuple[str, ...]]:
     """Return the non-target response, its sentence and flags; growth counts where there is no target."""
-    flags = ("non_target_growth",) if lesions.growth and target is not None else ()
-    is_progression = bool(lesions.growth) and target is None
+    flags = ("non_target_growth",) if growth and target is not None else ()
+    is_progression = bool(growth) and target is None
     if not said.entries and not is_progression:
         return lesions.response, lesions.reason, flags
     entries = {
@@ -318,7 +325,7 @@ def _non_target(
         for component in ("progressing", "missing", "present", "gone")
     }
     if is_progression:
-        entries["progressing"] = (*entries["progressing"], lesions.growth)
+        entries["progressing"] = (*entries["progressing"], growth)
     return *decide_non_target(with_entries(lesions.evidence, entries)), flags
 
 

@@ -29,8 +29,8 @@ REJECTED = "rejected"
 class NewLesion:
     """One new lesion at one visit; ``first_seen`` is its first appearance as disease in the treatment phase.
 
-    ``grows`` where it is doubtful whether it is new, and it has grown as a new nodule must to be definite: it may have
-    been there at baseline, unnoticed, and is progression either way.
+    ``grown`` gives its diameters in mm when first seen and now, where it is doubtful whether it is new and it has
+    grown by as much as makes a new nodule definite: it may have been there at baseline, overlooked.
     """
 
     lesion_id: str
@@ -39,7 +39,7 @@ class NewLesion:
     first_seen: date
     is_liver: bool
     measurement: Measurement | None = None
-    grows: bool = False
+    grown: tuple[float, float] | None = None
 
     @property
     def text(self) -> str:
@@ -93,9 +93,9 @@ def new_lesions_through(
             m = visit.measurements.get(lesion_id)
             lesion.status, lesion.why = _status(lesion, m, criterion, settings)
             lesion.was_definite = lesion.was_definite or lesion.status == "definite"
-            grown_mm = _doubtful_growth_mm(lesion, m, settings)
+            grown = _doubtful_growth(lesion, m, settings)
             least = "at least " if lesion.is_bound else ""
-            by = "" if grown_mm is None else f", grown by {least}{number(grown_mm)} mm since first seen"
+            by = f", grown by {least}{number(grown[1] - grown[0])} mm since first seen" if grown else ""
             found.append(
                 NewLesion(
                     lesion_id=lesion_id,
@@ -104,7 +104,7 @@ def new_lesions_through(
                     first_seen=lesion.first.study_date,
                     is_liver=is_liver(lesion.first),
                     measurement=m,
-                    grows=grown_mm is not None,
+                    grown=grown,
                 )
             )
         result.append(tuple(found))
@@ -204,15 +204,16 @@ def _judged(
     return stated.value, f"{_size(m)}stated {stated.value}"
 
 
-def _doubtful_growth_mm(lesion: _Followed, m: Measurement | None, settings: RespondSettings) -> float | None:
-    """Give by how much a lesion has grown that stays doubtful, as a network's does whose place was not seen before."""
+def _doubtful_growth(
+    lesion: _Followed, m: Measurement | None, settings: RespondSettings
+) -> tuple[float, float] | None:
+    """Give from and to what a lesion has grown that stays doubtful, as a network's whose place was not seen before."""
     if m is None or lesion.status not in DOUBTFUL:
         return None
     size, first = m.longest_diameter_mm, lesion.first_mm
     if not is_seen(m) or size is None or first is None or is_below(size, settings.new_lesion_min_mm):
         return None
-    grown_mm = size - first
-    return grown_mm if reaches(grown_mm, settings.new_lesion_growth_mm) else None
+    return (first, size) if reaches(size - first, settings.new_lesion_growth_mm) else None
 
 
 def _node_status(m: Measurement, criterion: Criterion, settings: RespondSettings) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.newlesions import NewLesion
 from mrresponse.respond.rules import (
     NO_NON_TARGET,
     NonTargetEvidence,
@@ -23,8 +24,8 @@ from mrresponse.respond.values import NOT_FOUND, counted_with, is_stated
 class NonTargetVisit:
     """Non-target lesions at one visit: the evidence and the response that follows from it alone, with its sentence.
 
-    ``growth`` says how the whole of them grew where that is beyond the guide; ``is_lost`` that one was not found and
-    its absence is not shown.
+    ``growth`` says how the whole of them grew where that is beyond the guide; ``nadir`` is the least sum of diameters
+    before this visit; ``is_lost`` says that one was not found and its absence is not shown.
     """
 
     evidence: NonTargetEvidence
@@ -32,6 +33,7 @@ class NonTargetVisit:
     reason: str = NO_NON_TARGET
     growth: str = ""
     burden: float | None = None
+    nadir: float | None = None
     is_lost: bool = False
 
 
@@ -60,7 +62,9 @@ def assess_non_targets(
         growth = _growth(burden, nadir, settings)
         response, reason = decide_non_target(evidence)
         visits.append(
-            NonTargetVisit(evidence, response, reason, growth, burden, _is_lost(lesion_ids, visit, evidence))
+            NonTargetVisit(
+                evidence, response, reason, growth, burden, nadir, _is_lost(lesion_ids, visit, evidence)
+            )
         )
         if burden is not None:
             nadir = burden if nadir is None else min(nadir, burden)
@@ -135,14 +139,37 @@ def _fate_of_merged(
     return ("present", name) if is_there else ("gone", f"{name}, {value.note}".rstrip(", "))
 
 
-def _growth(burden: float | None, nadir: float | None, settings: RespondSettings) -> str:
+def _growth(
+    burden: float | None, nadir: float | None, settings: RespondSettings, whose: str = "non-target diameters"
+) -> str:
     if burden is None or not nadir:
         return ""
     increase, floor_mm = settings.non_target_guide_increase, settings.non_target_guide_floor_mm
     if not has_grown(nadir, burden, by_share=increase, by_mm=floor_mm):
         return ""
     change = percent(burden, nadir, 100.0 * increase)
-    return f"non-target diameters {number(burden)} mm are {change} from their nadir {number(nadir)} mm"
+    return f"{whose} {number(burden)} mm are {change} from their nadir {number(nadir)} mm"
+
+
+def growth_with_doubtful(lesions: NonTargetVisit, new: Sequence[NewLesion], settings: RespondSettings) -> str:
+    """Say how non-targets grew together with lesions of which it is doubtful whether they are new.
+
+    One that has grown by what makes a new nodule definite (response-criteria section 4.4) is either new or was
+    overlooked at baseline. Without a target it is progression in both cases where the non-targets, it among them, grew
+    beyond the guide of section 2.5. Empty where they did not, or where one of them has no diameter.
+    """
+    grown = [lesion for lesion in new if lesion.grown]
+    is_known = lesions.response is None or (lesions.burden is not None and lesions.nadir is not None)
+    if not grown or not is_known:
+        return ""
+    before, now = map(math.fsum, zip(*[lesion.grown for lesion in grown if lesion.grown], strict=True))
+    names = ", ".join([lesion.lesion_id for lesion in grown])
+    return _growth(
+        round((lesions.burden or 0.0) + now, 6),
+        round((lesions.nadir or 0.0) + before, 6),
+        settings,
+        whose=f"non-target diameters with {names}, new or overlooked at baseline,",
+    )
 
 
 def with_entries(evidence: NonTargetEvidence, entries: Mapping[str, Sequence[str]]) -> NonTargetEvidence:

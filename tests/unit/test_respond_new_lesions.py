@@ -359,6 +359,63 @@ def test_a_doubtful_lesion_of_the_network_that_grows_is_flagged(
     assert [row.overall for row in result.assessments[1:]] == ["SD"] * 5
 
 
+def without_target(
+    rest: dict[str, float], *doubtful: tuple[float, dict[str, Any]], criterion: str
+) -> ResponseResult:
+    """Return a patient with unchanged non-targets (``rest``), and a lesion L02 that the network finds later."""
+    count = len(doubtful) + 1
+    rows = [lesion(number, name, size) for number in range(count) for name, size in rest.items()]
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    rows += [
+        lesion(number, "L02", mm, **found, **more) for number, (mm, more) in enumerate(doubtful, start=1)
+    ]
+    studies = [
+        StudyRecord(patient_id="P", study_date=on(number), lesions_assessable=True) for number in range(count)
+    ]
+    return respond(Patient(patient_id="P"), studies, rows, settings(criterion))
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST"])
+def test_without_a_target_a_doubtful_lesion_that_grows_is_progression_new_or_overlooked(
+    criterion: str,
+) -> None:
+    """9 mm and 16 mm at first, 9 mm and 26 mm later: 35 mm are 40 % more than 25 mm."""
+    sizes = ((16.0, {}), (25.9, {}), (26.0, {}), (20.0, {}))
+    result = without_target({"L01": 9.0}, *sizes, criterion=criterion)
+    rows = result.assessments[1:]
+    assert [row.overall for row in rows] == ["NON-CR/NON-PD"] * 2 + ["PD", "NON-CR/NON-PD"]
+    assert [row.non_target for row in rows][2] == "PD"
+    assert {row.new_lesions for row in rows} == {EQUIVOCAL}
+    assert (
+        "non-target diameters with L02, new or overlooked at baseline, 35.0 mm are +40.0 % from their nadir 25.0 mm"
+        in rows[2].reason
+    )
+    assert ["new_lesion_grows" in row.flags for row in rows] == [False, False, True, False]
+
+
+def test_without_disease_at_baseline_a_doubtful_lesion_that_grows_is_progression() -> None:
+    result = without_target({}, (16.0, {}), (26.0, {}), criterion="mRECIST")
+    assert [row.overall for row in result.assessments[1:]] == ["NED", "PD"]
+
+
+def test_a_doubtful_lesion_that_grows_beside_much_more_disease_is_not_enough() -> None:
+    """Ten non-targets of 9 mm, and 16 mm that become 26: 116 mm are 9.4 % more than 106 mm."""
+    rest = {f"L{number}": 9.0 for number in range(10, 20)}
+    result = without_target(rest, (16.0, {}), (26.0, {}), criterion="RECIST 1.1")
+    assert result.assessments[-1].overall == "NON-CR/NON-PD"
+    assert "new_lesion_grows" in result.assessments[-1].flags
+
+
+def test_a_doubtful_lesion_that_grows_decides_nothing_where_a_non_target_is_missing() -> None:
+    """The other one may be gone: what all of them grew by is not known."""
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    rows = [lesion(0, "L01", 9.0), lesion(1, "L02", 16.0, **found), lesion(2, "L02", 26.0, **found)]
+    rows += [lesion(1, "L01", None, **LOST), lesion(2, "L01", None, **LOST)]
+    studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(3)]
+    result = respond(Patient(patient_id="P"), studies, rows, settings("mRECIST"))
+    assert [row.overall for row in result.assessments[1:]] == ["NE", "NE"]
+
+
 def test_a_lesion_that_grows_from_too_small_has_grown_by_at_least_so_much() -> None:
     found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
     result = run((None, {**found, **SMALL}), (14.9, found), (15.0, found))
