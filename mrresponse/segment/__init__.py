@@ -55,7 +55,7 @@ class SegmentSettings:
         network; lesions are still looked for by the lesion network.
     lesion_views
         Mirror images over which the lesion network is averaged: 1, 2 or 4. What it takes for a lesion only from one
-        side is seldom one; each view takes as long as the first.
+        side is seldom one. Windows in which the first view shows nothing are not looked at again.
     average_views
         Average the networks over all views of the same image: the liver over three gamma curves, lesions over four
         mirror images. Takes three and four times as long as one view.

@@ -346,6 +346,30 @@ def test_the_average_over_mirror_images_is_mirrored_with_its_image(
     assert np.allclose(found, np.flip(mirrored, axes), atol=1e-5) is same
 
 
+@pytest.mark.parametrize(("at_once", "shown"), [(1, [1, 1, 1, 1]), (4, [3, 1])])
+def test_a_further_view_is_looked_at_only_where_the_first_shows_something(
+    lesion_model: Path, at_once: int, shown: list[int]
+) -> None:
+    """Three windows of 32 voxels over 64; the one bright place lies in one of them, of the image and of its mirror."""
+    network = load_network(read_model_card(str(lesion_model)), replace(FLOAT32, lesion_views=2))
+    voxels = np.full((64, 24, 16), 100.0, np.float32)
+    voxels[2:6, 4:8, 4:8] = 180.0
+    image = Image(voxels=voxels, grid=grid((64, 24, 16), (3.0, 3.0, 3.0)))
+    asked: list[int] = []
+
+    def bright_is_lesion(inputs: Any) -> Any:
+        asked.append(len(inputs))
+        portal_venous = inputs[:, LESION_CHANNELS.index(ContrastPhase.PORTAL_VENOUS)]
+        zeros = torch.zeros_like(portal_venous)
+        return torch.stack([zeros, zeros, 20.0 * portal_venous - 10.0], dim=1)
+
+    found = lesion_probability(
+        replace(network, module=bright_is_lesion, windows_at_once=at_once), study_of(image)
+    )
+    assert asked == shown
+    np.testing.assert_array_equal(found.voxels > 0.5, voxels == 180.0)
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("overlap", 1.0), ("overlap", -0.1), ("precision", "half"), ("lesion_views", 3)]
 )
