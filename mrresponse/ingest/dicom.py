@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mrresponse.domain import Failure
 from mrresponse.ingest.headers import SliceHeader
-from mrresponse.ingest.identity import DicomPatient, name_patients
+from mrresponse.ingest.identity import DicomPatient, identity_notes, name_patients
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
 from mrresponse.ingest.manifest import ManifestRow, manifest_mismatch
 from mrresponse.ingest.selection import LiverOf, Rules, select_series
@@ -53,7 +53,11 @@ def read_tree(
         series=tuple(item for part in collected for item in part.series),
         failures=(*failures, *(item for part in collected for item in part.failures)),
         left_out=tuple(item for part in collected for item in part.left_out),
-        notes=(*notes, *_alike(named, names_by_patient)),
+        notes=(
+            *notes,
+            *identity_notes(data, {patient.identifier for patient in patients.values()}),
+            *_alike(named, names_by_patient),
+        ),
         identities=tuple(
             Identity(dicom_patient_id=patients[key].identifier, patient_id=name)
             for key, name in sorted(names_by_patient.items(), key=lambda item: item[1])

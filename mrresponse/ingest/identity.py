@@ -11,12 +11,13 @@ import hmac
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest.inputs import Identity, check_id
+from mrresponse.ingest.patient_tables import column_notes
 from mrresponse.tables import parse_rows
 
 IDENTITIES = "identities.csv"
@@ -60,6 +61,29 @@ def read_identities(data: Path) -> Mapping[str, str]:
                 path=path,
             )
     return given
+
+
+def identity_notes(data: Path, identifiers: Collection[str]) -> tuple[str, ...]:
+    """Return notes on ``identities.csv``: columns that are not used, and rows whose DICOM patient is not in the data.
+
+    The list may be that of a whole hospital, but a typing error would leave a patient under another pseudonym. Rows are
+    named by number and pseudonym, never by the DICOM id.
+
+    Raises
+    ------
+    DataError
+        ``bad_table``: the file is no table.
+    """
+    path = data / IDENTITIES
+    if not path.exists():
+        return ()
+    spare = [
+        f"row {number} ({row.patient_id.strip()})"
+        for number, row in parse_rows(path, Identity)
+        if isinstance(row, Identity) and row.dicom_patient_id.strip() not in identifiers
+    ]
+    found = (f"{path.name}: no DICOM patient in the data has the id of {', '.join(spare)}",) if spare else ()
+    return (*column_notes(path, Identity), *found)
 
 
 def name_patients(

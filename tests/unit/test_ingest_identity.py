@@ -3,7 +3,9 @@
 import pytest
 
 from mrresponse.errors import ConfigError, DataError
+from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.ingest.identity import DicomPatient, name_patients, pseudonym, read_identities
+from tests.dicom_files import SeriesPlan, write_series
 
 ANNA, BERT = DicomPatient(identifier="4711"), DicomPatient(identifier="4712")
 EXPECTED = "P-SEZ53LEADA"
@@ -54,3 +56,19 @@ def test_two_patients_never_share_a_hashed_pseudonym(tmp_path):
     with pytest.raises(DataError) as caught:
         name_patients({"a": ANNA, "b": BERT}, {"b": EXPECTED}, tmp_path, tmp_path / "key")
     assert caught.value.code == "pseudonym_collision"
+
+
+def test_rows_that_name_nobody_in_the_data_are_told_by_number_and_pseudonym(tmp_path):
+    write_series(tmp_path / "a", SeriesPlan(patient="004711"))
+    table = tmp_path / "identities.csv"
+    # a spreadsheet took the zeros away
+    table.write_text("dicom_patient_id,patient_id,ward\n4711,P001,\n,,\n4712 ,P002,\n")
+    found = ingest(tmp_path, IngestSettings())
+    assert found.notes == (
+        "identities.csv: unknown columns left out: ward",
+        "identities.csv: no DICOM patient in the data has the id of row 2 (P001), row 4 (P002)",
+    )
+    table.write_text("dicom_patient_id,patient_id\n 004711,P001\n")
+    found = ingest(tmp_path, IngestSettings())
+    assert found.notes == ()
+    assert found.patients[0].patient_id == "P001"
