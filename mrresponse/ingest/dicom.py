@@ -4,18 +4,21 @@ A line of the manifest names one file of a series, or a folder that holds one se
 the data folder with the same series UID, and its patient id becomes the pseudonym of that DICOM patient.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from mrresponse.domain import Failure
-from mrresponse.ingest.headers import SliceHeader
+from mrresponse.ingest.headers import NO_STUDY, SliceHeader
 from mrresponse.ingest.identity import DicomPatient, identity_notes, name_patients
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
 from mrresponse.ingest.manifest import ManifestRow, manifest_mismatch
 from mrresponse.ingest.selection import LiverOf, Rules, select_series
 from mrresponse.ingest.tree import CACHE, scan
+
+# Patient, study and date of images of a study that began the day before.
+_Midnight = tuple[str, str, date]
 
 
 def read_tree(
@@ -36,8 +39,10 @@ def read_tree(
     roots = [data, *(path if path.is_dir() else path.parent for path in outside)]
     found = scan(roots, key_file.parent / CACHE)
     patients = found.patients
-    stated, names, dates, failures = _stated(rows, found.headers)
-    headers = tuple(_dated(header, dates) for header in found.headers)
+    begun = _over_midnight(found.headers)
+    scanned = tuple(_begun(header, begun) for header in found.headers)
+    stated, names, dates, failures = _stated(rows, scanned)
+    headers = tuple(_dated(header, dates) for header in scanned)
     nameless = _nameless(headers, patients, names)
     failures += [_no_patient_id(header) for header in nameless.values()]
     named = {key: patient for key, patient in patients.items() if key not in nameless}
@@ -55,6 +60,7 @@ def read_tree(
         left_out=tuple(item for part in collected for item in part.left_out),
         notes=(
             *notes,
+            *_midnight_notes(begun, names_by_patient),
             *identity_notes(data, {patient.identifier for patient in patients.values()}),
             *_alike(named, names_by_patient),
         ),
@@ -89,6 +95,44 @@ def _stated(
     return by_image, names, dates, failures
 
 
+def _over_midnight(headers: Iterable[SliceHeader]) -> Mapping[_Midnight, date]:
+    """Return the date on which a DICOM study began, by patient, study and the date after it that some images state.
+
+    A study has one date, that of its beginning (PS3.3 C.7.2.1), but some scanners change it at midnight. Dates further
+    apart under one study UID are different visits whose UIDs an anonymiser made alike; without a UID nothing is one.
+    """
+    found: dict[tuple[str, str], set[date]] = {}
+    for header in headers:
+        if header.modality == "MR" and header.study != NO_STUDY and header.study_date is not None:
+            found.setdefault((header.patient, header.study), set()).add(header.study_date)
+    begun: dict[_Midnight, date] = {}
+    for (patient, study), dates in found.items():
+        for day in sorted(dates):
+            before = day - timedelta(days=1)
+            if before in dates and (patient, study, before) not in begun:
+                begun[patient, study, day] = before
+    return begun
+
+
+def _begun(header: SliceHeader, begun: Mapping[_Midnight, date]) -> SliceHeader:
+    """Give a slice the date on which its study began, where that went over midnight."""
+    if header.study_date is None:
+        return header
+    day = begun.get((header.patient, header.study, header.study_date))
+    return header if day is None else replace(header, study_date=day)
+
+
+def _midnight_notes(begun: Mapping[_Midnight, date], names: Mapping[str, str]) -> Iterator[str]:
+    for (patient, _, later), day in sorted(
+        begun.items(), key=lambda item: (names.get(item[0][0], ""), item[1])
+    ):
+        if patient in names:
+            yield (
+                f"{names[patient]} {day}: images of this DICOM study state {later}; taken for one study over "
+                f"midnight, of {day}"
+            )
+
+
 def _dated(header: SliceHeader, dates: Mapping[str, date]) -> SliceHeader:
     """Give a slice without a study date, as some anonymisers leave it, the one that the manifest states."""
     if header.study_date is not None or header.study not in dates:
@@ -112,7 +156,7 @@ def _contradiction(
         return "the folder holds several series, expected one; name one file of the series instead"
     first = named[0]
     if first.study_date not in (row.study_date, None):
-        return f"the header says study date {first.study_date}, the manifest {row.study_date}"
+        return f"the DICOM study has study date {first.study_date}, the manifest {row.study_date}"
     if dates.get(first.study, row.study_date) != row.study_date:
         return f"the DICOM study is of {dates[first.study]} in another row, expected one study_date"
     if names.get(first.patient, row.patient_id) != row.patient_id:

@@ -254,6 +254,10 @@ def _hash(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
 
 
+# The hash of a study whose UID an anonymiser took away.
+NO_STUDY = _hash("")
+
+
 def _field_strength(value: float | None) -> float | None:
     """Return a field strength in tesla; some scanners write gauss."""
     return value if value is None or value < 100 else value / 10000.0

@@ -443,3 +443,78 @@ def test_of_two_studies_on_one_date_the_one_that_the_manifest_names_is_taken(tmp
     lines.append(f"P001,2024-01-05,OTHER,{brain[0]}")
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
     assert [failure.code for failure in ingest(tmp_path, PLAIN).failures] == ["two_studies"]
+
+
+def over_midnight(data, *, study_date="20240106", **changes):
+    """Write a dynamic of one study that begins at 23:58; of the images after midnight, all dates are the later one."""
+    for number, (word, day, time) in enumerate(
+        (
+            ("pre", "20240105", "235800"),
+            ("art", "20240105", "235940"),
+            ("portal", study_date, "000025"),
+            ("delayed", study_date, "000300"),
+        ),
+        start=3,
+    ):
+        extra = {"AcquisitionDate": "20240105" if number < 5 else "20240106"}
+        late = changes if number >= 5 else {}
+        plan = SeriesPlan(
+            **{
+                "description": f"vibe {word}",
+                "number": number,
+                "study_date": day,
+                "time": time,
+                "extra": extra,
+            }
+            | late
+        )
+        write_series(data / str(number), plan)
+
+
+@pytest.mark.parametrize(("study_date", "noted"), [("20240105", 0), ("20240106", 1)])
+def test_an_examination_over_midnight_is_one_study_of_the_day_it_began(tmp_path, study_date, noted):
+    over_midnight(tmp_path, study_date=study_date)
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    (study,) = found.patients[0].studies
+    assert study.study_date == DAY
+    assert phases(found) == {"PRE": 3, "ART": 4, "PVP": 5, "DEL": 6}
+    assert [item.acquired_at.isoformat() for item in study.series][1:3] == [
+        "2024-01-05T23:59:40",
+        "2024-01-06T00:00:25",
+    ]
+    assert [note.split(" ", 1)[1] for note in found.notes] == [
+        "2024-01-05: images of this DICOM study state 2024-01-06; taken for one study over midnight, of 2024-01-05"
+    ] * noted
+
+
+@pytest.mark.parametrize(
+    ("changes", "days"),
+    [
+        # another examination on the next day; UIDs that an anonymiser made alike, or took away
+        ({"study": "other"}, ["2024-01-05", "2024-01-06"]),
+        ({"study_date": "20240107"}, ["2024-01-05", "2024-01-07"]),
+        ({"study_date": "20240405"}, ["2024-01-05", "2024-04-05"]),
+        ({"study": ""}, ["2024-01-05", "2024-01-06"]),
+    ],
+)
+def test_two_visits_stay_two_studies(tmp_path, changes, days):
+    over_midnight(tmp_path, **changes)
+    if changes.get("study") == "":
+        for file in tmp_path.rglob("IM*"):
+            alter(file, StudyInstanceUID="")
+    found = ingest(tmp_path, PLAIN)
+    assert found.failures == ()
+    assert [str(study.study_date) for study in found.patients[0].studies] == days
+    assert found.notes == ()
+
+
+def test_a_manifest_names_images_of_after_midnight_by_the_day_the_study_began(tmp_path):
+    over_midnight(tmp_path)
+    line = "P001,{},PVP,5\n"
+    table = tmp_path / "manifest.csv"
+    table.write_text("patient_id,study_date,contrast_phase,path\n" + line.format("2024-01-05"))
+    assert ingest(tmp_path, PLAIN).failures == ()
+    table.write_text("patient_id,study_date,contrast_phase,path\n" + line.format("2024-01-06"))
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert "has study date 2024-01-05, the manifest 2024-01-06" in failure.message
