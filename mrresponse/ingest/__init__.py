@@ -40,6 +40,7 @@ from mrresponse.ingest.manifest import (
 from mrresponse.ingest.patient_tables import (
     PatientTables,
     after_death,
+    future_studies,
     misspelt_tables,
     read_patient_tables,
     spare_patients,
@@ -217,6 +218,7 @@ def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str,
         + collected.notes
         + tables.notes
         + spare_patients(tables, {patient_id for patient_id, _ in by_study} | failed)
+        + future_studies(studies)
         + _same_but_for_case(by_study),
         left_out=tuple(left_out),
         failed_studies=tuple(study for study in studies if study.patient_id in failed),

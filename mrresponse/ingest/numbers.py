@@ -28,6 +28,7 @@ from mrresponse.ingest.inputs import failed_patients
 from mrresponse.ingest.patient_tables import (
     after_death,
     column_notes,
+    future_studies,
     misspelt_tables,
     read_checked,
     read_patient_tables,
@@ -102,6 +103,7 @@ def read_numbers(folder: Path) -> Numbers:
         notes=misspelt_tables(folder, _OPTIONAL, cutoff=_NEARLY)
         + tables.notes
         + spare_patients(tables, {patient.patient_id for patient in patients} | failed)
+        + future_studies(studies.values())
         + column_notes(folder / "studies.csv", StudyRecord)
         + column_notes(folder / "measurements.csv", Measurement)
         + _viable_elsewhere(measurements),

@@ -25,6 +25,9 @@ from mrresponse.errors import DataError
 from mrresponse.ingest.inputs import UNNAMED, as_failure, check_id
 from mrresponse.tables import parse_rows, unknown_columns
 
+# An anonymiser may have moved the dates of all patients.
+_MOST_LISTED = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientRow:
@@ -150,6 +153,15 @@ def spare_patients(tables: PatientTables, known: Collection[str]) -> tuple[str, 
     """Return a note where ``patients.csv`` names patients without a study: their dates enter nothing."""
     spare = sorted({row.patient_id for row in tables.patients}.difference(known))
     return (f"patients.csv: without a study: {', '.join(spare)}",) if spare else ()
+
+
+def future_studies(studies: Iterable[Study]) -> tuple[str, ...]:
+    """Return a note where studies are dated after today: a date moved by an anonymiser, or one that is wrong."""
+    today = date.today()
+    future = sorted((one.patient_id, one.study_date) for one in studies if one.study_date > today)
+    listed = ", ".join(f"{patient_id} {day}" for patient_id, day in future[:_MOST_LISTED])
+    listed += f" and {len(future) - _MOST_LISTED} more" if len(future) > _MOST_LISTED else ""
+    return (f"studies dated after today, {today}: {listed}; taken as they are",) if future else ()
 
 
 def with_tables(

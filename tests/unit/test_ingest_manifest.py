@@ -1,6 +1,6 @@
 """Manifest and BIDS-like trees become patients; tables are joined; nothing is lost without a word."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -351,3 +351,15 @@ def test_a_table_without_its_columns_stops_everything(data):
     (data / "treatments.csv").write_text("patient_id,name\nP1,x\n")
     with pytest.raises(DataError, match="no column treatment_phase, kind, start_date"):
         ingest(data, PLAIN)
+
+
+def test_studies_dated_after_today_are_noted(data):
+    today, later = date.today(), [date.today() + timedelta(days=1 + at) for at in range(21)]
+    days = (today, *later)
+    for at in range(len(days)):
+        image(data / f"{at}.nii.gz")
+    manifest(data, *(f"P1,{day},ART,{at}.nii.gz" for at, day in enumerate(days)))
+    found = ingest(data, PLAIN)
+    assert [study.study_date for study in found.patients[0].studies] == list(days)
+    listed = ", ".join(f"P1 {day}" for day in later[:20])
+    assert found.notes == (f"studies dated after today, {today}: {listed} and 1 more; taken as they are",)

@@ -1,6 +1,6 @@
 """Typed and stored tables of measurements mean the same; what is no bare number is named."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -308,4 +308,20 @@ def test_a_death_of_nobody_and_a_table_of_another_name_are_said(tmp_path):
     assert read_numbers(data).notes == (
         "treatment.csv is not read; did you mean treatments.csv?",
         "patients.csv: without a study: P-2",
+    )
+
+
+def test_a_study_dated_after_today_is_said(tmp_path):
+    tomorrow = date.today() + timedelta(days=1)
+    data = folder(tmp_path, "patient_id,lesion_id,study_date,longest_diameter_mm", "P1,L01,2024-01-05,20")
+    write_rows(
+        data / "studies.csv",
+        [
+            StudyRecord(patient_id="P1", study_date=date(2024, 1, 5)),
+            StudyRecord(patient_id="P1", study_date=tomorrow),
+        ],
+        StudyRecord,
+    )
+    assert read_numbers(data).notes == (
+        f"studies dated after today, {date.today()}: P1 {tomorrow}; taken as they are",
     )
