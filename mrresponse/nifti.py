@@ -6,6 +6,7 @@ and a volume is to be refused before memory is taken for it. World matrices are 
 """
 
 import gzip
+import itertools
 import math
 import zlib
 from dataclasses import dataclass
@@ -36,10 +37,10 @@ _BOMB_RATIO = 500
 # Clinical MR of the liver has 0.5 to 10 mm; a value outside says that the unit is not the millimetre.
 _SPACING_RANGE_MM = (0.05, 50.0)
 _MOST_LABEL = 65535
-# Matrices are float32 and some programs write spacings with three digits; a sheared sform, which a qform cannot hold,
-# turns an axis by up to 30 degrees.
+# Matrices are float32 and some programs write spacings with three digits.
 _SAME_SPACING = 0.01
-_SAME_DIRECTION = 0.5
+# How far apart two matrices may place a corner of the volume; the rounding of quaternions makes 0.2 mm in 400.
+_SAME_PLACE_MM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def read_grid(path: Path) -> Grid:
     Raises
     ------
     DataError
-        ``unreadable``, ``not_3d``, ``too_large``, ``bad_type``, ``bad_spacing``, ``no_orientation``.
+        ``unreadable``, ``not_3d``, ``too_large``, ``bad_type``, ``bad_spacing``, ``no_orientation``; ``not_finite`` for
+        a scaling that is stated by half.
     """
     with _opened(path) as file:
         return _read_header(file, path).grid
@@ -211,7 +213,7 @@ def _read_header(file: BinaryIO, path: Path) -> _Header:
             )
         grid = _grid(header)
         dtype = _voxel_type(header)
-        slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+        slope, intercept = _scaling(float(header["scl_slope"]), float(header["scl_inter"]))
         offset = _offset(int(header["vox_offset"]) or size + 4, size)
     except (HeaderDataError, ValueError, KeyError, OverflowError):
         raise DataError(
@@ -220,9 +222,24 @@ def _read_header(file: BinaryIO, path: Path) -> _Header:
     except DataError as error:
         error.path = path
         raise
-    if not (math.isfinite(slope) and math.isfinite(intercept)) or slope == 0.0:
-        slope, intercept = 1.0, 0.0
     return _Header(grid, dtype, offset, slope, intercept)
+
+
+def _scaling(slope: float, intercept: float) -> tuple[float, float]:
+    """Return what stored values are multiplied by, and what is added then.
+
+    A slope of 0 says that they are as they are, whatever the intercept (nifti1.h); so does, as for nibabel, a NaN. What
+    states half of a scaling is refused: the numbers would be others than were meant.
+    """
+    if slope == 0.0 or (math.isnan(slope) and (math.isnan(intercept) or intercept == 0.0)):
+        return 1.0, 0.0
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        raise DataError(
+            f"voxels are scaled by {slope:g} and moved by {intercept:g} (scl_slope and scl_inter), expected two "
+            "finite numbers, or a slope of 0",
+            code="not_finite",
+        )
+    return slope, intercept
 
 
 def _offset(found: int, header_bytes: int) -> int:
@@ -252,7 +269,8 @@ def _grid(header: Any) -> Grid:
 def _check_agreement(header: Any, grid: Grid, spacing: npt.NDArray[np.float64]) -> None:
     """Refuse a file whose places are stated twice and differently: programs differ in which of them they believe.
 
-    An sform may lead into an atlas, where nothing has its true size.
+    An sform may lead into an atlas, where nothing has its true size, or to another image; a mask that a reader draws in
+    a program that believes the qform lies elsewhere then.
     """
     if not np.allclose(grid.spacing_mm, spacing, rtol=_SAME_SPACING):
         found = " and ".join(
@@ -264,12 +282,41 @@ def _check_agreement(header: Any, grid: Grid, spacing: npt.NDArray[np.float64]) 
     qform = header.get_qform(coded=True)[0]
     if qform is None:
         return
-    cosines = (grid.affine[:3, :3] * qform[:3, :3]).sum(axis=0) / np.square(spacing)
-    if (cosines < _SAME_DIRECTION).any():
+    corners = np.array([*itertools.product(*((0, size - 1) for size in grid.shape))]) * grid.spacing_mm
+    turned = qform[:3, :3] / np.linalg.norm(qform[:3, :3], axis=0)
+    apart_mm = min(
+        float(
+            np.linalg.norm(
+                corners @ (directions - turned).T + grid.affine[:3, 3] - qform[:3, 3], axis=1
+            ).max()
+        )
+        for directions in _as_rotations(grid.affine[:3, :3] / grid.spacing_mm)
+    )
+    # so that a NaN is refused too
+    if not apart_mm <= _SAME_PLACE_MM:
         raise DataError(
-            "sform and qform matrices point the voxel axes to different sides, expected one orientation",
+            f"sform and qform matrices place a corner of the volume {apart_mm:.1f} mm apart, expected at most "
+            f"{_SAME_PLACE_MM:g} mm; set the code of the wrong one to 0",
             code="no_orientation",
         )
+
+
+def _as_rotations(directions: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return the directions that a qform may state for the axes of an sform.
+
+    A qform cannot hold a shear, as of slices that are not stacked along their normal. Writers state the nearest
+    perpendicular directions, as nibabel and nifti1_io.c do, or keep two axes and give the normal for the third.
+    Without a shear all are the same.
+    """
+    left, _, right = np.linalg.svd(directions)
+    found = [left @ right]
+    side = np.sign(np.linalg.det(directions))
+    for first, second, third in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        normal = side * np.cross(directions[:, first], directions[:, second])
+        kept = directions.copy()
+        kept[:, third] = normal / np.linalg.norm(normal)
+        found.append(kept)
+    return tuple(found)
 
 
 def _bad_spacing(spacing: npt.NDArray[np.float64]) -> DataError:

@@ -106,6 +106,33 @@ def test_stored_integers_are_scaled(tmp_path):
     assert read_image(path).voxels[0, 0, 0] == 5.0
 
 
+def save_scaled(path, slope, intercept):
+    """Write voxels of 3 with a scaling in the header."""
+    nibabel.save(nibabel.Nifti1Image(np.full((4, 5, 3), 3, dtype=np.int16), GRID.affine), path)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([slope, intercept], dtype="<f4").tobytes()
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("scaling", [(0.0, 0.0), (0.0, 7.0), (0.0, np.nan), (np.nan, np.nan), (np.nan, 0.0)])
+def test_stored_values_without_a_slope_are_as_they_are(tmp_path, scaling):
+    path = save_scaled(tmp_path / "a.nii", *scaling)
+    assert read_image(path).voxels[0, 0, 0] == 3.0
+    np.testing.assert_array_equal(nibabel.load(path).get_fdata(), read_image(path).voxels)
+
+
+@pytest.mark.parametrize(
+    "scaling", [(2.0, np.nan), (1.0, np.nan), (2.0, np.inf), (np.nan, 7.0), (np.inf, 0.0), (-np.inf, np.nan)]
+)
+def test_a_scaling_that_is_stated_by_half_is_refused(tmp_path, scaling):
+    path = save_scaled(tmp_path / "a.nii", *scaling)
+    for read in (read_grid, read_image, read_label_map):
+        with pytest.raises(DataError, match=r"scl_slope and scl_inter") as caught:
+            read(path)
+        assert caught.value.code == "not_finite"
+
+
 def test_a_big_endian_file_and_a_fourth_axis_of_one_are_read(tmp_path):
     header = nibabel.Nifti1Header(endianness=">")
     header.set_data_dtype(">i2")
@@ -202,11 +229,56 @@ def test_two_matrices_that_contradict_each_other_are_refused(tmp_path, sform, co
         assert caught.value.code == code
 
 
-def test_matrices_that_differ_by_a_shift_a_shear_or_rounding_are_the_sforms(tmp_path):
-    # slices 3 mm apart along the normal, each 1 mm further to the front: 3.162 mm from one to the next
-    tilted = np.array([[1.5, 0, 0, 7.0], [0, 1.5, 1.0, 8.0], [0, 0, 3.0, 9.0], [0, 0, 0, 1.0]])
-    save_with_forms(tmp_path / "x.nii", tilted, np.diag([1.5, 1.5, 3.162, 1.0]), (1.5, 1.5, 3.162))
-    np.testing.assert_array_equal(read_grid(tmp_path / "x.nii").affine, tilted)
+# slices 3 mm apart along the normal, each 1 mm further to the front: 3.162 mm from one to the next
+TILTED = np.array([[1.5, 0, 0, 7.0], [0, 1.5, 1.0, 8.0], [0, 0, 3.0, 9.0], [0, 0, 0, 1.0]])
+SPACING = (1.5, 1.5, 3.162)
+
+
+def turned(degrees, shift=(0.0, 0.0, 0.0)):
+    """Return a matrix of SPACING turned about the first axis, and moved."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]) * SPACING
+    matrix[:3, 3] = np.add((7.0, 8.0, 9.0), shift)
+    return matrix
+
+
+def test_matrices_that_differ_by_a_shear_or_rounding_are_the_sforms(tmp_path):
+    # rows and columns kept, the normal for the slices; the nearest perpendicular directions, as nibabel writes
+    left, _, right = np.linalg.svd(TILTED[:3, :3] / np.linalg.norm(TILTED[:3, :3], axis=0))
+    nearest = TILTED.copy()
+    nearest[:3, :3] = left @ right * SPACING
+    for qform in (turned(0), nearest, turned(0, (0.3, -0.3, 0.3))):
+        save_with_forms(tmp_path / "x.nii", TILTED, qform, SPACING)
+        np.testing.assert_array_equal(read_grid(tmp_path / "x.nii").affine, TILTED)
+    mirrored = np.diag([-1.0, 1.0, 1.0, 1.0]) @ TILTED
+    save_with_forms(tmp_path / "x.nii", mirrored, np.diag([-1.0, 1.0, 1.0, 1.0]) @ turned(0), SPACING)
+    np.testing.assert_array_equal(read_grid(tmp_path / "x.nii").affine, mirrored)
+
+
+@pytest.mark.parametrize(
+    ("sform", "qform", "apart"),
+    [
+        # by the middle of a turn that used to be accepted; by little; by a shift alone; sheared and turned
+        (turned(45), turned(0), r"12\.9 mm"),
+        (turned(5), turned(0), r"1\.5 mm"),
+        (turned(0), turned(0, (1.5, 0, 0)), r"1\.5 mm"),
+        (TILTED, turned(30), r"8\.8 mm"),
+        (TILTED, turned(0, (np.nan, 0, 0)), "nan mm"),
+    ],
+)
+def test_matrices_that_place_a_corner_elsewhere_are_refused(tmp_path, sform, qform, apart):
+    save_with_forms(tmp_path / "x.nii", sform, qform, SPACING)
+    with pytest.raises(DataError, match=f"corner of the volume {apart} apart") as caught:
+        read_grid(tmp_path / "x.nii")
+    assert caught.value.code == "no_orientation"
+    # either of them alone is believed
+    for name, code in (("qform_code", 252), ("sform_code", 254)):
+        content = bytearray((tmp_path / "x.nii").read_bytes())
+        content[code : code + 2] = b"\0\0"
+        (tmp_path / name).write_bytes(content)
+        if np.isfinite(qform).all():
+            read_grid(tmp_path / name)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
