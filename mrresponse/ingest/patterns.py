@@ -49,7 +49,10 @@ _LEFT_OUT_WORDS: tuple[tuple[str, str], ...] = (
      "in- or opposed-phase"),
     (r"\b(inphase|outphase|opp?phase|in opp|opp in|iop|ip oop|oop|opp|opposition|gegenphase|dual ?echo)\b",
      "in- or opposed-phase"),
-    (r" in$|dixon\w* (in|en|ip|op|out)\b", "in- or opposed-phase"),
+    (r" in$|dixon\w* (in|en|ip|op|out)\b|\bip\b", "in- or opposed-phase"),
+    # "pre op" and "post op" are times of an operation
+    (r"^op\b|\b(t1w?|[23]d|tra|ax(ial)?|fl[23]d|flash|fspgr|spgr|ffe|gre|lava|vibe|e?thrive) op\b",
+     "in- or opposed-phase"),
     # "fat" begins or ends the name, or follows the method; "fat sat" and "without fat" are no fat images
     (r"\bfat ?(only|images?)\b|^fat\b(?! ?su?[ap])|(?<!without )(?<!w o )(?<!no )\bfat$|"
      r"dixon\w* (f|fat)\b(?! ?su?[ap])|\b(vibe|dixon|lava|thrive|mdixon)\w*( \w+)* f$", "fat image"),
