@@ -3,19 +3,22 @@
 Series descriptions may carry names; they are for the terminal and for the user's own manifest, not for a run folder.
 """
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from mrresponse.domain import Agent, ContrastPhase, Patient, Study
+from mrresponse.domain import Agent, ContrastPhase, Patient, Series, Study
 from mrresponse.files import write_atomically
 from mrresponse.ingest.inputs import Identity, Ingested
 from mrresponse.tables import format_rows
 
 TAKEN, MISSING, LEFT_OUT, UNDECIDED, FAILED = "taken", "missing", "left out", "undecided", "failed"
 _PRIVATE_MODE = 0o600
+# Slice spacings are rounded to 0.01 mm.
+_SAME_STEP = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,10 @@ def missing_parts(study: Study) -> tuple[str, ...]:
 
 
 def _short_series(study: Study) -> Iterator[str]:
-    """Name the contrast phases with fewer slices than others as far apart: slices lost at an end leave no gap."""
+    """Name the contrast phases with fewer slices than others as far apart: slices lost at an end leave no gap.
+
+    And those that cover the same stack with every second slice, or third, which leaves the same gap everywhere.
+    """
     most: dict[float | None, int] = {}
     dynamic = [one for one in study.series if one.files and one.contrast_phase is not ContrastPhase.OTHER]
     for series in dynamic:
@@ -175,6 +181,23 @@ def _short_series(study: Study) -> Iterator[str]:
                 f"{count} slices in {series.contrast_phase}, {expected} in others of this spacing: slices may be "
                 "missing at its ends"
             )
+        elif finer := next((one for one in dynamic if _is_thinned(series, one)), None):
+            yield (
+                f"{count} slices {series.slice_thickness_mm:g} mm apart in {series.contrast_phase}, "
+                f"{len(finer.files)} slices {finer.slice_thickness_mm:g} mm apart in {finer.contrast_phase}: slices "
+                "may be missing between others"
+            )
+
+
+def _is_thinned(series: Series, other: Series) -> bool:
+    """Tell whether a series has the slices of another one but for every second, or so."""
+    apart = (series.slice_thickness_mm or 0.0) / (other.slice_thickness_mm or math.inf)
+    step = round(apart)
+    return (
+        step > 1
+        and math.isclose(apart, step, rel_tol=_SAME_STEP)
+        and abs(step * len(series.files) - len(other.files)) < step
+    )
 
 
 def _study_rows(studies: Iterable[Study]) -> Iterator[CheckRow]:

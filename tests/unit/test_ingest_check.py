@@ -47,6 +47,20 @@ def test_a_series_that_is_shorter_than_the_others_of_its_study_is_named(tmp_path
     assert not [row for row in check_report(ingest(tmp_path, PLAIN)) if "2 slices" in row.why]
 
 
+@pytest.mark.parametrize(("slices", "kept"), [(12, 6), (11, 6), (11, 5)])
+def test_a_series_with_every_second_slice_of_the_others_is_named(tmp_path, slices, kept):
+    """Slices lost at even distances leave no gap: every lesion would be cut twice as thick in this phase."""
+    files = write_dynamic(tmp_path, slices=slices)
+    before = check_report(ingest(tmp_path, PLAIN))
+    lost = 0 if kept < slices / 2 else 1
+    for file in files["ART"][lost::2]:
+        file.unlink()
+    added = [row.why for row in check_report(ingest(tmp_path, PLAIN)) if row not in before]
+    assert added == [
+        f"{kept} slices 6 mm apart in ART, {slices} slices 3 mm apart in PRE: slices may be missing between others"
+    ]
+
+
 def test_the_written_manifest_gives_the_same_studies_again(tmp_path):
     write_dynamic(tmp_path)
     before = ingest(tmp_path, PLAIN)
