@@ -2,14 +2,14 @@
 
 Where the rules find several volumes of one contrast phase, the choice is written too: one that the manifest states
 wins; then axial before other planes, distortion-corrected before its uncorrected copy, late before early arterial;
-then the last precontrast, the first delayed and the last hepatobiliary. Two arterial or two portal venous series are
-not chosen between: the patient fails and the message asks for a line in the manifest.
+then the last precontrast, the first delayed and the last hepatobiliary. Two arterial or two portal venous series, and
+two of one time, are not chosen between: the patient fails and the message asks for a line in the manifest.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, time
 
 import numpy as np
 
@@ -368,14 +368,23 @@ def _have_order(candidates: Sequence[_Candidate]) -> bool:
     return True
 
 
+def _is_at_once(candidate: _Candidate, best: _Candidate) -> bool:
+    """Tell whether a volume is the best one, or as good by its time, as echoes are and what is made from other images.
+
+    Where an anonymiser took the times away, series numbers choose.
+    """
+    moment = candidate.order[0]
+    return candidate is best or (moment == best.order[0] and moment.time() != time())
+
+
 def _is_best_timed(candidate: _Candidate, others: Sequence[_Candidate]) -> bool:
     if candidate.volume.row is not None or not _have_order(others):
         return True
     match candidate.contrast_phase:
         case ContrastPhase.PRECONTRAST | ContrastPhase.HEPATOBILIARY:
-            return candidate is others[-1]
+            return _is_at_once(candidate, others[-1])
         case ContrastPhase.DELAYED:
-            return candidate is others[0]
+            return _is_at_once(candidate, others[0])
         case _:
             return True
 

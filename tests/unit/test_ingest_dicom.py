@@ -518,3 +518,31 @@ def test_a_manifest_names_images_of_after_midnight_by_the_day_the_study_began(tm
     table.write_text("patient_id,study_date,contrast_phase,path\n" + line.format("2024-01-06"))
     (failure,) = ingest(tmp_path, PLAIN).failures
     assert "has study date 2024-01-05, the manifest 2024-01-06" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("word", "time", "refused"),
+    [
+        ("pre", "100500", True),
+        ("pre", "095500", False),
+        ("delayed", "101200", True),
+        ("delayed", "101600", False),
+        ("hbp", "103000", True),
+    ],
+)
+def test_two_series_of_one_contrast_phase_and_one_time_are_not_chosen_between(tmp_path, word, time, refused):
+    """They are no repeats, but for example two echoes, or thick slices made from thin ones."""
+    write_dynamic(tmp_path)
+    for number, echo_ms in ((8, 1.2), (9, 2.4)):
+        extra = {"EchoTime": echo_ms}
+        plan = SeriesPlan(number=number, description=f"vibe {word}", time=time, extra=extra)
+        write_series(tmp_path / str(number), plan)
+    failures = ingest(tmp_path, PLAIN).failures
+    assert [failure.code for failure in failures] == ["ambiguous_phase"] * refused
+    assert all("series 8, 9 all look like" in failure.message for failure in failures)
+
+
+def test_repeats_whose_times_were_taken_away_are_chosen_by_number(tmp_path):
+    for number in (8, 9):
+        write_series(tmp_path / str(number), SeriesPlan(number=number, description="vibe pre", time="000000"))
+    assert phases(ingest(tmp_path, PLAIN)) == {"PRE": 9}
