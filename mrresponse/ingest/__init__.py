@@ -36,6 +36,7 @@ from mrresponse.ingest.manifest import (
     nifti_series,
     read_bids,
     read_manifest,
+    unnamed_bids,
 )
 from mrresponse.ingest.patient_tables import (
     PatientTables,
@@ -108,7 +109,9 @@ def ingest(
     nifti_rows, dicom_rows = _split(rows)
     once, twice = each_file_once(nifti_rows)
     collected = joined(joined(collected, twice), _nifti(once))
-    if not nifti_rows and is_bids(data):
+    if nifti_rows:
+        collected = joined(collected, Collected(notes=unnamed_bids(data, nifti_rows)))
+    elif is_bids(data):
         collected = joined(collected, read_bids(data, settings))
     collected = joined(
         collected, _dicom(data, dicom_rows, settings, key_file or data / "mrresponse.key", liver_of)

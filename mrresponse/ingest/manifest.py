@@ -157,6 +157,14 @@ def read_bids(data: Path, settings: IngestSettings) -> Collected:
     return Collected(series=tuple(collected), failures=tuple(failures), left_out=tuple(left_out))
 
 
+def unnamed_bids(data: Path, rows: Sequence[ManifestRow]) -> tuple[str, ...]:
+    """Return a note where a manifest names some of the files of a BIDS-like tree only: the names then say nothing."""
+    named = {os.path.abspath(row.path) for row in rows}
+    count = sum(os.path.abspath(path) not in named for path in data.glob("sub-*/**/*.nii*"))
+    note = f"{MANIFEST} names NIfTI files, so the others of the BIDS-like tree are not read: {count}"
+    return (note,) if count else ()
+
+
 def is_bids(data: Path) -> bool:
     """Tell whether a folder has NIfTI files below folders named ``sub-…``."""
     return next(data.glob("sub-*/**/*.nii*"), None) is not None
@@ -266,7 +274,7 @@ def _bids_series(data: Path, path: Path, settings: IngestSettings) -> FoundSerie
         )
     raise DataError(
         f"contrast phase unknown: file name has {' and '.join(stated) or 'neither ce- nor acq-'}, expected "
-        "for example ce-ART, or a line in manifest.csv",
+        "for example ce-ART, or a manifest.csv that names every file",
         code="unknown_contrast_phase",
         patient_id=patient_id,
         study_date=study_date,

@@ -363,3 +363,23 @@ def test_studies_dated_after_today_are_noted(data):
     assert [study.study_date for study in found.patients[0].studies] == list(days)
     listed = ", ".join(f"P1 {day}" for day in later[:20])
     assert found.notes == (f"studies dated after today, {today}: {listed} and 1 more; taken as they are",)
+
+
+def test_files_of_a_bids_like_tree_that_a_manifest_does_not_name_are_counted(tmp_path):
+    """The manifest holds for all images: with one line for one file the other patients are not read."""
+    names = [
+        f"sub-{number}/ses-20240105/anat/sub-{number}_ses-20240105_{entity}T1w.nii.gz"
+        for number, entity in (("01", "ce-ART_"), ("02", "ce-ART_"), ("03", ""))
+    ]
+    for name in names:
+        image(tmp_path / name)
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert failure.message.endswith("or a manifest.csv that names every file")
+    manifest(tmp_path, f"03,2024-01-05,ART,{names[2]}")
+    found = ingest(tmp_path, PLAIN)
+    assert [patient.patient_id for patient in found.patients] == ["03"]
+    assert found.notes == (
+        "manifest.csv names NIfTI files, so the others of the BIDS-like tree are not read: 2",
+    )
+    manifest(tmp_path, *(f"{at},2024-01-05,ART,{name}" for at, name in enumerate(names)))
+    assert ingest(tmp_path, PLAIN).notes == ()
