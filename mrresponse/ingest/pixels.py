@@ -74,7 +74,11 @@ def intensities(
             code="truncated",
             path=file,
         )
-    factor, offset = _scaling(header, frame)
+    try:
+        factor, offset = _scaling(header, frame)
+    except DataError as error:
+        error.path = file
+        raise
     return (pixels * factor + offset).astype(np.float32)
 
 
@@ -86,12 +90,23 @@ def _scaling(header: "Dataset", frame: int | None) -> tuple[float, float]:
     """
     groups = () if frame is None else frame_groups(header, frame)
     rescale = header if frame is None else frame_item(groups, "PixelValueTransformationSequence")
-    slope = number(rescale, "RescaleSlope") or 1.0
-    intercept = number(rescale, "RescaleIntercept") or 0.0
+    slope = _stated(rescale, "RescaleSlope") or 1.0
+    intercept = _stated(rescale, "RescaleIntercept") or 0.0
     private = _philips_slope(header, groups)
     if private is None:
         return slope, intercept
     return 1.0 / private, intercept / (slope * private)
+
+
+def _stated(rescale: "Dataset | None", name: str) -> float | None:
+    """Return a part of the scaling, ``None`` where it is absent; without it, series would differ in gain."""
+    found = number(rescale, name)
+    if found is None and text(rescale, name):
+        raise DataError(
+            f"{name} is {text(rescale, name)!r}, expected a number with a dot as decimal sign",
+            code="bad_value",
+        )
+    return found
 
 
 def _philips_slope(header: "Dataset", groups: "Sequence[Dataset]") -> float | None:

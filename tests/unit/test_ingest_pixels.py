@@ -131,3 +131,16 @@ def test_slices_whose_numbers_are_not_brightness_are_refused(tmp_path, shown):
     for file in files:
         alter(file, PhotometricInterpretation=shown)
     assert code_of(files) == "bad_type"
+
+
+@pytest.mark.parametrize("name", ["RescaleSlope", "RescaleIntercept"])
+def test_a_scaling_that_is_no_number_is_refused(tmp_path, name):
+    """With a comma, as some converters write it, the slices would be read without it."""
+    files = write_series(tmp_path, PLAN)
+    for file in files:
+        alter(file, **{name: "2.5 "})
+        file.write_bytes(file.read_bytes().replace(b"2.5 ", b"2,5 "))
+    with pytest.raises(DataError) as caught:
+        read_volume(files)
+    assert (caught.value.code, caught.value.path) == ("bad_value", files[0])
+    assert caught.value.message == f"{name} is '2,5', expected a number with a dot as decimal sign"
