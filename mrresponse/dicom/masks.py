@@ -100,6 +100,7 @@ def read_masks(files: Sequence[Path], grid: Grid) -> Mapping[MaskRole, LabelMap]
     """Read segmentations and contours as masks on a grid; lesions get a label each.
 
     A lone lesion segment keeps one label for all, and so means one class. Where lesions overlap, the later one wins.
+    Structures without a voxel say nothing.
     The viable part has the label of the lesion of the same tracking UID, otherwise of the lesion it lies in.
 
     Raises
@@ -120,13 +121,21 @@ def read_masks(files: Sequence[Path], grid: Grid) -> Mapping[MaskRole, LabelMap]
     for label, item in enumerate(lesions, start=1):
         labels[item.mask] = label
     _check_parts(segments, labels)
-    # No lesion segment says that there is no lesion only in a file that is named for the lesions.
+    # No lesion says that there is none only in a file that is named for the lesions: a structure that planning programs
+    # keep for one may not have been drawn yet.
     own = [file for file in files if file.stem == MaskRole.LESION.value]
-    if not lesions:
+    if not labels.any():
         _check_known({file: by_file[file] for file in own})
-    if lesions or own:
+    if labels.any() or own:
         found[MaskRole.LESION] = LabelMap(voxels=labels, grid=grid)
-    if viable:
+    is_drawn = any(item.mask.any() for item in viable)
+    if viable and labels.any() and not is_drawn:
+        raise DataError(
+            f"{len(viable)} segments named as viable have no voxel, expected one that has, none of that name where the "
+            "images are to tell what is viable, or viable.nii.gz where nothing is",
+            code="bad_mask",
+        )
+    if is_drawn:
         found[MaskRole.VIABLE] = LabelMap(voxels=_viable_labels(viable, lesions, labels), grid=grid)
     return found
 

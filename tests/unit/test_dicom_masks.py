@@ -212,6 +212,37 @@ def test_a_file_of_lesions_with_only_a_liver_says_that_there_is_none(tmp_path):
     assert drawn(tmp_path, "Liver")[MaskRole.LESION].voxels.sum() == 0
 
 
+@pytest.mark.parametrize("file", ["rt.dcm", "lesions.dcm"])
+def test_a_structure_that_nobody_drew_says_nothing(tmp_path, file):
+    """Planning programs make an empty GTV from a template: it would be a complete response."""
+    grid = read_volume(write_series(tmp_path / "images", SeriesPlan(rows=12, columns=11))).grid
+    liver = ("Liver", box(grid, 1, (1, 1), (9, 9)))
+    found = read_masks([structure_set(tmp_path / file, ["Liver", "GTV"], [liver])], grid)
+    # as before, what is named for the lesions and holds nothing else says that there is none
+    assert (MaskRole.LESION in found) == (file == "lesions.dcm")
+    unknown = ("Segment_1", box(grid, 1, (2, 2), (4, 4)))
+    path = structure_set(tmp_path / file, ["Liver", "GTV", "Segment_1"], [liver, unknown])
+    if file == "lesions.dcm":
+        with pytest.raises(DataError, match="1 of 3 segments are named neither lesion"):
+            read_masks([path], grid)
+    else:
+        assert set(read_masks([path], grid)) == {MaskRole.LIVER}
+
+
+def test_a_viable_part_that_nobody_drew_does_not_say_that_all_is_dead(tmp_path):
+    grid = read_volume(write_series(tmp_path / "images", SeriesPlan(rows=12, columns=11))).grid
+    lesions = [("GTV 1", box(grid, 1, (1, 1), (4, 4))), ("GTV 2", box(grid, 1, (6, 6), (9, 9)))]
+    names = ["GTV 1", "GTV 2", "viable 1", "viable 2"]
+    with pytest.raises(DataError, match="2 segments named as viable have no voxel") as caught:
+        read_masks([structure_set(tmp_path / "rt.dcm", names, lesions)], grid)
+    assert caught.value.code == "bad_mask"
+    # the lesions are given as NIfTI
+    assert read_masks([structure_set(tmp_path / "rt.dcm", names[2:], [])], grid) == {}
+    alive = ("viable 2", box(grid, 1, (6, 6), (7, 7)))
+    found = read_masks([structure_set(tmp_path / "rt.dcm", names, [*lesions, alive])], grid)
+    assert set(np.unique(found[MaskRole.VIABLE].voxels)) == {0, 2}
+
+
 @pytest.mark.parametrize("name", ["non-viable tumor", "Nonenhancing part", "tumour necrosis"])
 def test_what_is_not_viable_is_neither_a_viable_part_nor_a_lesion(tmp_path, name):
     grid = read_volume(write_series(tmp_path / "images", SeriesPlan(rows=12, columns=11))).grid
