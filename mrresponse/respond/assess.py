@@ -1,7 +1,7 @@
 """One treatment phase under one criterion for one reader: roles, components and responses at every visit."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from mrresponse.domain import Finding, Response
@@ -34,7 +34,8 @@ class BasisVisit:
     """The components of one visit on one basis, the liver alone or everything.
 
     ``dated_from`` is the first appearance of a new lesion that this visit establishes and that an
-    earlier visit held for equivocal; ``note`` is what a confirmed progression adds to the reason.
+    earlier visit held for equivocal; ``note`` is what a confirmed progression adds to the reason. ``doubtful`` are the
+    sizes of the lesions, new or overlooked at baseline, with which the non-targets progressed.
     """
 
     target: TargetVisit | None
@@ -47,6 +48,7 @@ class BasisVisit:
     note: str = ""
     dated_from: date | None = None
     flags: tuple[str, ...] = ()
+    doubtful: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -264,8 +266,9 @@ def _components(
     non_target, reason = lesions.response, lesions.reason
     mine = _mine(seen, index, disease)
     growth = lesions.growth
+    doubtful: Mapping[str, float] = {}
     if target is None and not growth:
-        growth = growth_with_doubtful(lesions, mine, seen.evidence.settings)
+        growth, doubtful = growth_with_doubtful(lesions, mine, seen.evidence.settings)
     if said.entries or growth:
         non_target, reason, of_growth = _non_target(target, lesions, said, disease, growth)
         flags += of_growth
@@ -278,7 +281,17 @@ def _components(
     target_response = target.response if target else None
     response = overall_response(target_response, non_target, new_lesions)
     return BasisVisit(
-        target, target_response, non_target, reason, new_lesions, new_reason, response, "", None, flags
+        target,
+        target_response,
+        non_target,
+        reason,
+        new_lesions,
+        new_reason,
+        response,
+        "",
+        None,
+        flags,
+        doubtful,
     )
 
 
@@ -343,6 +356,7 @@ def _immune_evidence(
         progressing=said.sizes("progressing", liver_only=disease.liver_only),
         standing=said.sizes("present", liver_only=disease.liver_only),
         new=_mine(seen, index, disease),
+        doubtful=components.doubtful,
         new_stated=said.names("new", liver_only=disease.liver_only),
         is_read=not visit.unread,
         is_for_symptoms=visit.study is not None and visit.study.for_symptoms is True,
@@ -354,5 +368,5 @@ def _with_call(components: BasisVisit, call: ImmuneCall) -> BasisVisit:
     c = components
     return BasisVisit(
         c.target, call.target, call.non_target, c.non_target_reason, c.new_lesions, c.new_reason,
-        call.response, call.note, c.dated_from, (*c.flags, *call.flags),
+        call.response, call.note, c.dated_from, (*c.flags, *call.flags), c.doubtful,
     )  # fmt: skip

@@ -32,7 +32,8 @@ class ImmuneEvidence:
     """What RECIST 1.1 says of one visit, and the sizes that a confirmation compares.
 
     ``burden`` is ``None`` where a target is missing, ``least_burden`` the sum of those measured. ``progressing`` and
-    ``standing`` are the reported non-targets that progress and those that are merely there, with their sizes.
+    ``standing`` are the reported non-targets that progress and those that are merely there, with their sizes;
+    ``doubtful`` are the sizes of lesions, new or overlooked at baseline, with which the non-targets progress.
     """
 
     study_date: date
@@ -44,6 +45,7 @@ class ImmuneEvidence:
     progressing: Mapping[str, float | None]
     standing: Mapping[str, float | None]
     new: tuple[NewLesion, ...]
+    doubtful: Mapping[str, float]
     new_stated: tuple[str, ...]
     is_read: bool
     is_for_symptoms: bool = False
@@ -99,6 +101,7 @@ class _Pending:
     progressing: Mapping[str, float | None]
     new_sizes: dict[str, float | None]
     has_new: bool
+    doubtful: Mapping[str, float]
 
     def complete(self, evidence: ImmuneEvidence, sizes: Mapping[str, float | None]) -> None:
         """Take what was not measured at the first unconfirmed progression from a later one."""
@@ -170,6 +173,7 @@ def _first_call(
             progressing=evidence.progressing,
             new_sizes=dict(sizes),
             has_new=bool(sizes or evidence.new_stated),
+            doubtful=evidence.doubtful,
         )
         _record(state, evidence, sizes)
         return _call(evidence, response, "first progression: to be confirmed after 4 to 8 weeks")
@@ -196,6 +200,7 @@ def _pending_call(
             flags=flags,
         )
     unmeasured = [lesion for lesion, organ in state.new_targets.items() if sizes.get(lesion, 0.0) is None]
+    unmeasured += [lesion for lesion, size in _doubtful_now(pending, evidence).items() if size is None]
     is_evaluable = evidence.target is not NE and evidence.is_read
     is_unassessed = pending.by_non_target and evidence.non_target is NE
     if unmeasured or is_unassessed or not is_evaluable:
@@ -250,8 +255,9 @@ def _further(
         return f"targets measured alone {evidence.least_burden} mm, at least {least} mm above {pending.burden} mm"
     if pending.by_non_target and evidence.progressing:
         return "non-targets increased further"
-    if pending.by_non_target and _grew(pending.non_target_burden, evidence.non_target_burden, 0.0):
-        return f"non-target sum {evidence.non_target_burden} mm above {pending.non_target_burden} mm"
+    before, now = _non_target_sums(pending, evidence)
+    if pending.by_non_target and _grew(before, now, 0.0):
+        return f"non-target sum {now} mm above {before} mm"
     return _another_new(state, pending, evidence, sizes) or _new_growth(state, pending, sizes, least)
 
 
@@ -259,10 +265,34 @@ def _another_new(
     state: ImmuneState, pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, float | None]
 ) -> str:
     another = [
-        lesion for lesion in sizes if lesion not in pending.new_sizes and lesion not in state.new_nadirs
+        lesion
+        for lesion in sizes
+        if lesion not in pending.new_sizes
+        and lesion not in state.new_nadirs
+        and lesion not in pending.doubtful
     ]
     another += sorted(set(evidence.new_stated) - state.stated)
     return f"another new lesion: {', '.join(another)}" if another else ""
+
+
+def _doubtful_now(pending: _Pending, evidence: ImmuneEvidence) -> dict[str, float | None]:
+    """Return the sizes now of the doubtful lesions that the pending iUPD rests on; 0 of one that is no disease now."""
+    now = {lesion.lesion_id: 0.0 if lesion.status == "none" else lesion.counted[1] for lesion in evidence.new}
+    return {name: now.get(name) for name in pending.doubtful}
+
+
+def _non_target_sums(pending: _Pending, evidence: ImmuneEvidence) -> tuple[float | None, float | None]:
+    """Return the sums of the non-targets at the pending iUPD and now, of the same lesions."""
+    before, now = pending.non_target_burden, evidence.non_target_burden
+    if not pending.doubtful:
+        return before, now
+    # without a sum the patient had no other non-target then
+    if before is None:
+        before = now = 0.0
+    sizes = [size for size in _doubtful_now(pending, evidence).values() if size is not None]
+    if now is None or len(sizes) < len(pending.doubtful):
+        return None, None
+    return round(math.fsum((before, *pending.doubtful.values())), 6), round(math.fsum((now, *sizes)), 6)
 
 
 def _new_growth(state: ImmuneState, pending: _Pending, sizes: dict[str, float | None], least: float) -> str:
@@ -287,6 +317,9 @@ def _grew(before: float | None, after: float | None, least: float) -> bool:
 def _is_reset(pending: _Pending, evidence: ImmuneEvidence, sizes: dict[str, float | None]) -> bool:
     """Tell whether targets and non-targets meet a response again by shrinkage since the pending iUPD."""
     if PD in (evidence.target, evidence.non_target) or _unchanged(pending, evidence):
+        return False
+    before, now = _non_target_sums(pending, evidence)
+    if pending.doubtful and before is not None and now is not None and not exceeds(before, now):
         return False
     new_gone = pending.has_new and not sizes and not evidence.new_stated
     shrank = (

@@ -16,6 +16,7 @@ from mrresponse.respond.values import (
     is_liver,
     is_seen,
     lesion_is_gone,
+    lesion_value,
     short_axis_mm,
 )
 
@@ -30,7 +31,8 @@ class NewLesion:
     """One new lesion at one visit; ``first_seen`` is its first appearance as disease in the treatment phase.
 
     ``grown`` gives its diameters in mm when first seen and now, where it is doubtful whether it is new and it has
-    grown by as much as makes a new nodule definite: it may have been there at baseline, overlooked.
+    grown by as much as makes a new nodule definite: it may have been there at baseline, overlooked. ``counted`` is what
+    it would give to the sum of the non-targets then and now; ``None`` is not known.
     """
 
     lesion_id: str
@@ -40,6 +42,7 @@ class NewLesion:
     is_liver: bool
     measurement: Measurement | None = None
     grown: tuple[float, float] | None = None
+    counted: tuple[float | None, float | None] = (None, None)
 
     @property
     def text(self) -> str:
@@ -55,6 +58,7 @@ class _Followed:
     was_definite: bool = False
     # where it was too small to measure, the most that it can have had: growth is then a lower bound
     first_mm: float | None = None
+    first_counted: float | None = None
     is_bound: bool = False
     status: str = "none"
     why: str = ""
@@ -105,6 +109,7 @@ def new_lesions_through(
                     is_liver=is_liver(lesion.first),
                     measurement=m,
                     grown=grown,
+                    counted=(lesion.first_counted, _counted(m, criterion, settings)),
                 )
             )
         result.append(tuple(found))
@@ -121,7 +126,8 @@ def _note_appearance(
     lesion.is_over = is_normal
     if lesion.first_mm is None:
         lesion.is_bound = seen.state is TOO_SMALL and seen.longest_diameter_mm is None
-        lesion.first_mm = criterion.by_diameter.too_small if lesion.is_bound else seen.longest_diameter_mm
+        lesion.first_mm = criterion.by_diameter.too_small if lesion.is_bound else _diameter_mm(seen)
+        lesion.first_counted = _counted(seen, criterion, settings)
 
 
 def new_lesion_word(statuses: Collection[str], *, is_read: bool) -> str:
@@ -210,10 +216,20 @@ def _doubtful_growth(
     """Give from and to what a lesion has grown that stays doubtful, as a network's whose place was not seen before."""
     if m is None or lesion.status not in DOUBTFUL:
         return None
-    size, first = m.longest_diameter_mm, lesion.first_mm
+    size, first = _diameter_mm(m), lesion.first_mm
     if not is_seen(m) or size is None or first is None or is_below(size, settings.new_lesion_min_mm):
         return None
     return (first, size) if reaches(size - first, settings.new_lesion_growth_mm) else None
+
+
+def _diameter_mm(m: Measurement) -> float | None:
+    """Return the diameter by which a lesion grows: of a node its short axis."""
+    return short_axis_mm(m) if m.is_node else m.longest_diameter_mm
+
+
+def _counted(m: Measurement | None, criterion: Criterion, settings: RespondSettings) -> float | None:
+    """Return what a lesion gives to a sum of non-targets: under a viable criterion its enhancing part."""
+    return lesion_value(m, criterion.by_diameter, node_normal_mm=settings.node_normal_mm).value
 
 
 def _node_status(m: Measurement, criterion: Criterion, settings: RespondSettings) -> tuple[str, str]:

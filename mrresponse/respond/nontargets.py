@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion
-from mrresponse.respond.newlesions import NewLesion
+from mrresponse.respond.newlesions import DOUBTFUL, NewLesion
 from mrresponse.respond.rules import (
     NO_NON_TARGET,
     NonTargetEvidence,
@@ -151,25 +151,30 @@ def _growth(
     return f"{whose} {number(burden)} mm are {change} from their nadir {number(nadir)} mm"
 
 
-def growth_with_doubtful(lesions: NonTargetVisit, new: Sequence[NewLesion], settings: RespondSettings) -> str:
-    """Say how non-targets grew together with lesions of which it is doubtful whether they are new.
+def growth_with_doubtful(
+    lesions: NonTargetVisit, new: Sequence[NewLesion], settings: RespondSettings
+) -> tuple[str, Mapping[str, float]]:
+    """Say how non-targets grew together with lesions of which it is doubtful whether they are new, and their sizes.
 
     One that has grown by what makes a new nodule definite (response-criteria section 4.4) is either new or was
-    overlooked at baseline. Without a target it is progression in both cases where the non-targets, it among them, grew
-    beyond the guide of section 2.5. Empty where they did not, or where one of them has no diameter.
+    overlooked at baseline. Without a target it is progression in both cases where the non-targets, all doubtful lesions
+    among them, grew beyond the guide of section 2.5. Empty where they did not, or where one of them has no diameter; a
+    doubtful one that did not grow and is not seen now can only add to them.
     """
-    grown = [lesion for lesion in new if lesion.grown]
+    doubtful = [lesion for lesion in new if lesion.status in DOUBTFUL]
     is_known = lesions.response is None or (lesions.burden is not None and lesions.nadir is not None)
-    if not grown or not is_known:
-        return ""
-    before, now = map(math.fsum, zip(*[lesion.grown for lesion in grown if lesion.grown], strict=True))
-    names = ", ".join([lesion.lesion_id for lesion in grown])
-    return _growth(
-        round((lesions.burden or 0.0) + now, 6),
-        round((lesions.nadir or 0.0) + before, 6),
+    is_known = is_known and not any(lesion.grown and lesion.counted[1] is None for lesion in doubtful)
+    then = {lesion.lesion_id: size for lesion in doubtful if (size := lesion.counted[0]) is not None}
+    if not any(lesion.grown for lesion in doubtful) or len(then) < len(doubtful) or not is_known:
+        return "", {}
+    now = {lesion.lesion_id: size for lesion in doubtful if (size := lesion.counted[1]) is not None}
+    growth = _growth(
+        round(math.fsum((lesions.burden or 0.0, *now.values())), 6),
+        round(math.fsum((lesions.nadir or 0.0, *then.values())), 6),
         settings,
-        whose=f"non-target diameters with {names}, new or overlooked at baseline,",
+        whose=f"non-target diameters with {', '.join(then)}, new or overlooked at baseline,",
     )
+    return growth, now if growth else {}
 
 
 def with_entries(evidence: NonTargetEvidence, entries: Mapping[str, Sequence[str]]) -> NonTargetEvidence:

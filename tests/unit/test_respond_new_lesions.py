@@ -367,7 +367,7 @@ def without_target(
     rows = [lesion(number, name, size) for number in range(count) for name, size in rest.items()]
     found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
     rows += [
-        lesion(number, "L02", mm, **found, **more) for number, (mm, more) in enumerate(doubtful, start=1)
+        lesion(number, "L02", mm, **{**found, **more}) for number, (mm, more) in enumerate(doubtful, start=1)
     ]
     studies = [
         StudyRecord(patient_id="P", study_date=on(number), lesions_assessable=True) for number in range(count)
@@ -414,6 +414,83 @@ def test_a_doubtful_lesion_that_grows_decides_nothing_where_a_non_target_is_miss
     studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(3)]
     result = respond(Patient(patient_id="P"), studies, rows, settings("mRECIST"))
     assert [row.overall for row in result.assessments[1:]] == ["NE", "NE"]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        (27.0, {}, "iCPD", "confirms the iUPD of 2024-04-30: non-target sum 36.0 mm above 35.0 mm"),
+        (26.0, {}, "iUPD", "no further change since the iUPD of 2024-04-30"),
+        # the same lesion is no other one where somebody says that it is new after all
+        (26.0, {"new_lesion_status": DEFINITE}, "iUPD", "no further change since the iUPD of 2024-04-30"),
+        (20.0, {}, "NON-iCR/NON-iUPD", "20.0 mm, found by the network"),
+        (0.0, {}, "NON-iCR/NON-iUPD", "new lesions none"),
+        (None, LOST, "NE", "new lesion L02 not measured"),
+    ],
+    ids=["grows", "same", "said to be new", "shrinks", "gone", "not found"],
+)
+def test_a_doubtful_lesion_confirms_its_own_unconfirmed_progression(
+    later: tuple[float | None, dict[str, Any], str, str],
+) -> None:
+    """9 mm beside 16 and 26 mm: an iUPD of the non-targets, 35 mm; what becomes of L02 decides the next visit."""
+    size, more, response, why = later
+    result = without_target({"L01": 9.0}, (16.0, {}), (26.0, {}), (size, more), criterion="iRECIST")
+    assert [row.overall for row in result.assessments[1:]] == ["NON-iCR/NON-iUPD", "iUPD", response]
+    assert why in result.assessments[-1].reason
+
+
+def test_a_doubtful_lesion_that_is_not_found_leaves_a_progression_unconfirmed_and_dated() -> None:
+    result = without_target({}, (16.0, {}), (26.0, {}), (None, LOST), criterion="iRECIST")
+    assert [row.overall for row in result.assessments[1:]] == ["NED", "iUPD", "NE"]
+    assert {row.progression_date for row in result.summaries} == {on(2)}
+
+
+def test_a_doubtful_lesion_that_does_not_enhance_is_no_progression_of_viable_tumour() -> None:
+    """A non-target without enhancement counts as gone, and so would this one if it had been overlooked."""
+    dark = {"viable_longest_diameter_mm": 0.0, "viable_perpendicular_diameter_mm": 0.0, "aphe": False}
+    sizes = ((16.0, dark), (26.0, dark))
+    viable = without_target({"L01": 9.0}, *sizes, criterion="mRECIST")
+    whole = without_target({"L01": 9.0}, *sizes, criterion="RECIST 1.1")
+    assert [one.assessments[-1].overall for one in (viable, whole)] == ["NON-CR/NON-PD", "PD"]
+    assert "new_lesion_grows" in viable.assessments[-1].flags
+
+
+def test_a_doubtful_node_grows_by_its_short_axis() -> None:
+    node = {"is_node": True, "organ": "lymph_node", "perpendicular_diameter_mm": 12.0}
+    result = without_target({"L01": 9.0}, (16.0, node), (26.0, node), criterion="RECIST 1.1")
+    assert result.assessments[-1].overall == "NON-CR/NON-PD"
+    assert "new_lesion_grows" not in result.assessments[-1].flags
+
+
+@pytest.mark.parametrize(
+    ("others", "overall"),
+    [
+        # L03 merged into L02, which is as large as both together were
+        ((10.0, None, {"state": MeasurementState.MERGED, "reason": "merged into L02"}), "NON-CR/NON-PD"),
+        ((30.0, 10.0, {}), "NON-CR/NON-PD"),
+        ((100.0, 100.0, {}), "NON-CR/NON-PD"),
+        ((10.0, 10.0, {}), "PD"),
+        ((10.0, None, LOST), "NON-CR/NON-PD"),
+        ((4.0, None, LOST), "PD"),
+    ],
+    ids=["merged", "shrinks", "large", "small", "lost", "lost and small"],
+)
+def test_all_doubtful_lesions_would_be_non_targets_if_one_was_overlooked(
+    others: tuple[float, float | None, dict[str, Any]], overall: str
+) -> None:
+    """9 mm, and 16 mm that become 26: with L03 the whole must have grown by 20 % and 5 mm."""
+    first, later, more = others
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    rows = [lesion(number, "L01", 9.0) for number in range(3)]
+    rows += [
+        lesion(1, "L02", 16.0, **found),
+        lesion(2, "L02", 26.0, **found),
+        lesion(1, "L03", first, **found),
+    ]
+    rows.append(lesion(2, "L03", later, **found, **more))
+    studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(3)]
+    result = respond(Patient(patient_id="P"), studies, rows, settings("RECIST 1.1"))
+    assert result.assessments[-1].overall == overall
 
 
 def test_a_lesion_that_grows_from_too_small_has_grown_by_at_least_so_much() -> None:
