@@ -23,6 +23,8 @@ Point = tuple[float, float, float]
 
 ADJUDICATED = "adjudicated"
 """Reader of the assessments that were restated."""
+UNNAMED_READER = "none"
+"""Reader of a patient without a measurement where neither tables nor studies name one."""
 PixelPoint = tuple[float, float]
 
 

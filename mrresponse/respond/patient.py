@@ -10,6 +10,7 @@ from itertools import chain, pairwise
 from mrresponse.domain import (
     ADJUDICATED,
     COURSE,
+    UNNAMED_READER,
     Assessment,
     AuditRow,
     Flag,
@@ -56,7 +57,6 @@ from mrresponse.respond.timeline import (
 )
 from mrresponse.respond.values import quantity_name
 
-UNNAMED_READER = "none"
 NO_TIME = "phase_without_time"
 EXCLUDED = LesionRole.EXCLUDED
 ROLE_COLUMNS = ("treatment_phase", "criterion", "reader", "lesion_id", "role", "reason", "quantity")

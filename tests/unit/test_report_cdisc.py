@@ -312,6 +312,26 @@ def test_a_tumour_without_enhancement_is_absent_in_its_viable_part_only(tmp_path
     }
 
 
+def test_a_merged_lesion_that_is_measured_is_there(tmp_path: Path) -> None:
+    """L02 has grown together with L01, both are measured, and L02 no longer enhances: it is not gone."""
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP,2024-01-05\nP,2024-03-05\n")
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,viable_longest_diameter_mm,state\n"
+        "P,L01,2024-01-05,40,40,\nP,L01,2024-03-05,40,40,\n"
+        "P,L02,2024-01-05,15,8,\nP,L02,2024-03-05,15,0,merged\n"
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [mRECIST]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "sdtm"]) == 0
+    marked = {row["IDVARVAL"] for row in dataset(tmp_path, "sdtm/supptr")}
+    states = [
+        (row["TRORRES"], row["TRSEQ"] in marked)
+        for row in dataset(tmp_path, "sdtm/tr")
+        if row["TRTESTCD"] == "TUMSTATE" and row["TRSPID"] == "L02"
+    ]
+    assert states == [("PRESENT", False), ("ABSENT", True)]
+
+
 def test_a_new_lesion_is_new_where_it_was_first_seen_and_a_normal_node_never_is(folder: Path) -> None:
     new = {(row["TUSPID"], row["TUDTC"]) for row in dataset(folder, "sdtm/tu") if row["TUORRES"] == "NEW"}
     assert new == {("L04", "2024-07-05"), ("extrahepatic lesion left ilium", "2024-07-10")}
@@ -699,19 +719,19 @@ def test_a_network_of_which_every_row_was_corrected_is_still_an_algorithm(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("reader", "model", "expected"),
+    ("reader", "model", "expected", "named"),
     [
-        # typed tables without a program
-        ("none", "", "INDEPENDENT ASSESSOR"),
+        # typed tables without a program: nobody says who it was
+        ("none", "", "INDEPENDENT ASSESSOR", None),
         # who typed the numbers of another patient is a person here too
-        ("Dr A", "Dr A", "INDEPENDENT ASSESSOR"),
-        ("net 1", "net 1", "ALGORITHM"),
-        ("net 2", "net 2", "ALGORITHM"),
-        ("mask", "mask", "ALGORITHM"),
+        ("Dr A", "Dr A", "INDEPENDENT ASSESSOR", "DR A"),
+        ("net 1", "net 1", "ALGORITHM", "NET 1"),
+        ("net 2", "net 2", "ALGORITHM", "NET 2"),
+        ("mask", "mask", "ALGORITHM", "MASK"),
     ],
 )
 def test_who_saw_no_lesion_is_no_algorithm_for_that(
-    tmp_path: Path, reader: str, model: str, expected: str
+    tmp_path: Path, reader: str, model: str, expected: str, named: str | None
 ) -> None:
     run = network_run(tmp_path)
     (result,) = run.results
@@ -743,7 +763,7 @@ def test_who_saw_no_lesion_is_no_algorithm_for_that(
     )
     rs = sdtm_datasets(replace(run, results=(result, typed, nothing)))[2]
     found = {(row["RSEVAL"], row["RSEVALID"]) for row in rs.rows if str(row["USUBJID"]).endswith("-P3")}
-    assert found == {(expected, reader.upper())}
+    assert found == {(expected, named)}
 
 
 def test_readers_whose_names_a_transport_file_would_write_alike_are_told_apart(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from highdicom.sr import srread
 from pydicom import dcmread
 
 from mrresponse.dicom.masks import MaskRole, read_masks
-from mrresponse.domain import AuditRow, LesionRole, MeasurementSource
+from mrresponse.domain import AuditRow, LesionRole, MeasurementSource, Response
 from mrresponse.errors import ConfigError, DataError
 from mrresponse.ingest import IngestSettings, ingest
 from mrresponse.nifti import read_grid
@@ -222,6 +222,40 @@ def test_responses_have_the_codes_of_the_standard_and_others_a_private_scheme(tm
     )
     assert evaluations(lesion)["Role of the lesion in the assessment"] == "Target Lesion at Baseline"
     assert evaluations(lesion)["State of the measurement"] == "measured"
+
+
+def test_new_lesions_and_the_response_of_the_liver_stand_in_the_report(tmp_path, run):
+    run = with_assessments(run, new_lesions="not assessed", liver_response=Response.CR)
+    said = evaluations(response_group(export(run, "dicom-sr", tmp_path / "sr")[0]))
+    assert (said["New lesions"], said["Response of the liver alone"]) == ("not assessed", "CR")
+
+
+def test_roles_that_differ_name_their_criterion_and_treatment_phase(tmp_path, run):
+    """A target of one treatment phase, and of the next none; a phase without this study has no word in it."""
+    (result,) = run.results
+    (role,) = result.response.roles
+    day = result.response.assessments[0].study_date
+    roles, assessments = [], []
+    for phase, its_role in (
+        ("1 TACE", LesionRole.TARGET),
+        ("2 systemic", LesionRole.NON_TARGET),
+        ("3", "new"),
+    ):
+        roles.append(replace(role, treatment_phase=phase, role=LesionRole(its_role)))
+        rows = [row for row in result.response.assessments if phase != "3" or row.study_date != day]
+        assessments += [replace(row, treatment_phase=phase) for row in rows]
+    response = replace(result.response, roles=tuple(roles), assessments=tuple(assessments))
+    phased = replace(run, results=(replace(result, response=response),))
+    content = srread(export(phased, "dicom-sr", tmp_path / "sr")[0]).content
+    lesion = next(one for one in content.get_image_measurement_groups() if one.tracking_identifier == "L01")
+    found = {name: word for name, word in evaluations(lesion).items() if name.startswith("Role")}
+    assert found == {
+        "Role in mRECIST, 1 TACE": "Target Lesion at Baseline",
+        "Role in mRECIST, 2 systemic": "Non-Target Lesion at Baseline",
+    }
+    codes = [item.name.value for item in lesion.get_qualitative_evaluations() if "Role" in item.name.meaning]
+    assert len(set(codes)) == 2
+    assert all(re.fullmatch("ROLE_[0-9A-F]{8}", code) for code in codes)
 
 
 def test_a_second_reader_has_the_roles_and_volumes_that_were_stated(tmp_path, run):

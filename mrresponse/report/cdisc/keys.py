@@ -7,12 +7,13 @@ where there are treatment phases: it would repeat them.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from mrresponse.domain import (
     ADJUDICATED,
+    UNNAMED_READER,
     Assessment,
     Contribution,
     LesionRole,
@@ -45,7 +46,7 @@ class Group:
     criterion: str
     reader: str
     evaluator: str
-    evaluator_id: str
+    evaluator_id: str | None
     assessments: tuple[Assessment, ...]
     contributions: Mapping[date, tuple[Contribution, ...]]
     summaries: tuple[PhaseSummary, ...]
@@ -93,8 +94,8 @@ class Subject:
 def subjects(run: FinishedRun) -> tuple[Subject, ...]:
     """Return every patient of a run that has assessments."""
     readers = _reader_codes(run.results)
-    evaluators = _evaluator_ids(readers)
     sources = _sources(run.results)
+    evaluators = _evaluator_ids(readers, sources)
     criteria = _criterion_codes(
         row.criterion for result in run.results for row in result.response.assessments
     )
@@ -130,7 +131,7 @@ def _groups(
     result: PatientResult,
     contributions: Sequence[Contribution],
     readers: Mapping[str, str],
-    evaluators: Mapping[str, str],
+    evaluators: Mapping[str, str | None],
     criteria: Mapping[str, str],
     sources: Mapping[str, set[MeasurementSource]],
 ) -> tuple[Group, ...]:
@@ -220,14 +221,23 @@ def _sources(results: Iterable[PatientResult]) -> dict[str, set[MeasurementSourc
     return found
 
 
-def _evaluator_ids(readers: Mapping[str, str]) -> dict[str, str]:
-    """Return --EVALID of every reader, with the reader's code where transport files would write two names alike."""
-    ids = {name: "ADJUDICATOR" if name == ADJUDICATED else name.upper() for name in readers}
+def _evaluator_ids(readers: Mapping[str, str], measured_by: Collection[str]) -> dict[str, str | None]:
+    """Return --EVALID of every reader, with the reader's code where transport files would write two names alike.
+
+    Nobody is identified where tables name no reader of a patient without lesions.
+    """
+    unnamed = {UNNAMED_READER} - set(measured_by)
+    ids = {
+        name: "ADJUDICATOR" if name == ADJUDICATED else name.upper()
+        for name in readers
+        if name not in unnamed
+    }
     written = Counter(map(in_ascii, ids.values()))
-    return {
+    told_apart: dict[str, str | None] = {
         name: shown if written[in_ascii(shown)] == 1 else f"{readers[name]} {shown}"
         for name, shown in ids.items()
     }
+    return told_apart | dict.fromkeys(unnamed)
 
 
 def _reader_codes(results: Iterable[PatientResult]) -> dict[str, str]:

@@ -15,7 +15,7 @@ SDTMIG 3.4, with the examples of its TU, TR and RS chapters. Decisions where the
 from collections.abc import Callable, Iterator
 from datetime import date
 
-from mrresponse.domain import Assessment, Contribution, LesionRole, MeasurementState, TrackEvent
+from mrresponse.domain import SEEN_STATES, Assessment, Contribution, LesionRole, MeasurementState, TrackEvent
 from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent, number_text
 from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
@@ -24,7 +24,6 @@ TOO_SMALL = "too small to measure"
 # A lesion that is counted as part of another one: its own 0 is no absence.
 _MERGED_NOTE = "measured with"
 _METHOD = "MRI"
-_SEEN = frozenset({MeasurementState.MEASURED, MeasurementState.TOO_SMALL, MeasurementState.SPLIT})
 _SIZE_TESTS = {
     "mm": ("LDIAM", "Longest Diameter"),
     "mm2": ("AREA", "Area"),
@@ -243,7 +242,7 @@ def _method(row: Contribution) -> str | None:
 
 
 def _is_seen(row: Contribution) -> bool:
-    return row.is_baseline or row.state in _SEEN
+    return row.is_baseline or row.state in SEEN_STATES
 
 
 def _parent(subject: Subject, group: Group, lesion_id: str) -> str:
@@ -305,11 +304,11 @@ def _size_result(row: Contribution) -> Row:
 
 
 def _state_result(row: Contribution) -> Row:
-    is_seen = row.value is not None or row.state in _SEEN
+    is_seen = row.value is not None or row.state in SEEN_STATES
     if is_seen and row.role is LesionRole.NEW and row.new_lesion_status in _NEW_STATES:
         return _result(_STATE_TEST, _NEW_STATES[row.new_lesion_status])
     # of a tumour that is there, only the viable part is absent or was not assessed
-    mark: Row = {"is_viable": "Y"} if row.is_viable_part and row.state in _SEEN else {}
+    mark: Row = {"is_viable": "Y"} if row.is_viable_part and row.state in SEEN_STATES else {}
     if row.is_normal:
         return {**_result(_STATE_TEST, "ABSENT"), **mark}
     if not is_seen or (row.value is None and row.is_viable_part):

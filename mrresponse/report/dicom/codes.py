@@ -47,6 +47,8 @@ RESPONSE = Code("112020", "DCM", "Response Evaluation")
 CURRENT_RESPONSE = Code("112048", "DCM", "Current Response")
 TARGET_RESPONSE = private("TARGET", "Response of the target lesions")
 NON_TARGET_RESPONSE = private("NON_TARGET", "Response of the non-target lesions")
+NEW_LESIONS = private("NEW_LESIONS", "New lesions")
+LIVER_RESPONSE = private("LIVER_RESPONSE", "Response of the liver alone")
 LESION_ROLE = private("ROLE", "Role of the lesion in the assessment")
 IMAGING = Code("363679005", "SCT", "Imaging procedure")
 
@@ -83,6 +85,16 @@ def response_code(response: Response, known: Mapping[Response, Code]) -> Code:
     return known.get(response, private(value, response.value))
 
 
+def role_name(assessment: str) -> Code:
+    """Return the concept of a role that a lesion has in one assessment; the code holds a hash of its name."""
+    digest = hashlib.sha256(assessment.encode()).hexdigest().upper()
+    return private(f"ROLE_{digest[:8]}", _meaning(f"Role in {assessment}"))
+
+
+def _meaning(text: str) -> str:
+    return text if len(text) <= _MEANING_CHARACTERS else f"{text[: _MEANING_CHARACTERS - 3]}..."
+
+
 def method_code(criterion: str) -> Code:
     """Return the code of a criterion: of its letters, or of a hash where they are too many, foreign or none.
 
@@ -92,10 +104,7 @@ def method_code(criterion: str) -> Code:
     if not (criterion.isascii() and 0 < len(value) <= _CODE_CHARACTERS):
         digest = hashlib.sha256(criterion.encode()).hexdigest().upper()
         value = f"{value[:7]}_{digest[:8]}"
-    meaning = (
-        criterion if len(criterion) <= _MEANING_CHARACTERS else f"{criterion[: _MEANING_CHARACTERS - 3]}..."
-    )
-    return METHODS.get(criterion, private(value, meaning))
+    return METHODS.get(criterion, private(value, _meaning(criterion)))
 
 
 def describe_private_scheme() -> Dataset:

@@ -153,13 +153,21 @@ def _evaluations(row: Measurement, visit: VisitNumbers) -> Iterator[sr.Qualitati
     if row.viable_state is not None:
         yield sr.QualitativeEvaluation(own.VIABLE_STATE, _word(row.viable_state))
     # another reader may have chosen otherwise
+    phases = {one.treatment_phase for one in visit.assessments}
     roles = {
-        role.role
+        f"{role.criterion}, {role.treatment_phase}": own.ROLES[role.role]
         for role in visit.roles
-        if (role.lesion_id, role.reader) == (row.lesion_id, row.reader) and role.role in own.ROLES
+        if (role.lesion_id, role.reader) == (row.lesion_id, row.reader)
+        and role.role in own.ROLES
+        and role.treatment_phase in phases
     }
-    for role in sorted(roles, key=str):
-        yield sr.QualitativeEvaluation(own.LESION_ROLE, own.ROLES[role])
+    same = set(roles.values())
+    if len(same) == 1:
+        yield sr.QualitativeEvaluation(own.LESION_ROLE, same.pop())
+        return
+    # a target of one treatment phase or criterion may be none of another
+    for assessment, role_code in roles.items():
+        yield sr.QualitativeEvaluation(own.role_name(assessment), role_code)
 
 
 def _word(state: object) -> Code:
@@ -220,6 +228,7 @@ def _response_group(
     evaluations = [sr.QualitativeEvaluation(own.METHOD, own.method_code(row.criterion))]
     stated: tuple[tuple[Code, Response | None, object], ...] = (
         (own.CURRENT_RESPONSE, row.overall, {}),
+        (own.LIVER_RESPONSE, row.liver_response, {}),
         (own.TARGET_RESPONSE, row.target, own.TARGET_RESPONSES),
         (own.NON_TARGET_RESPONSE, row.non_target, own.NON_TARGET_RESPONSES),
     )
@@ -228,6 +237,8 @@ def _response_group(
         for meaning, response, known in stated
         if response is not None
     ]
+    if row.new_lesions is not None:
+        evaluations.append(sr.QualitativeEvaluation(own.NEW_LESIONS, _word(row.new_lesions)))
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
             uid=derived_uid("response", source.study, name), identifier=name
