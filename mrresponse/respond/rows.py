@@ -24,6 +24,7 @@ from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Baseline, Visit, early_flags, unvalued
 
 PROGRESSED = frozenset({Response.PD, Response.ICPD})
+PROGRESSIVE = PROGRESSED | {Response.IUPD}
 COMPLETE = frozenset({Response.CR, Response.ICR})
 PERSISTS = frozenset({Response.NON_CR_NON_PD, Response.NON_ICR_NON_IUPD})
 PARTIAL = PERSISTS | {Response.PR, Response.IPR}
@@ -294,8 +295,13 @@ def _liver_part(overall: BasisVisit, liver: BasisVisit) -> str:
         and liver.target.found.lesions != (overall.target.found.lesions if overall.target else "")
     ):
         components[0] += f" ({liver.target.sentence})"
-    components.append(f"non-target {liver.non_target or 'none'}")
+    # what grows in a liver without a target progresses there alone; all else is in the sentence of the patient
+    is_own = liver.non_target in PROGRESSIVE and liver.non_target is not overall.non_target
+    why = f" ({liver.non_target_reason})" if is_own else ""
+    components.append(f"non-target {liver.non_target or 'none'}{why}")
     components.append(f"new lesions {liver.new_lesions}")
+    if liver.note and liver.note != overall.note:
+        components.append(liver.note)
     return f"the liver alone is {liver.response}: " + ", ".join(components)
 
 

@@ -393,6 +393,31 @@ def test_without_a_target_a_doubtful_lesion_that_grows_is_progression_new_or_ove
     assert ["new_lesion_grows" in row.flags for row in rows] == [False, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("criterion", "ends"),
+    [
+        (
+            "RECIST 1.1",
+            "the liver alone is PD: target none, non-target PD (unequivocal progression: non-target diameters 16.0 mm "
+            "are +77.8 % from their nadir 9.0 mm), new lesions none",
+        ),
+        (
+            "iRECIST",
+            "non-target iUPD (unequivocal progression: non-target diameters 16.0 mm are +77.8 % from their nadir "
+            "9.0 mm), new lesions none, first progression: to be confirmed after 4 to 8 weeks",
+        ),
+    ],
+)
+def test_a_progression_of_the_liver_alone_says_why(criterion: str, ends: str) -> None:
+    """The only target lies in a lung: what grows in the liver progresses there, and beside that target does not."""
+    rows = [lesion(number, "L01", 30.0, organ="lung") for number in range(2)]
+    rows += [lesion(0, "L02", 9.0), lesion(1, "L02", 16.0)]
+    studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(2)]
+    (_, row) = respond(Patient(patient_id="P"), studies, rows, settings(criterion)).assessments
+    assert row.overall in ("SD", "iSD")
+    assert row.reason.endswith(ends)
+
+
 def test_without_disease_at_baseline_a_doubtful_lesion_that_grows_is_progression() -> None:
     result = without_target({}, (16.0, {}), (26.0, {}), criterion="mRECIST")
     assert [row.overall for row in result.assessments[1:]] == ["NED", "PD"]
