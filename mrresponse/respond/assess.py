@@ -13,7 +13,7 @@ from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, s
 from mrresponse.respond.newlesions import DOUBTFUL, GROWS, NewLesion, new_lesion_word
 from mrresponse.respond.nontargets import NonTargetVisit, growth_with_doubtful, with_entries
 from mrresponse.respond.roles import Role
-from mrresponse.respond.rules import decide_non_target, overall_response
+from mrresponse.respond.rules import decide_non_target, exceeds, overall_response
 from mrresponse.respond.targets import TargetVisit, accept, begin, judge_through
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.uncertainty import (
@@ -202,6 +202,10 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
             shown = _immune_evidence(components, lesions, seen, index, disease)
             call = step(immune, shown, evidence.settings)
             components = _with_call(components, call)
+            if components.dated_from is not None:
+                before = zip(evidence.follow_ups, visits, strict=False)
+                since = [one for visit, one in before if visit.study_date >= components.dated_from]
+                components = _undated_by_response(components, since)
             if call.is_void:
                 void.add(index)
         if series and judged:
@@ -219,6 +223,30 @@ def _basis(disease: _Disease, seen: _Seen) -> Basis:
         growth=evidence.growth(disease.targets, criterion),
         errors=tuple(errors),
     )
+
+
+def _undated_by_response(components: BasisVisit, since: Sequence[BasisVisit]) -> BasisVisit:
+    """Leave a progression at its own date where the disease responded since the lesion was first seen.
+
+    ``since`` are the visits from that one on. Had the lesion been called new there, the response had voided that
+    progression (response-criteria section 3, reset).
+    """
+    first, *later = since
+    if not any(_has_responded(first, one) for one in later):
+        return components
+    return replace(
+        components,
+        dated_from=None,
+        flags=tuple([flag for flag in components.flags if flag != DATED_EARLIER]),
+    )
+
+
+def _has_responded(first: BasisVisit, one: BasisVisit) -> bool:
+    if one.response not in (Response.ICR, Response.IPR):
+        return False
+    before, now = (visit.target.burden if visit.target else None for visit in (first, one))
+    has_shrunk = before is not None and now is not None and exceeds(before, now)
+    return has_shrunk or one.response is not first.response
 
 
 def _judged_after_void(

@@ -258,13 +258,19 @@ def _immune(
 ) -> tuple[tuple[Dated, ...], str | None, str | None]:
     """Return the visits with the iRECIST progression as PD on its date, and the best response."""
     visits = [(day, visit.response) for day, visit in called if EARLY_SCAN not in visit.flags]
-    best = immune_best_overall_response(visits, start, context.settings).response
     progression = immune_progression_date(visits)
     if progression is None:
+        best = immune_best_overall_response(visits, start, context.settings).response
         return tuple(visits), best, best
     # as under RECIST 1.1, a new lesion that was doubtful at first dates the progression, unless a response voided that
     dated = [visit.dated_from for day, visit in called if day >= progression]
-    progression = min([progression, *(day for day in dated if day is not None)])
+    called_on, progression = progression, min([progression, *(day for day in dated if day is not None)])
+    # what was said while the lesion was in doubt is no response before the progression
+    known = [
+        (day, Response.IUPD if progression <= day < called_on and word is not NE else word)
+        for day, word in visits
+    ]
+    best = immune_best_overall_response(known, start, context.settings).response
     return (*(visit for visit in visits if visit[0] < progression), (progression, Response.PD)), best, best
 
 

@@ -695,3 +695,38 @@ def test_a_progression_by_a_lesion_that_was_doubtful_is_dated_as_its_reason_says
     assert [row.dated_from for row in result.assessments[1:]] == [None, first_seen, None]
     expected = None if dated is None else START + timedelta(days=dated)
     assert {row.progression_date for row in result.summaries} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "best", "responded", "progressed"),
+    [
+        # L is in doubt on day 40, and the target responds on day 70: that would have voided an iUPD of day 40
+        ((50.0, 35.0, 35.0), ["iSD", "iPR", "iUPD", "iCPD"], "iPR", 70, 100),
+        # it responds further than on day 40
+        ((35.0, 30.0, 30.0), ["iPR", "iPR", "iUPD", "iCPD"], "iPR", 40, 100),
+        # it had responded by day 40, and nothing shrank since: the iUPD stands there, and none of it was a response
+        ((35.0, 35.0, 35.0), ["iPR", "iPR", "iUPD", "iCPD"], "iCPD", None, 40),
+        ((50.0, 50.0, 50.0), ["iSD", "iSD", "iUPD", "iCPD"], "iCPD", None, 40),
+    ],
+)
+def test_a_response_while_a_lesion_is_in_doubt_counts_or_the_progression_dates_before_it(
+    target: tuple[float, ...], words: list[str], best: str, responded: int | None, progressed: int
+) -> None:
+    days = (0, 40, 70, 100, 140)
+    sizes = (50.0, *target, target[-1])
+    rows = [lesion("T", day, size) for day, size in zip(days, sizes, strict=True)]
+    studies = [StudyRecord(patient_id="P", study_date=row.study_date) for row in rows]
+    in_doubt, sure = NewLesionStatus.EQUIVOCAL, NewLesionStatus.DEFINITE
+    rows += [
+        lesion("L", day, size, new_lesion_status=status)
+        for day, size, status in zip(
+            days[1:], (8.0, 8.0, 20.0, 26.0), (in_doubt, in_doubt, sure, sure), strict=True
+        )
+    ]
+    result = respond(Patient(patient_id="P"), studies, rows, RespondSettings(criteria=("iRECIST",)))
+    assert [row.overall for row in result.assessments[1:]] == words
+    dates = [None if day is None else START + timedelta(days=day) for day in (responded, progressed)]
+    for row in result.summaries:
+        assert (row.best_overall_response, row.response_date, row.progression_date) == (best, *dates)
+    dated = {row.dated_from for row in result.assessments} - {None}
+    assert dated == ({dates[1]} if progressed == 40 else set())
