@@ -458,7 +458,7 @@ def test_responses_by_visit_and_best_responses_are_those_of_the_run(folder: Path
         phase = phases[key_of(row)]
         if row["PARAMCD"] in best:
             assert row["AVALC"] == (phase[best[row["PARAMCD"]]] or "MISSING")
-        elif row["PARAMCD"] in ("PD", "ICPD"):
+        elif row["PARAMCD"] == "PD":
             assert (row["AVALC"], row["ADT"]) == (
                 "Y" if phase["progression_date"] else "N",
                 phase["progression_date"],
@@ -471,10 +471,39 @@ def test_responses_by_visit_and_best_responses_are_those_of_the_run(folder: Path
         else:
             continue
         checked[row["PARAMCD"]] += 1
-    assert set(checked) == {"BOR", "CBOR", "IBOR", "PD", "ICPD", "RSP", "IRSP"}
+    assert set(checked) == {"BOR", "CBOR", "IBOR", "PD", "RSP", "IRSP"}
     by_visit = [row["AVALC"] for row in rows if row["PARAMCD"] == "OVR" and row["BASIS"] == "OVERALL"]
     expected = [row["overall"] for row in assessments(folder) if row["is_baseline"] == "false"]
     assert sorted(by_visit) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "confirmed", "unconfirmed"),
+    [
+        ((30, 40, 46), ("Y", "2024-03-05"), ("N", "")),
+        # never scanned again, or a scan that shows no more
+        ((30, 40), ("N", ""), ("Y", "2024-03-05")),
+        ((30, 40, 41), ("N", ""), ("Y", "2024-03-05")),
+        # void
+        ((30, 40, 20), ("N", ""), ("N", "")),
+    ],
+)
+def test_an_immune_progression_is_confirmed_only_by_an_icpd(
+    tmp_path: Path, sizes: tuple[int, ...], confirmed: tuple[str, str], unconfirmed: tuple[str, str]
+) -> None:
+    days = ("2024-01-05", "2024-03-05", "2024-04-10")[: len(sizes)]
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\n"
+        + "".join(f"P,L01,{day},{size}\n" for day, size in zip(days, sizes, strict=True))
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [iRECIST]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in dataset(tmp_path, "adam/adrs"):
+        found[row["PARAMCD"]].add((row["AVALC"], row["ADT"]))
+    assert (found["ICPD"], found["IUPD"]) == ({confirmed}, {unconfirmed})
 
 
 def test_the_liver_counts_until_it_progresses_itself(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def _adrs(subject: Subject, group: Group) -> Iterator[Row]:
                 "ANL01FL": "Y" if number < len(counted) else None,
             }
         parameters = [
-            *_best(summary, values),
+            *_best(summary, followed, values),
             *_last(counted, summary.basis, values),
             *_patient(subject, group, summary.basis),
         ]
@@ -196,16 +196,23 @@ def _until_progression(rows: Sequence[Assessment], basis: str) -> list[Assessmen
     return list(rows[:first])
 
 
-def _best(summary: PhaseSummary, values: Mapping[str, int]) -> Iterator[Row]:
-    """Yield the parameters of a phase: progression, response, best response and clinical benefit."""
+def _best(summary: PhaseSummary, rows: Sequence[Assessment], values: Mapping[str, int]) -> Iterator[Row]:
+    """Yield the parameters of a phase: progression, response, best response and clinical benefit.
+
+    A progression under iRECIST was confirmed, or it was not and stands all the same: each has its parameter.
+    """
     best = summary.best_overall_response or MISSING
     confirmed = summary.confirmed_best_overall_response or MISSING
     if values is IMMUNE_VALUES:
         yield _yes_no("IRSP", "iRECIST Response", summary.response_date is not None, summary.response_date)
         yield {**_parameter("IBOR", "iRECIST Best Overall Response"), **_word(best, values)}
-        yield _yes_no(
-            "ICPD", "iRECIST Progression", summary.progression_date is not None, summary.progression_date
-        )
+        is_confirmed = any(_said(row, summary.basis) is Response.ICPD for row in rows)
+        for code, name, is_it in (
+            ("ICPD", "iRECIST Confirmed Progression", is_confirmed),
+            ("IUPD", "iRECIST Unconfirmed Progression", not is_confirmed),
+        ):
+            day = summary.progression_date if is_it else None
+            yield _yes_no(code, name, day is not None, day)
         yield from _benefit("ICB", "iRECIST Clinical Benefit", summary.clinical_benefit)
         return
     yield _yes_no("PD", "Progressive Disease", summary.progression_date is not None, summary.progression_date)
@@ -223,17 +230,13 @@ def _best(summary: PhaseSummary, values: Mapping[str, int]) -> Iterator[Row]:
 
 
 def _last(rows: list[Assessment], basis: str, values: Mapping[str, int]) -> Iterator[Row]:
-    """Yield the last assessment, and under iRECIST the first unconfirmed progression."""
+    """Yield the last assessment."""
     if rows:
         yield {
             **_parameter("LSTA", "Last Disease Assessment"),
             "ADT": rows[-1].study_date,
             **_word(_said(rows[-1], basis) or MISSING, values),
         }
-    if values is IMMUNE_VALUES:
-        words = [(row.study_date, _said(row, basis)) for row in rows]
-        first = next((day for day, word in words if word == "iUPD"), None)
-        yield _yes_no("IUPD", "iRECIST Unconfirmed Progression", first is not None, first)
 
 
 def _patient(subject: Subject, group: Group, basis: str) -> Iterator[Row]:
