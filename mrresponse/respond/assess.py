@@ -295,7 +295,11 @@ def _components(
     mine = _mine(seen, index, disease)
     growth = lesions.growth
     doubtful: Mapping[str, float] = {}
-    if target is None and not growth:
+    # what was reported has no diameter that could be summed
+    has_reported = any(
+        said.texts(one, liver_only=disease.liver_only) for one in ("missing", "present", "gone")
+    )
+    if target is None and not growth and not has_reported:
         growth, doubtful = growth_with_doubtful(lesions, mine, seen.evidence.settings)
     if said.entries or growth:
         non_target, reason, of_growth = _non_target(target, lesions, said, disease, growth)

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from mrresponse.domain import (
+    Finding,
+    FindingKind,
+    FindingStatus,
     LesionRole,
     Measurement,
     MeasurementSource,
@@ -516,6 +519,27 @@ def test_all_doubtful_lesions_would_be_non_targets_if_one_was_overlooked(
     studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(3)]
     result = respond(Patient(patient_id="P"), studies, rows, settings("RECIST 1.1"))
     assert result.assessments[-1].overall == overall
+
+
+def test_a_doubtful_lesion_that_grows_decides_nothing_beside_disease_without_a_diameter() -> None:
+    """A thrombus is reported at every study: what all non-targets grew by is not known."""
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    rows = [lesion(1, "L02", 16.0, **found), lesion(2, "L02", 26.0, **found)]
+    studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(3)]
+    thrombus = [
+        Finding(
+            patient_id="P",
+            date=on(n),
+            kind=FindingKind.VEIN_THROMBUS,
+            status=FindingStatus.PRESENT,
+            site="portal",
+        )
+        for n in range(3)
+    ]
+    patient = Patient(patient_id="P", findings=tuple(thrombus))
+    row = respond(patient, studies, rows, settings("mRECIST")).assessments[-1]
+    assert (row.liver_response, row.overall) == ("NON-CR/NON-PD", "NON-CR/NON-PD")
+    assert "new_lesion_grows" in row.flags
 
 
 def test_a_lesion_that_grows_from_too_small_has_grown_by_at_least_so_much() -> None:
