@@ -69,15 +69,24 @@ def _thing(finding: Finding) -> str:
 
 
 def _new_lesions(result: PatientResult) -> Iterable[_Line]:
-    """Gather the lesions that a treatment phase counts as new, at the study where each was first seen."""
+    """Gather the lesions that a treatment phase counts as new, at the study where each was first seen.
+
+    How sure it is that they are new is the last word on them: a doubt may have been settled, or a lesion rejected.
+    """
     counted = {role.lesion_id for role in result.response.roles if role.role is LesionRole.NEW}
     first: dict[str, Measurement] = {}
+    said: dict[str, str] = {}
     for row in sorted(result.measurements, key=lambda row: row.study_date):
         if row.new_lesion_status is not None or row.lesion_id in counted:
             first.setdefault(row.lesion_id, row)
+        if row.new_lesion_status is not None:
+            said[row.lesion_id] = row.new_lesion_status.value
+    # one of which no table says how sure it is was judged by the rules: new where a visit has a definite one
+    established = [row.study_date for row in result.response.assessments if row.new_lesions == "definite"]
     together: dict[tuple[date, str, str], list[str]] = {}
     for lesion_id, row in first.items():
-        status = row.new_lesion_status.value if row.new_lesion_status else "new"
+        is_new = any(day >= row.study_date for day in established)
+        status = said.get(lesion_id) or ("new" if is_new else "equivocal")
         together.setdefault((row.study_date, row.organ, status), []).append(lesion_id)
     for (day, organ, status), lesion_ids in together.items():
         noun = "lesion" if len(lesion_ids) == 1 else "lesions"

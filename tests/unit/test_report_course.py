@@ -11,6 +11,9 @@ from mrresponse.domain import (
     FindingKind,
     FindingStatus,
     LesionTrack,
+    Measurement,
+    MeasurementSource,
+    MeasurementState,
     NewLesionStatus,
     Observation,
     Patient,
@@ -24,6 +27,7 @@ from mrresponse.report.events import event_panel
 from mrresponse.report.page_lesions import lesion_parts
 from mrresponse.report.page_parts import Chance, category, phase_names, phase_parts
 from mrresponse.report.timeline import given, timeline
+from mrresponse.respond import RespondSettings, respond
 from tests.reference_course import PATIENT, PHASES, reference_course
 
 AXIS = Axis(first=date(2020, 1, 1), last=date(2023, 12, 31), width=1000.0)
@@ -49,6 +53,33 @@ def test_a_new_lesion_that_is_not_sure_says_so() -> None:
     assert "candidate new lesions in the liver: L02, L03" in drawn
     assert "s-new" in drawn.split("candidate")[0]
     assert drawn.count("event-new") == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words", "style"),
+    [
+        ((8.0, 8.0), "equivocal new lesion in the liver: L02", "s-present"),
+        # established later, by its growth
+        ((8.0, 20.0), "new lesion in the liver: L02", "s-new"),
+    ],
+)
+def test_a_new_lesion_is_as_sure_as_the_rules_say(sizes: tuple[float, float], words: str, style: str) -> None:
+    days = [date(2024, 1, 5), date(2024, 3, 5), date(2024, 5, 5)]
+    rows = [
+        Measurement(
+            patient_id="P", lesion_id=name, study_date=day, state=MeasurementState.MEASURED, reader="A",
+            longest_diameter_mm=size, viable_longest_diameter_mm=size, source=MeasurementSource.READER,
+        )
+        for name, found in (("L01", (30.0, 30.0, 30.0)), ("L02", (None, *sizes)))
+        for day, size in zip(days, found, strict=True)
+        if size is not None
+    ]  # fmt: skip
+    patient = Patient(patient_id="P")
+    response = respond(patient, [], rows, RespondSettings(criteria=("mRECIST",)))
+    result = PatientResult(patient=patient, measurements=tuple(rows), response=response)
+    drawn = str(event_panel(result, AXIS)[0])
+    assert f"2024-03-05: {words}" in drawn
+    assert style in drawn
 
 
 def test_a_finding_seen_several_times_is_one_line_with_a_mark_for_each_date() -> None:
