@@ -166,13 +166,14 @@ def with_lesions_in_pieces(
 ) -> list[ExaminedStudy]:
     """Flag the lesions of which one label of a given mask lies in pieces that do not touch.
 
-    A label is measured as one body, as it was given; its diameters are those of one piece.
+    Pieces that lie apart are measured as fragments of one lesion, as RECIST 1.1 has it for one that split. Whether they
+    are that, or several lesions under one label, or one of which a slice was left out, only a reader can say.
     """
     said = [
         {
-            label: f"label {label} lies in {count} pieces that do not touch: its diameters are those of the longest "
-            "piece, its volume is of all; expected a label for each piece: they then count as parts of one lesion that "
-            "fell apart"
+            label: f"label {label} lies in {count} pieces that do not touch: they are measured as fragments of one "
+            "lesion, their diameters added, those between which one slice is left out as one piece; see that they are "
+            "one lesion: if not, each needs a label of its own"
             for label, count in _pieces(study).items()
             if count > 1
         }

@@ -24,7 +24,7 @@ from mrresponse.domain import (
     Observation,
     TrackEvent,
 )
-from mrresponse.geometry import pieces_of
+from mrresponse.geometry import fragments_of
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
 from mrresponse.measure.new_lesion import with_new_lesion_status
 from mrresponse.measure.partial_volume import weighted_volume_ml
@@ -180,19 +180,18 @@ def _measured(
     prepared = study.prepared
     voxels = study.lesion_map.labels.voxels
     fragments = [(boxes[label], np.asarray(voxels[boxes[label]] == label)) for label in labels]
-    whole = size_of(prepared, fragments, whole_extent, settings)
+    pieces = _pieces(study, fragments)
+    whole = size_of(prepared, pieces, whole_extent, settings)
     assert whole is not None  # a label with a box has voxels
     state = whole.state(settings)
     if state is MeasurementState.MEASURED and observation.event is TrackEvent.MERGED:
         state = MeasurementState.MERGED
-    elif state is MeasurementState.MEASURED and len(labels) > 1:
+    elif state is MeasurementState.MEASURED and len(pieces) > 1:
         state = MeasurementState.SPLIT
     row = replace(
         row,
         state=state,
-        reason="; ".join(
-            filter(None, (_reason(state, whole, len(labels)), _in_pieces(study, fragments, state)))
-        ),
+        reason=_reason(state, whole, len(pieces)),
         caliper=whole.caliper,
         perpendicular_caliper=whole.perpendicular_caliper,
         **({} if state is MeasurementState.TOO_SMALL else _numbers(whole, "")),
@@ -205,7 +204,7 @@ def _measured(
     if viable_map.labels is not None:
         marks = viable_map.labels.voxels
         viable = [(box, lesion & (marks[box] > 0)) for box, lesion in fragments]
-    row, is_judged = _with_viable(row, study, viable_map, (viable, labels), settings)
+    row, is_judged = _with_viable(row, study, viable_map, (viable, pieces, labels), settings)
     largest = max(range(len(fragments)), key=lambda index: int(fragments[index][1].sum()))
     box, lesion = fragments[largest]
     part = viable[largest][1] if viable is not None and is_judged else lesion
@@ -229,22 +228,27 @@ def _with_viable(
     row: Measurement,
     study: ExaminedStudy,
     viable_map: ViableMap,
-    parts: tuple[list[tuple[Box, BoolArray]] | None, list[int]],
+    parts: tuple[list[tuple[Box, BoolArray]] | None, Sequence[tuple[Box, BoolArray]], list[int]],
     settings: MeasureSettings,
 ) -> tuple[Measurement, bool]:
-    """Add the numbers of the viable part and tell whether it was measured."""
-    viable, labels = parts
+    """Add the numbers of the viable part and tell whether it was measured.
+
+    ``parts`` are the viable part of each label, the pieces of the whole lesion, and the labels.
+    """
+    viable, pieces, labels = parts
     reasons = [
         viable_map.reason,
         *(viable_map.evidence[label] for label in labels if label in viable_map.evidence),
     ]
     reason = "; ".join(reasons)
     unseen = [viable_map.not_assessed[label] for label in labels if label in viable_map.not_assessed]
-    if viable is None or unseen:
+    if viable is None or viable_map.labels is None or unseen:
         why = unseen[0] if unseen else reason
         return replace(row, viable_state=MeasurementState.NOT_ASSESSED, viable_reason=why), False
     gap = GapRule(length_mm=settings.gap_mm, fraction=settings.gap_fraction)
-    size = size_of(study.prepared, viable, partial(viable_extent, gap=gap), settings)
+    marks = viable_map.labels.voxels
+    islands = [(box, piece & (marks[box] > 0)) for box, piece in pieces]
+    size = size_of(study.prepared, islands, partial(viable_extent, gap=gap), settings)
     if size is None:
         gone = replace(
             row,
@@ -317,17 +321,14 @@ def _reason(state: MeasurementState, size: Size, fragments: int) -> str:
             return ""
 
 
-def _in_pieces(
-    study: ExaminedStudy, fragments: Sequence[tuple[Box, BoolArray]], state: MeasurementState
-) -> str:
-    """Say that a given label lies in pieces: its diameters are then not those of the whole lesion."""
-    if study.lesion_map.source is not MeasurementSource.MASK or state is MeasurementState.TOO_SMALL:
-        return ""
-    most = max(pieces_of(lesion, study.prepared.grid.voxel_volume_ml) for _, lesion in fragments)
-    if most < 2:
-        return ""
-    what = "in the mask the diameters are those of the longest piece, the volume is of all"
-    return f"{most} pieces that do not touch under one label: {what}"
+def _pieces(
+    study: ExaminedStudy, fragments: Sequence[tuple[Box, BoolArray]]
+) -> Sequence[tuple[Box, BoolArray]]:
+    """Part the labels of a given mask that lie in pieces: whether or not each has a label, they are fragments."""
+    if study.lesion_map.source is not MeasurementSource.MASK:
+        return fragments
+    voxel_ml = study.prepared.grid.voxel_volume_ml
+    return [(box, piece) for box, lesion in fragments for piece in fragments_of(lesion, voxel_ml)]
 
 
 def _boxes(study: ExaminedStudy) -> dict[int, Box]:

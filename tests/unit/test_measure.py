@@ -566,24 +566,49 @@ def test_volumes_of_whole_voxels_round_halves_up_in_spite_of_binary_fractions() 
     assert round_volume(1.0005) == 1.001
 
 
-def test_a_given_label_in_pieces_says_that_its_diameters_are_those_of_one_piece() -> None:
-    balls = (ball((-26.0, 0.0, 0.0), 22.0), ball((6.0, 0.0, 0.0), 18.0))
+def test_a_given_label_in_pieces_is_a_lesion_that_fell_apart() -> None:
+    """RECIST 1.1: of a lesion that split the longest diameters of the fragments are added."""
+    balls = (ball((-26.0, 0.0, 0.0), 22.0, core=0.4), ball((6.0, 0.0, 0.0), 18.0))
     study = examined(balls)
-    one_label = replace(
-        study.prepared.liver, voxels=(study.lesion_map.labels.voxels > 0).astype(np.uint16), grid=GRID
-    )
-    together = replace(study, lesion_map=lesion_map(one_label))
-    row = only([together], tracked(seen(TrackEvent.FIRST, 1)))
-    larger = only([study], tracked(seen(TrackEvent.FIRST, 1)))
-    assert larger.reason == ""
+    row = only([under_one_label(study)], tracked(seen(TrackEvent.FIRST, 1)))
+    apart = only([study], tracked(seen(TrackEvent.SPLIT, 1, 2)))
+    assert row.state is MeasurementState.SPLIT
+    assert row.reason == "2 fragments: diameters and volumes added"
+    assert row.longest_diameter_mm == pytest.approx(40.0, abs=2.5)
+    assert row.perpendicular_diameter_mm == pytest.approx(20.0, abs=2.0)
+    names = (*NO_NUMBERS, "caliper", "perpendicular_caliper", "viable_caliper")
+    assert {name: getattr(row, name) for name in names} == {name: getattr(apart, name) for name in names}
+
+
+def test_what_a_network_found_is_not_parted_again() -> None:
+    study = under_one_label(examined((ball((-26.0, 0.0, 0.0), 22.0), ball((6.0, 0.0, 0.0), 18.0))))
+    by_network = replace(study, lesion_map=replace(study.lesion_map, source=NETWORK))
+    assert only([by_network], tracked(seen(TrackEvent.FIRST, 1))).state is MeasurementState.MEASURED
+
+
+def test_a_lesion_of_which_one_slice_was_left_out_did_not_fall_apart() -> None:
+    study = examined((ball((0.0, 0.0, 0.0), 30.0),))
+    voxels = study.lesion_map.labels.voxels.copy()
+    low, high = study.lesion_map.lesions[0].bounding_box[2]
+    voxels[:, :, (low + high) // 2 + 1] = 0
+    gap = replace(study, lesion_map=lesion_map(replace(study.lesion_map.labels, voxels=voxels)))
+    whole, row = (only([one], tracked(seen(TrackEvent.FIRST, 1))) for one in (study, gap))
     assert row.state is MeasurementState.MEASURED
-    assert row.longest_diameter_mm == larger.longest_diameter_mm
-    assert row.volume_ml is not None
-    assert larger.volume_ml is not None
-    assert row.volume_ml > 1.3 * larger.volume_ml
-    assert row.reason == (
-        "2 pieces that do not touch under one label: in the mask the diameters are those of the longest piece, "
-        "the volume is of all"
-    )
-    by_network = replace(together, lesion_map=replace(together.lesion_map, source=NETWORK))
-    assert only([by_network], tracked(seen(TrackEvent.FIRST, 1))).reason == ""
+    assert row.longest_diameter_mm == whole.longest_diameter_mm
+
+
+def test_a_speck_of_a_given_label_adds_to_its_volume_alone() -> None:
+    study = examined((ball((0.0, 0.0, 0.0), 30.0),))
+    voxels = study.lesion_map.labels.voxels.copy()
+    i, j, k = (high for _, high in study.lesion_map.lesions[0].bounding_box)
+    voxels[i + 3, j, k : k + 2] = 1
+    specked = replace(study, lesion_map=lesion_map(replace(study.lesion_map.labels, voxels=voxels)))
+    plain, row = (only([one], tracked(seen(TrackEvent.FIRST, 1))) for one in (study, specked))
+    assert row.state is MeasurementState.MEASURED
+    assert row.longest_diameter_mm == plain.longest_diameter_mm
+    assert row.volume_ml == pytest.approx((plain.volume_ml or 0.0) + 2 * GRID.voxel_volume_ml, abs=1e-3)
+
+
+def under_one_label(study: ExaminedStudy) -> ExaminedStudy:
+    voxels = (study.lesion_map.labels.voxels > 0).astype(np.uint16)
+    return replace(study, lesion_map=lesion_map(replace(study.prepared.liver, voxels=voxels)))

@@ -258,7 +258,7 @@ def test_where_lesions_cannot_be_assessed_nothing_found_says_nothing() -> None:
 
 
 def test_a_given_label_in_pieces_asks_for_a_look_and_specks_do_not() -> None:
-    """A lesion that fell apart into two balls under one label is as long as the longer of them."""
+    """A lesion that fell apart into two balls under one label is measured as both, if one lesion they are."""
     whole = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(25.0, 12.0, 12.0))
     balls = [ball((-15.0, 0.0, 0.0), 22.0), ball((15.0, 0.0, 0.0), 20.0)]
     other = ball((0.0, 40.0, 0.0), 16.0)
@@ -271,7 +271,7 @@ def test_a_given_label_in_pieces_asks_for_a_look_and_specks_do_not() -> None:
         [("lesion_in_pieces", "L01")],
     ]
     assert "2 pieces that do not touch" in flagged[1].flags[0].message
-    assert "expected a label for each piece" in flagged[1].flags[0].message
+    assert "see that they are one lesion" in flagged[1].flags[0].message
     assert review_level(flagged[1].flags) == "review"
 
 
