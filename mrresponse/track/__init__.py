@@ -30,8 +30,10 @@ from mrresponse.track.assign import (
     corrected,
     find_fragments,
     find_mergers,
+    find_returned,
     joined,
     largest_parents,
+    left_of,
     of_one_extent,
 )
 from mrresponse.track.identity import keep_ids
@@ -102,6 +104,7 @@ class _Thread:
     """A track while it grows: where its lesion lies, or would lie, in the study looked at last.
 
     ``seen`` is the last study with labels, ``middle`` where the lesion lay there, and ``look`` how it looked.
+    ``former`` is what it, or one that merged into it, took up in any study before and no longer does.
     """
 
     lesion_id: str
@@ -110,6 +113,7 @@ class _Thread:
     at: int
     body: Body
     middle: npt.NDArray[np.float64]
+    former: Body | None = None
     look: Look | None = None
     observations: list[Observation] = field(default_factory=list)
     merged_into: str | None = None
@@ -205,24 +209,35 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
     mergers = find_mergers(shifted, bodies, pairs, settings)
     pairs, mergers = largest_parents(shifted, pairs, mergers)
     fragments = find_fragments(shifted, bodies, pairs, settings)
+    owners = {row: next(one for one, column in pairs.items() if column == mergers[row]) for row in mergers}
+    places = {}
+    for row, thread in enumerate(open_threads):
+        is_alone = row in pairs and row not in fragments and row not in owners.values()
+        match = bodies[pairs[row]] if is_alone else None
+        former = _former(thread, number, worlds)
+        places[row] = _place_of(thread, (expected[row], shifted[row], former), match, settings)
+    for row, owner in owners.items():
+        places[owner] = joined([places[owner], places.pop(row)])
+    known = {*pairs.values(), *(column for columns in fragments.values() for column in columns)}
+    returned = find_returned(places, bodies, known, settings)
 
     for row, thread in enumerate(open_threads):
-        columns = [] if row not in pairs else [pairs[row], *fragments.get(row, [])]
-        merged = mergers.get(row)
-        if merged is not None:
-            owner = next(other for other, column in pairs.items() if column == merged)
-            _note_merged(thread, open_threads[owner], number, shifted[row], worlds)
-        elif columns:
+        if row in owners:
+            _note_merged(thread, open_threads[owners[row]], number, shifted[row], worlds)
+            continue
+        columns = [*([pairs[row]] if row in pairs else []), *fragments.get(row, []), *returned.get(row, [])]
+        if columns:
             found = [(lesions[column], bodies[column]) for column in sorted(columns)]
             _note_found(thread, number, shifted[row], found, worlds)
         else:
             _note_missing(thread, number, shifted[row], worlds)
+        thread.former = left_of(places[row], thread.body, settings.tolerance_mm)
     for thread in closed:
         target = next(other for other in threads if other.lesion_id == thread.merged_into)
         _note_merged(thread, target, number, _expected(thread, number, worlds), worlds)
-    taken = {*pairs.values(), *(column for columns in fragments.values() for column in columns)}
+    known |= {column for columns in returned.values() for column in columns}
     for column, lesion in enumerate(lesions):
-        if column not in taken:
+        if column not in known:
             threads.append(_begin(len(threads) + 1, number, lesion, bodies[column], worlds))
 
 
@@ -238,6 +253,37 @@ def _expected(thread: _Thread, number: int, worlds: _Worlds) -> Body:
     """Carry a track's body into a study."""
     points = worlds.map_forth(thread.body.points, thread.at, number)
     return Body(points=points, volume_ml=thread.body.volume_ml)
+
+
+def _former(thread: _Thread, number: int, worlds: _Worlds) -> Body | None:
+    """Carry what a track took up once into a study."""
+    if thread.former is None:
+        return None
+    points = worlds.map_forth(thread.former.points, thread.at, number)
+    return Body(points=points, volume_ml=thread.former.volume_ml)
+
+
+def _place_of(
+    thread: _Thread,
+    carried: tuple[Body, Body, Body | None],
+    match: Body | None,
+    settings: TrackSettings,
+) -> Body:
+    """Give all that a track ever took up, as a study shows it.
+
+    ``carried`` are its body as registered and as corrected by its neighbours, and what it took up before. Where it is
+    one body as large as before, ``match`` says best where it lies: registration that is off leaves no place behind.
+    """
+    expected, body, former = carried
+    shift = body.points[0] - expected.points[0]
+    was_one = len(thread.observations[thread.seen - thread.began].labels) == 1
+    if match is not None and was_one:
+        smaller, larger = sorted((match.volume_ml, body.volume_ml))
+        if smaller >= settings.least_union * larger:
+            shift = shift + match.middle - body.middle
+    parts = [expected] if former is None else [expected, former]
+    place = joined(parts)
+    return Body(points=place.points + shift, volume_ml=place.volume_ml)
 
 
 def _begin(rank: int, number: int, lesion: Lesion, body: Body, worlds: _Worlds) -> _Thread:
@@ -388,7 +434,7 @@ def _looked_again(thread: _Thread, number: int, expected: Body, worlds: _Worlds)
 
 
 def _note_merged(thread: _Thread, target: _Thread, number: int, expected: Body, worlds: _Worlds) -> None:
-    thread.merged_into = target.lesion_id
+    thread.merged_into, thread.former = target.lesion_id, None  # its place is the other's now
     _note_empty(thread, number, expected, TrackEvent.MERGED, "", worlds)
 
 
@@ -405,6 +451,7 @@ def _with_merger_named(track: LesionTrack) -> LesionTrack:
 def _note_not_assessed(thread: _Thread, number: int, worlds: _Worlds) -> None:
     evidence = f"lesions not assessable: {worlds.studies[number].lesion_map.not_assessable}"
     expected = _expected(thread, number, worlds)
+    thread.former = _former(thread, number, worlds)
     _note_empty(thread, number, expected, TrackEvent.NOT_FOUND, evidence, worlds)
 
 

@@ -3,7 +3,7 @@
 Tracks and lesions are compared as bodies in one world; nothing here knows of studies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,6 +185,46 @@ def find_fragments(
             if shares[best] >= settings.share and body.volume_ml <= expected[best].volume_ml:
                 found.setdefault(best, []).append(column)
     return found
+
+
+def find_returned(
+    places: Mapping[int, Body], bodies: Sequence[Body], taken: Collection[int], settings: TrackSettings
+) -> dict[int, list[int]]:
+    """Give the lesions that are in no track yet and lie where one lay, as it is or was in any study before.
+
+    ``places`` has for a track all that it ever took up. What comes back there is that lesion again, or a part of it.
+    """
+    found: dict[int, list[int]] = {}
+    for column, body in enumerate(bodies):
+        if column in taken or not places:
+            continue
+        shares = {row: _share_near(body, place, settings.tolerance_mm) for row, place in places.items()}
+        best = max(shares, key=lambda row: (shares[row], -row))
+        if shares[best] >= settings.share and body.volume_ml <= places[best].volume_ml:
+            found.setdefault(best, []).append(column)
+    return found
+
+
+def left_of(place: Body, body: Body, tolerance_mm: float) -> Body | None:
+    """Give the part of a place that is farther than ``tolerance_mm`` from the voxels of a body; ``None`` for nothing.
+
+    It is what the body no longer takes up.
+    """
+    # all points of one cell are that near to each other; it spares most of them the search
+    corner = np.minimum(place.points.min(axis=0), body.points.min(axis=0))
+    cell = tolerance_mm / 2.0
+    there, here = (
+        np.floor((points - corner) / cell).astype(np.int64) for points in (place.points, body.points)
+    )
+    size = np.maximum(there.max(axis=0), here.max(axis=0)) + 1
+    numbers, taken = (np.ravel_multi_index(tuple(cells.T), tuple(size)) for cells in (there, here))
+    points = place.points[~np.isin(numbers, taken)]
+    if len(points):
+        tree = KDTree(body.points, balanced_tree=False, compact_nodes=False)
+        points = points[np.isinf(tree.query(points, distance_upper_bound=tolerance_mm)[0])]
+    if not len(points):
+        return None
+    return Body(points=points, volume_ml=place.volume_ml * len(points) / len(place.points))
 
 
 def joined(parts: Sequence[Body]) -> Body:

@@ -155,6 +155,53 @@ def test_a_lesion_that_falls_apart_keeps_its_fragments() -> None:
     assert set(found[0].observations[1].labels) == {1, 2}
 
 
+FELL_APART = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(26.0, 12.0, 12.0))
+LEFT, RIGHT = ball((-17.0, 0.0, 0.0), 18.0), ball((17.0, 0.0, 0.0), 16.0)
+
+
+@pytest.mark.parametrize(
+    ("visits", "expected"),
+    [
+        # a fragment that was gone for one study, or for two
+        ([[FELL_APART], [LEFT, RIGHT], [LEFT], [LEFT, RIGHT]], ["first", "split", "matched", "split"]),
+        (
+            [[FELL_APART], [LEFT, RIGHT], [LEFT], [LEFT], [LEFT, RIGHT]],
+            ["first", "split", "matched", "matched", "split"],
+        ),
+        # an end of a lesion that was drawn in part for one study
+        ([[FELL_APART], [LEFT], [LEFT, RIGHT]], ["first", "matched", "split"]),
+        # one fragment is gone first, then the other one is there in its place
+        (
+            [[FELL_APART], [LEFT, RIGHT], [LEFT], [], [RIGHT]],
+            ["first", "split", "matched", "absent", "reappeared"],
+        ),
+    ],
+)
+def test_a_place_where_a_lesion_lay_before_yields_no_new_one(
+    visits: Sequence[Sequence[Ellipsoid]], expected: Sequence[str]
+) -> None:
+    assert events(track(history(*visits), SETTINGS)) == {"L01": expected}
+
+
+def test_the_place_of_a_lesion_that_merged_yields_no_new_one() -> None:
+    union = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(26.0, 12.0, 12.0))
+    found = track(history([LEFT, RIGHT], [union], [LEFT], [LEFT, RIGHT]), SETTINGS)
+    assert events(found) == {
+        "L01": ["first", "matched", "matched", "split"],
+        "L02": ["first", "merged", "merged", "merged"],
+    }
+
+
+def test_a_new_lesion_beside_the_place_of_one_that_shrank_is_new() -> None:
+    large, small, new = ball((0.0, 0.0, 0.0), 40.0), ball((0.0, 0.0, 0.0), 14.0), ball((34.0, 0.0, 0.0), 16.0)
+    assert events(track(history([large], [small], [small, new]), SETTINGS))["L02"] == ["new"]
+
+
+def test_a_new_lesion_is_no_part_of_one_beside_it_that_registration_was_off_for() -> None:
+    here, off, new = ball((0.0, 0.0, 0.0), 24.0), ball((14.0, 0.0, 0.0), 24.0), ball((-9.0, 0.0, 0.0), 12.0)
+    assert events(track(history([here], [off], [off, new]), SETTINGS))["L02"] == ["new"]
+
+
 def test_lesions_that_become_one_go_on_as_the_largest() -> None:
     small, big = ball((-11.0, 0.0, 0.0), 14.0), ball((9.0, 0.0, 0.0), 20.0)
     union = Ellipsoid(centre_mm=(1.0, 0.0, 0.0), semi_axes_mm=(21.0, 12.0, 12.0))
