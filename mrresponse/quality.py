@@ -227,23 +227,27 @@ def with_unregistered(
     tracks: Sequence[LesionTrack],
     registrations: Sequence[RegistrationRecord],
 ) -> list[ExaminedStudy]:
-    """Flag the studies with given masks in which a lesion is called absent or new though its place is not known.
+    """Flag the studies in which a lesion is matched, or by a given mask absent or new, though its place is not known.
 
     ``registrations`` are those between studies. A given mask is believed where it has nothing; but where the
-    registration with an earlier study was refused, the lesion that is missing and the one that is new may be the same.
+    registration with an earlier study was refused, the lesion that is missing and the one that is new may be the same,
+    and those that were matched may be two. What a network lacks or has besides is `not_found` or no more than equivocal
+    there, and says why; a match is asked about once, where the lesion is seen again.
     """
     refused = {row.study_date: row for row in registrations if not row.accepted}
     flagged = []
     for number, study in enumerate(studies):
-        absent = new = 0
+        absent = new = matched = 0
+        is_given = study.lesion_map.source is MeasurementSource.MASK
         reasons: list[str] = []
         for track in tracks:
             seen = [one for one in track.observations if one.study_date <= study.study_date]
             if not seen or seen[-1].study_date != study.study_date:
                 continue
-            if seen[-1].event is TrackEvent.ABSENT:
-                since = max((one.study_date for one in seen if one.labels), default=seen[0].study_date)
-            elif seen[-1].event is TrackEvent.NEW:
+            before = [one.study_date for one in seen[:-1] if one.labels]
+            if before and (seen[-1].labels or (is_given and seen[-1].event is TrackEvent.ABSENT)):
+                since = max(before)
+            elif is_given and seen[-1].event is TrackEvent.NEW:
                 # it is new in respect of a study before in which lesions could be assessed
                 since = next(one.study_date for one in studies if one.lesion_map.not_assessable is None)
             else:
@@ -256,16 +260,18 @@ def with_unregistered(
             if between:
                 absent += seen[-1].event is TrackEvent.ABSENT
                 new += seen[-1].event is TrackEvent.NEW
+                matched += bool(before and seen[-1].labels)
                 reasons += [f"{row.fixed} and {row.moving}: {row.reason}" for row in between]
-        if reasons and study.lesion_map.source is MeasurementSource.MASK:
-            found = f"{absent} lesion{'s' * (absent != 1)} called absent and {new} called new"
+        if reasons:
+            count = f"{matched} lesion{'s' * (matched != 1)} matched"
+            found = f"{count}, {absent} called absent and {new} called new" if is_given else count
             why = "; ".join(dict.fromkeys(reasons))
             flag = Flag(
                 patient_id=study.prepared.study.patient_id,
                 study_date=study.study_date,
                 code=_NOT_REGISTERED,
-                message=f"{found} across studies that could not be brought together ({why}): see whether they are the "
-                "same lesions, and whether those that were matched are",
+                message=f"{found} across studies that could not be brought together ({why}): see whether those that "
+                "were matched are the same lesions, and whether one that is absent and one that is new are",
             )
             study = replace(study, flags=(*study.flags, flag))
         flagged.append(study)

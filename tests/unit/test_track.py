@@ -287,12 +287,39 @@ def test_where_studies_were_not_registered_what_a_given_mask_lacks_asks_for_a_lo
     assert before.flags == ()
     (flag,) = after.flags
     assert flag.code == "studies_not_registered"
-    assert "1 lesion called absent and 1 called new" in flag.message
+    assert "1 lesion matched, 1 called absent and 1 called new" in flag.message
     assert review_level(after.flags) == "review"
-    # a network says not_found and equivocal there
-    unseen = [studies[0], by_network(studies[1])]
-    found = follow(unseen, SETTINGS)
-    assert with_unregistered(unseen, found.tracks, found.registrations) == unseen
+
+
+def test_a_match_across_studies_that_were_not_registered_asks_for_a_look_once() -> None:
+    """The lesion that the network found again is the other one."""
+    one, two = far_off_with_a_wrong_liver()
+    third = replace(two, prepared=replace(two.prepared, study=replace(two.prepared.study, study_date=day(2))))
+    studies = [by_network(study) for study in (one, two, third)]
+    found = follow(studies, SETTINGS)
+    assert sorted(events(found.tracks).values()) == [
+        ["first", "matched", "matched"],
+        ["first", "not_found", "not_found"],
+        ["new", "matched"],
+    ]
+    flagged = with_unregistered(studies, found.tracks, found.registrations)
+    assert [[flag.code for flag in study.flags] for study in flagged] == [[], ["studies_not_registered"], []]
+    assert "1 lesion matched across studies" in flagged[1].flags[0].message
+    # what is not found, or new, says so itself
+    alone = [
+        one
+        for one in found.tracks
+        if one.observations[1:2] and one.observations[1].event.value == "not_found"
+    ]
+    assert with_unregistered(studies, alone, found.registrations) == studies
+
+
+def test_a_match_of_given_masks_alone_asks_for_a_look_where_studies_were_not_registered() -> None:
+    studies = far_off_with_a_wrong_liver()
+    found = follow(studies, SETTINGS)
+    matched = [one for one in found.tracks if one.observations[-1].event.value == "matched"]
+    _, after = with_unregistered(studies, matched, found.registrations)
+    assert [flag.code for flag in after.flags] == ["studies_not_registered"]
 
 
 def test_studies_that_were_registered_ask_for_no_look() -> None:
