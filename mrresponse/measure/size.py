@@ -427,11 +427,12 @@ def _perpendicular_inside(
     low, high = _longest_run(lines[best], step, rule)
     # The interpolated mask reaches to the pixel edge, the ends of a diameter do not.
     beyond = (0.5 - _EDGE) * float(np.max(scale * np.abs(across)))
+    lowest = heights[0] + (low - 0.5) * step + beyond
+    highest = heights[0] + (high - 0.5) * step - beyond
+    # of a rounded part the steps of the scan may add a little to what is no longer than the longest diameter
+    excess = max(0.0, (highest - lowest) - float(np.linalg.norm(end - start))) / 2.0
     origin = offsets[best] * along
-    return (
-        origin + (heights[0] + (low - 0.5) * step + beyond) * across,
-        origin + (heights[0] + (high - 0.5) * step - beyond) * across,
-    )
+    return origin + (lowest + excess) * across, origin + (highest - excess) * across
 
 
 def _longest_run(line: BoolArray, step: float, rule: GapRule) -> tuple[int, int]:

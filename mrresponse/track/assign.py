@@ -212,7 +212,7 @@ def left_of(place: Body, body: Body, tolerance_mm: float) -> Body | None:
     """
     # all points of one cell are that near to each other; it spares most of them the search
     corner = np.minimum(place.points.min(axis=0), body.points.min(axis=0))
-    cell = tolerance_mm / 2.0
+    cell = max(tolerance_mm / 2.0, 0.1)
     there, here = (
         np.floor((points - corner) / cell).astype(np.int64) for points in (place.points, body.points)
     )

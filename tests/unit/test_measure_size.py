@@ -306,3 +306,15 @@ def test_real_lesion_shapes_are_measured_quickly_and_never_longer_than_their_box
         assert viable is not None
         assert viable.longest.length_mm <= whole.longest.length_mm + 1e-9
         assert whole.longest.length_mm <= hypot(mask.shape[0] * spacing[0], mask.shape[1] * spacing[1])
+
+
+@pytest.mark.parametrize(("radius_mm", "pixel_mm"), [(2.6, 2.6), (11.2, 2.0)])
+def test_the_perpendicular_of_a_round_viable_part_is_no_longer_than_its_diameter(
+    radius_mm: float, pixel_mm: float
+) -> None:
+    for shift in np.linspace(0.0, 0.5, 6):
+        places = (np.arange(-8, 9) + shift) * pixel_mm
+        disc = np.hypot(places[:, None], places[None, :])[:, :, None] <= radius_mm
+        extent = viable_extent(disc, (pixel_mm, pixel_mm, 3.0))
+        assert extent is not None
+        assert extent.perpendicular.length_mm <= extent.longest.length_mm + 1e-9
