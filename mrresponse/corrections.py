@@ -41,12 +41,12 @@ from mrresponse.measure.new_lesion import with_new_lesion_status
 _WITHOUT_NUMBERS = MISSING_STATES | {MeasurementState.ABSENT, MeasurementState.TOO_SMALL}
 # lesion, study, reader
 _RowKey = tuple[str, date, str]
-# Where two parts of one lesion are known of one study, the one that says more is kept.
+# Of two parts of one lesion that were last seen in one study the one that is surely not gone is kept.
 _WEIGHT = {
-    TrackEvent.OUTSIDE: 0,
-    TrackEvent.NOT_FOUND: 1,
-    TrackEvent.ABSENT: 2,
-    TrackEvent.MERGED: 3,
+    TrackEvent.ABSENT: 0,
+    TrackEvent.MERGED: 1,
+    TrackEvent.OUTSIDE: 2,
+    TrackEvent.NOT_FOUND: 3,
 }
 
 
@@ -333,21 +333,30 @@ def _with_status_of_sizes(
 
 
 def _joined(track: LesionTrack, parts: Sequence[LesionTrack], merged_into: str | None) -> LesionTrack:
-    by_date: dict[date, list[Observation]] = {}
+    own = {part.lesion_id for part in parts}
+    by_date: dict[date, list[tuple[Observation, date]]] = {}
     for part in parts:
+        last = part.observations[0].study_date
         for seen in part.observations:
-            by_date.setdefault(seen.study_date, []).append(seen)
+            last = seen.study_date if seen.labels else last
+            # a part that became one with another of this lesion is counted there
+            if seen.labels or seen.event is not TrackEvent.MERGED or part.merged_into not in own:
+                by_date.setdefault(seen.study_date, []).append((seen, last))
     observations: list[Observation] = []
     for day in sorted(by_date):
         observations.append(_one_of(by_date[day], observations))
     return replace(track, observations=tuple(observations), merged_into=merged_into)
 
 
-def _one_of(seen: Sequence[Observation], before: Sequence[Observation]) -> Observation:
-    """Return what one study shows of a lesion whose parts were followed apart."""
+def _one_of(parts: Sequence[tuple[Observation, date]], before: Sequence[Observation]) -> Observation:
+    """Return what one study shows of a lesion whose parts were followed apart; with each, when it was last seen.
+
+    Where none is found, the place where the lesion was last seen says what became of it.
+    """
+    seen = [one for one, _ in parts]
     found = [one for one in seen if one.labels]
     if not found:
-        return max(seen, key=lambda one: _WEIGHT.get(one.event, 0))
+        return max(parts, key=lambda part: (part[1], _WEIGHT.get(part[0].event, 0)))[0]
     labels = tuple(dict.fromkeys(label for one in found for label in one.labels))
     largest = max(found, key=lambda one: one.radius_mm or 0.0)
     event = largest.event

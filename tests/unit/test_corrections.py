@@ -384,6 +384,58 @@ def test_two_parts_seen_in_one_study_are_fragments() -> None:
     assert joined.observations[1].labels == (1,)
 
 
+@pytest.mark.parametrize(
+    ("main", "other", "said"),
+    [
+        # the place where it was last seen says what became of it, not that where it was before
+        ("absent", "not_found", "not_found"),
+        ("absent", "outside", "outside"),
+        ("not_found", "absent", "absent"),
+        ("outside", "absent", "absent"),
+    ],
+)
+def test_one_lesion_of_two_tracks_is_looked_for_where_it_was_last_seen(
+    main: str, other: str, said: str
+) -> None:
+    """A lesion that the network does not find where it was last seen is not gone because an older place is empty."""
+    before = track(
+        "L01", seen(ONE, TrackEvent.FIRST, 1), seen(TWO, TrackEvent.ABSENT), seen(THREE, TrackEvent(main))
+    )
+    later = track("L02", seen(TWO, TrackEvent.NEW, 1), seen(THREE, TrackEvent(other)))
+    (joined,) = joined_tracks([before, replace(later, same_as="L01")])
+    assert [one.event.value for one in joined.observations] == ["first", "matched", said]
+
+
+@pytest.mark.parametrize("end", ["not_found", "outside", "absent"])
+def test_parts_seen_last_in_one_study_are_gone_only_where_both_are(end: str) -> None:
+    one = track("L01", seen(ONE, TrackEvent.FIRST, 1), seen(TWO, TrackEvent.ABSENT))
+    other = track("L02", seen(ONE, TrackEvent.FIRST, 2), seen(TWO, TrackEvent(end)))
+    for main, part in ((one, replace(other, same_as="L01")), (other, replace(one, same_as="L02"))):
+        (joined,) = joined_tracks([main, part])
+        assert joined.observations[1].event.value == end
+
+
+@pytest.mark.parametrize("end", ["not_found", "outside", "absent"])
+def test_a_part_that_merged_into_its_own_lesion_is_counted_nowhere_else(end: str) -> None:
+    """What becomes of the lesion says its own track: called merged it would count as gone, and be measured nowhere."""
+    main = track(
+        "L01", seen(ONE, TrackEvent.FIRST, 1), seen(TWO, TrackEvent.MATCHED, 1), seen(THREE, TrackEvent(end))
+    )
+    part = replace(
+        track(
+            "L02",
+            seen(ONE, TrackEvent.FIRST, 2),
+            seen(TWO, TrackEvent.MERGED),
+            seen(THREE, TrackEvent.MERGED),
+        ),
+        merged_into="L01",
+        same_as="L01",
+    )
+    (joined,) = joined_tracks([main, part])
+    assert joined.merged_into is None
+    assert [one.event.value for one in joined.observations] == ["first", "matched", end]
+
+
 @pytest.mark.parametrize(("lesion_id", "same_as"), [("L09", "L01"), ("L02", "L09")])
 def test_an_identity_with_a_lesion_that_is_not_there_is_refused(lesion_id: str, same_as: str) -> None:
     row = LesionEdit(patient_id="P1", lesion_id=lesion_id, same_as=same_as, reader="Dr C", reason="moved")
