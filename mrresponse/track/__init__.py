@@ -215,7 +215,7 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
         is_alone = row in pairs and row not in fragments and row not in owners.values()
         match = bodies[pairs[row]] if is_alone else None
         former = _former(thread, number, worlds)
-        places[row] = _place_of(thread, (expected[row], shifted[row], former), match, settings)
+        places[row] = _place_of((expected[row], shifted[row], former), match, settings)
     for row, owner in owners.items():
         places[owner] = joined([places[owner], places.pop(row)])
     known = {*pairs.values(), *(column for columns in fragments.values() for column in columns)}
@@ -252,7 +252,7 @@ def _body(study: ExaminedStudy, lesion: Lesion) -> Body:
 def _expected(thread: _Thread, number: int, worlds: _Worlds) -> Body:
     """Carry a track's body into a study."""
     points = worlds.map_forth(thread.body.points, thread.at, number)
-    return Body(points=points, volume_ml=thread.body.volume_ml)
+    return replace(thread.body, points=points)
 
 
 def _former(thread: _Thread, number: int, worlds: _Worlds) -> Body | None:
@@ -264,7 +264,6 @@ def _former(thread: _Thread, number: int, worlds: _Worlds) -> Body | None:
 
 
 def _place_of(
-    thread: _Thread,
     carried: tuple[Body, Body, Body | None],
     match: Body | None,
     settings: TrackSettings,
@@ -276,14 +275,13 @@ def _place_of(
     """
     expected, body, former = carried
     shift = body.points[0] - expected.points[0]
-    was_one = len(thread.observations[thread.seen - thread.began].labels) == 1
-    if match is not None and was_one:
+    if match is not None and not body.fell_apart:
         smaller, larger = sorted((match.volume_ml, body.volume_ml))
         if smaller >= settings.least_union * larger:
             shift = shift + match.middle - body.middle
     parts = [expected] if former is None else [expected, former]
     place = joined(parts)
-    return Body(points=place.points + shift, volume_ml=place.volume_ml)
+    return replace(place, points=place.points + shift)
 
 
 def _begin(rank: int, number: int, lesion: Lesion, body: Body, worlds: _Worlds) -> _Thread:

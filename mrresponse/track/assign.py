@@ -4,7 +4,7 @@ Tracks and lesions are compared as bodies in one world; nothing here knows of st
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,11 @@ _INFEASIBLE = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Body:
-    """Voxel centres of one or several labels of a study in its world."""
+    """Voxel centres of one or several labels of a study in its world; ``fell_apart`` tells those of fragments."""
 
     points: Points
     volume_ml: float
+    fell_apart: bool = False
 
     @property
     def middle(self) -> npt.NDArray[np.float64]:
@@ -94,7 +95,7 @@ def corrected(
             distance = float(np.linalg.norm(expected[other].middle - one.middle))
             weights.append(float(np.exp(-0.5 * (distance / settings.neighbour_mm) ** 2)))
             shifts.append(bodies[column].middle - expected[other].middle)
-    return Body(points=one.points + np.average(shifts, axis=0, weights=weights), volume_ml=one.volume_ml)
+    return replace(one, points=one.points + np.average(shifts, axis=0, weights=weights))
 
 
 def of_one_extent(
@@ -165,7 +166,8 @@ def find_fragments(
 ) -> dict[int, list[int]]:
     """Give the unmatched lesions that lie where a matched track was.
 
-    They do as the track is, or after it was moved onto both fragments together, where they are no larger than it.
+    They do as the track is, or after it was moved onto both fragments together, where they are no larger than it; of
+    one that had fallen apart before, its fragments may have grown.
     """
     found: dict[int, list[int]] = {}
     for column, body in enumerate(bodies):
@@ -176,7 +178,7 @@ def find_fragments(
             track = expected[row]
             shares[row] = _share_near(body, track, settings.tolerance_mm)
             both = [bodies[paired], body]
-            if settings.least_union * _volume_ml(both) <= track.volume_ml:
+            if track.fell_apart or settings.least_union * _volume_ml(both) <= track.volume_ml:
                 moved = _moved_onto(track, [track], both, settings)
                 if moved is not None:
                     shares[row] = max(shares[row], _share_near(body, moved, settings.tolerance_mm))
@@ -229,7 +231,11 @@ def left_of(place: Body, body: Body, tolerance_mm: float) -> Body | None:
 
 def joined(parts: Sequence[Body]) -> Body:
     """Put bodies of one study together: their voxels are of one size, so their points weigh what they fill."""
-    return Body(points=np.concatenate([part.points for part in parts]), volume_ml=_volume_ml(parts))
+    return Body(
+        points=np.concatenate([part.points for part in parts]),
+        volume_ml=_volume_ml(parts),
+        fell_apart=len(parts) > 1,
+    )
 
 
 def middle_of(parts: Sequence[Body]) -> npt.NDArray[np.float64]:
@@ -250,4 +256,4 @@ def _moved_onto(
     shift = middle_of(others) - middle_of(whole)
     if float(np.linalg.norm(shift)) > settings.gate_mm:
         return None
-    return Body(points=body.points + shift, volume_ml=body.volume_ml)
+    return replace(body, points=body.points + shift)

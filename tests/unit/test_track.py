@@ -183,6 +183,21 @@ def test_a_place_where_a_lesion_lay_before_yields_no_new_one(
     assert events(track(history(*visits), SETTINGS)) == {"L01": expected}
 
 
+def test_fragments_that_grow_stay_fragments_where_registration_is_off() -> None:
+    grown = [ball((-13.0, 12.0, 0.0), 18.5), ball((13.0, 12.0, 0.0), 17.0)]
+    small = [ball((-13.0, 0.0, 0.0), 16.0), ball((13.0, 0.0, 0.0), 14.0)]
+    whole = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(21.0, 11.0, 11.0))
+    assert events(track(history([whole], small, grown), SETTINGS)) == {"L01": ["first", "split", "split"]}
+
+
+def test_a_new_lesion_beside_one_of_two_fragments_is_new() -> None:
+    whole = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(21.0, 11.0, 11.0))
+    small = [ball((-13.0, 0.0, 0.0), 16.0), ball((13.0, 0.0, 0.0), 14.0)]
+    new = ball((38.0, 0.0, 0.0), 16.0)
+    found = events(track(history([whole], small, [*small, new]), SETTINGS))
+    assert found == {"L01": ["first", "split", "split"], "L02": ["new"]}
+
+
 def test_the_place_of_a_lesion_that_merged_yields_no_new_one() -> None:
     union = Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(26.0, 12.0, 12.0))
     found = track(history([LEFT, RIGHT], [union], [LEFT], [LEFT, RIGHT]), SETTINGS)
