@@ -336,7 +336,7 @@ def _joined(track: LesionTrack, parts: Sequence[LesionTrack], merged_into: str |
     own = {part.lesion_id for part in parts}
     by_date: dict[date, list[tuple[Observation, date]]] = {}
     for part in parts:
-        last = part.observations[0].study_date
+        last = date.min
         for seen in part.observations:
             last = seen.study_date if seen.labels else last
             # a part that became one with another of this lesion is counted there
