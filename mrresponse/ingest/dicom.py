@@ -5,7 +5,7 @@ the data folder with the same series UID, and its patient id becomes the pseudon
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,11 +14,25 @@ from mrresponse.ingest.headers import NO_STUDY, SliceHeader
 from mrresponse.ingest.identity import DicomPatient, identity_notes, name_patients
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
 from mrresponse.ingest.manifest import ManifestRow, manifest_mismatch
+from mrresponse.ingest.persons import (
+    contradictions,
+    differently_named,
+    several_persons,
+)
 from mrresponse.ingest.selection import LiverOf, Rules, select_series
 from mrresponse.ingest.tree import CACHE, scan
 
 # Patient, study and date of images of a study that began the day before.
 _Midnight = tuple[str, str, date]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mixed:
+    """A DICOM patient whose studies contradict each other in `differing`, and each of them as a patient."""
+
+    patient: str
+    differing: tuple[str, ...]
+    studies: tuple[str, ...]
 
 
 def read_tree(
@@ -38,20 +52,28 @@ def read_tree(
     outside = [row.path for row in rows if not row.path.is_relative_to(data)]
     roots = [data, *(path if path.is_dir() else path.parent for path in outside)]
     found = scan(roots, key_file.parent / CACHE)
-    patients = found.patients
     begun = _over_midnight(found.headers)
     scanned = tuple(_begun(header, begun) for header in found.headers)
+    scanned, mixed = _apart(scanned, found.patients)
+    patients = {
+        **found.patients,
+        **{key: found.patients[one.patient] for one in mixed for key in one.studies},
+    }
     stated, names, dates, failures = _stated(rows, scanned)
     headers = tuple(_dated(header, dates) for header in scanned)
     nameless = _nameless(headers, patients, names)
     failures += [_no_patient_id(header) for header in nameless.values()]
-    named = {key: patient for key, patient in patients.items() if key not in nameless}
+    passed_over = _passed_over(mixed, headers, names)
+    named = {
+        key: patient for key, patient in patients.items() if key not in nameless and key not in passed_over
+    }
     names_by_patient = name_patients(named, names, data, key_file)
     rules = Rules(stated=stated, settings=settings, liver_of=liver_of)
     collected = [
         select_series(name, slices, rules) for name, slices in _by_patient(headers, names_by_patient)
     ]
     failures += [*found.failures, *(_unreadable(path) for path in found.unreadable)]
+    failures += [failure for one in mixed for failure in _several_persons(one, names, names_by_patient)]
     # Without DICOM in the tree every folder holds files of another kind; with it they deserve a word.
     notes = (f"{found.others} files are not DICOM and were passed over",) if headers and found.others else ()
     return Collected(
@@ -62,7 +84,9 @@ def read_tree(
             *notes,
             *_midnight_notes(begun, names_by_patient),
             *identity_notes(data, {patient.identifier for patient in patients.values()}),
-            *_alike(named, names_by_patient),
+            *_alike({key: named[key] for key in found.patients if key in named}, names_by_patient),
+            *_differently_named(headers, names_by_patient),
+            *_said_to_be_one(headers, mixed, names),
         ),
         identities=tuple(
             Identity(dicom_patient_id=patients[key].identifier, patient_id=name)
@@ -93,6 +117,85 @@ def _stated(
             for header in named:
                 by_image.setdefault(header.instance, []).append(row)
     return by_image, names, dates, failures
+
+
+def _apart(
+    headers: Sequence[SliceHeader], patients: Mapping[str, DicomPatient]
+) -> tuple[tuple[SliceHeader, ...], list[_Mixed]]:
+    """Make each study a patient of its own where those under one id cannot be of one person."""
+    differing = {
+        patient: names for patient, names in contradictions(headers).items() if patients[patient].identifier
+    }
+    found: dict[str, dict[str, None]] = {patient: {} for patient in differing}
+    apart = []
+    for header in headers:
+        item = _on_its_own(header) if header.patient in differing else header
+        if item is not header:
+            found[header.patient][item.patient] = None
+        apart.append(item)
+    return tuple(apart), [
+        _Mixed(patient=patient, differing=differing[patient], studies=tuple(studies))
+        for patient, studies in found.items()
+    ]
+
+
+def _on_its_own(header: SliceHeader) -> SliceHeader:
+    """Return an MR slice as one of a patient with this study only; others, which are not assessed, as they are."""
+    if header.modality != "MR":
+        return header
+    # without a UID of the study, as some anonymisers leave it, nothing says what belongs together
+    study = header.series if header.study == NO_STUDY else header.study
+    return replace(header, patient=f"{header.patient}/{study}/{header.study_date or ''}")
+
+
+def _passed_over(
+    mixed: Iterable[_Mixed], headers: Iterable[SliceHeader], names: Mapping[str, str]
+) -> set[str]:
+    """Return patients that get no name: studies of nobody knows whom, and an id whose studies all are somebody's."""
+    used = {header.patient for header in headers}
+    spare: set[str] = set()
+    for one in mixed:
+        unnamed = [key for key in one.studies if key not in names]
+        spare.update(unnamed)
+        if not unnamed and one.patient not in used:
+            spare.add(one.patient)
+    return spare
+
+
+def _several_persons(mixed: _Mixed, stated: Mapping[str, str], names: Mapping[str, str]) -> Iterator[Failure]:
+    """Fail the patient, and each whom the manifest names for some of the studies: another one may be theirs too."""
+    if all(key in stated for key in mixed.studies):
+        return
+    named = {stated[key] for key in mixed.studies if key in stated}
+    for name in sorted({names[mixed.patient], *named}):
+        yield Failure(
+            patient_id=name,
+            code="several_persons",
+            message=several_persons(mixed.differing, len(mixed.studies)),
+        )
+
+
+def _said_to_be_one(
+    headers: Iterable[SliceHeader], mixed: Iterable[_Mixed], stated: Mapping[str, str]
+) -> list[str]:
+    """Note the patients to whom the manifest gives studies that contradict each other."""
+    given = {key: f"{one.patient} {stated[key]}" for one in mixed for key in one.studies if key in stated}
+    differing = contradictions(
+        replace(header, patient=given[header.patient]) for header in headers if header.patient in given
+    )
+    return sorted(
+        f"{patient.split()[1]}: studies differ in {' and '.join(names)}; taken for one person, as manifest.csv says"
+        for patient, names in differing.items()
+    )
+
+
+def _differently_named(headers: Iterable[SliceHeader], names: Mapping[str, str]) -> list[str]:
+    return sorted(
+        f"{names[patient]}: {count} different PatientName under one PatientID, and no PatientBirthDate that confirms "
+        "them; taken for one person"
+        for patient, count in differently_named(headers).items()
+        if patient in names
+    )
 
 
 def _over_midnight(headers: Iterable[SliceHeader]) -> Mapping[_Midnight, date]:

@@ -1,8 +1,8 @@
 """What is kept of the headers of one DICOM file.
 
-Only `_TAGS` are read: no name, birth date or free text but the series description. UIDs and patient ids become
-hashes at once; the ids themselves stay only in the private list of identities. A multi-frame file gives one header
-per frame.
+Only `_TAGS` are read: no free text but the series description. UIDs and patient ids become hashes at once; the ids
+themselves stay only in the private list of identities. Of sex, date of birth and name nothing stays but what shows that
+they differ (`mrresponse.ingest.persons`). A multi-frame file gives one header per frame.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from mrresponse.dicom.slices import SliceGeometry, slice_geometry
 from mrresponse.domain import Agent
 from mrresponse.ingest.identity import DicomPatient
 from mrresponse.ingest.patterns import SeriesFacts, agent_from_text, names_agent
+from mrresponse.ingest.persons import Person, person_of
 from mrresponse.ingest.pixels import check_inflated_size
 from mrresponse.ingest.quick import quick_header
 from mrresponse.tables import is_plausible
@@ -34,7 +35,8 @@ _TAGS = (
     "SeriesDate", "SeriesTime", "TemporalPositionIdentifier", "TriggerTime", "EchoNumbers", "EchoTime",
     "RepetitionTime", "InversionTime", "ScanningSequence", "DiffusionBValue", "ContrastBolusAgent",
     "ContrastBolusStartTime", "ContrastBolusAgentSequence", "MagneticFieldStrength", "SliceThickness",
-    "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", *_GROUPS,
+    "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
+    "PatientName", "PatientBirthDate", "PatientSex", *_GROUPS,
 )  # fmt: skip
 _MAGIC = b"DICM"
 _PREAMBLE_BYTES = 128
@@ -45,6 +47,9 @@ _MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", *_ENHANCED_CLASSES)
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 # A dynamic of 5 phases with 100 slices each, several echoes too, has a few thousand frames.
 _MOST_FRAMES = 20_000
+
+
+_UNKNOWN = Person()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,7 @@ class SliceHeader:
     path: Path
     frame: int | None = None
     patient: str
+    person: Person = _UNKNOWN
     study: str
     series: str
     instance: str
@@ -141,6 +147,7 @@ def _slices(path: Path, dataset: "Dataset", sop_class: str, patient: str) -> Ite
     header = SliceHeader(
         path=path,
         patient=patient,
+        person=person_of(dataset, patient),
         study=_hash(text(dataset, "StudyInstanceUID")),
         series=_hash(series),
         # without a UID, as some anonymisers leave it, every file is an image of its own

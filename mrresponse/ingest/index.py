@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from mrresponse.ingest.headers import FileHeaders
 
 # Rises whenever what is kept of a header changes.
-_FORMAT = 4
+_FORMAT = 5
 # Below this a scan takes a second or two and needs no index.
 _SMALLEST = 1500
 _MODE = 0o600
