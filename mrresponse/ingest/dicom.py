@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mrresponse.domain import Failure
 from mrresponse.ingest.headers import NO_STUDY, SliceHeader
-from mrresponse.ingest.identity import DicomPatient, identity_notes, name_patients
+from mrresponse.ingest.identity import DicomPatient, identity_notes, name_patients, overruled
 from mrresponse.ingest.inputs import UNNAMED, Collected, Identity, IngestSettings
 from mrresponse.ingest.manifest import ManifestRow, manifest_mismatch
 from mrresponse.ingest.persons import (
@@ -82,6 +82,7 @@ def read_tree(
         left_out=tuple(item for part in collected for item in part.left_out),
         notes=(
             *notes,
+            *overruled(patients, names, data),
             *_midnight_notes(begun, names_by_patient),
             *identity_notes(data, {patient.identifier for patient in patients.values()}),
             *_alike({key: named[key] for key in found.patients if key in named}, names_by_patient),

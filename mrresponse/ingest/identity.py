@@ -86,6 +86,23 @@ def identity_notes(data: Path, identifiers: Collection[str]) -> tuple[str, ...]:
     return (*column_notes(path, Identity), *found)
 
 
+def overruled(patients: Mapping[str, DicomPatient], stated: Mapping[str, str], data: Path) -> tuple[str, ...]:
+    """Return a note for each name of ``identities.csv`` that gives way to another one of the manifest.
+
+    Raises
+    ------
+    DataError
+        ``bad_table`` for ``identities.csv``.
+    """
+    listed = read_identities(data)
+    pairs = {(listed.get(patients[key].identifier, name), name) for key, name in stated.items()}
+    return tuple(
+        f"manifest.csv says {name} of a DICOM patient whom {IDENTITIES} calls {other}; {name} is taken"
+        for other, name in sorted(pairs)
+        if other != name
+    )
+
+
 def name_patients(
     patients: Mapping[str, DicomPatient], stated: Mapping[str, str], data: Path, key_file: Path
 ) -> Mapping[str, str]:

@@ -72,3 +72,17 @@ def test_rows_that_name_nobody_in_the_data_are_told_by_number_and_pseudonym(tmp_
     found = ingest(tmp_path, IngestSettings())
     assert found.notes == ()
     assert found.patients[0].patient_id == "P001"
+
+
+def test_a_name_of_the_list_that_gives_way_to_the_manifest_is_noted(tmp_path):
+    (file, *_) = write_series(tmp_path / "a", SeriesPlan(patient="004711"))
+    (tmp_path / "identities.csv").write_text("dicom_patient_id,patient_id\n004711,P001\n")
+    table = tmp_path / "manifest.csv"
+    table.write_text(f"patient_id,study_date,contrast_phase,path\nP002,2024-01-05,ART,a/{file.name}\n")
+    found = ingest(tmp_path, IngestSettings())
+    assert [patient.patient_id for patient in found.patients] == ["P002"]
+    assert found.notes == (
+        "manifest.csv says P002 of a DICOM patient whom identities.csv calls P001; P002 is taken",
+    )
+    table.write_text(f"patient_id,study_date,contrast_phase,path\nP001,2024-01-05,ART,a/{file.name}\n")
+    assert ingest(tmp_path, IngestSettings()).notes == ()
