@@ -126,11 +126,30 @@ def ingest(
 
 
 def read_study(study: Study) -> dict[ContrastPhase, Image]:
-    """Read the images of a study, by contrast phase; errors are those of `read_series`."""
-    return {
-        series.contrast_phase: read_series(series, patient_id=study.patient_id, study_date=study.study_date)
-        for series in study.series
-    }
+    """Read the images of a study, by contrast phase.
+
+    Raises
+    ------
+    DataError
+        The codes of `read_series`; ``mixed_scale`` where only some of the T1 series state Philips' own scale slope.
+    """
+    images = {}
+    slopes: dict[bool, list[str]] = {True: [], False: []}
+    for series in study.series:
+        image, has_slope = _read(series, patient_id=study.patient_id, study_date=study.study_date)
+        images[series.contrast_phase] = image
+        if has_slope is not None and series.contrast_phase is not ContrastPhase.OTHER:
+            slopes[has_slope].append(series.name)
+    if slopes[True] and slopes[False]:
+        raise DataError(
+            f"series {', '.join(slopes[True])} state Philips' own scale slope (2005,100E), series "
+            f"{', '.join(slopes[False])} do not, expected it in all or in none: their grey values differ in gain by an "
+            "unknown factor; export the study again with its private elements",
+            code="mixed_scale",
+            patient_id=study.patient_id,
+            study_date=study.study_date,
+        )
+    return images
 
 
 def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
@@ -142,11 +161,17 @@ def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
         Where and what: the codes of `mrresponse.nifti.read_image`, of `mrresponse.ingest.volume.read_volume`, and
         ``empty`` for an image of one value.
     """
+    return _read(series, patient_id=patient_id, study_date=study_date)[0]
+
+
+def _read(series: Series, *, patient_id: str, study_date: date) -> tuple[Image, bool | None]:
+    """Read a series, and whether Philips' own scale slope was taken out of it: ``None`` of NIfTI."""
+    has_slope = None
     try:
         if series.files:
-            from mrresponse.ingest.volume import read_volume
+            from mrresponse.ingest.volume import read_scaled
 
-            image = read_volume(series.files, series.frames)
+            image, has_slope = read_scaled(series.files, series.frames)
         else:
             from mrresponse.nifti import read_image
 
@@ -156,7 +181,7 @@ def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:
             raise DataError(f"all voxels are {first:g}, expected an image", code="empty", path=series.path)
     except DataError as error:
         raise located(error, patient_id=patient_id, study_date=study_date, series=series.name) from None
-    return image
+    return image, has_slope
 
 
 def _split(rows: Sequence[ManifestRow]) -> tuple[tuple[ManifestRow, ...], tuple[ManifestRow, ...]]:

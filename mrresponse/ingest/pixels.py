@@ -82,6 +82,11 @@ def intensities(
     return (pixels * factor + offset).astype(np.float32)
 
 
+def has_private_slope(header: "Dataset", frame: int | None) -> bool:
+    """Tell whether a slice or frame states Philips' own scale slope."""
+    return _philips_slope(header, () if frame is None else frame_groups(header, frame)) is not None
+
+
 def _scaling(header: "Dataset", frame: int | None) -> tuple[float, float]:
     """Return factor and offset from stored values to intensities.
 

@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +12,31 @@ import numpy.typing as npt
 from mrresponse.dicom.slices import SliceGeometry, slice_geometry, stack_order
 from mrresponse.domain import Image
 from mrresponse.errors import DataError
-from mrresponse.ingest.pixels import intensities, opened
+from mrresponse.ingest.pixels import has_private_slope, intensities, opened
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slice:
+    """One slice read: where it lies, its intensities, and whether Philips' own scale slope was taken out of them."""
+
+    geometry: SliceGeometry
+    intensities: npt.NDArray[np.float32]
+    has_private_slope: bool
 
 
 def read_volume(files: Sequence[Path], frames: Sequence[int] = ()) -> Image:
-    """Read the slices of one series as intensities.
+    """Read the slices of one series as intensities; parameters and errors are those of `read_scaled`."""
+    return read_scaled(files, frames)[0]
+
+
+def read_scaled(files: Sequence[Path], frames: Sequence[int] = ()) -> tuple[Image, bool]:
+    """Read the slices of one series as intensities, and whether Philips' own scale slope was taken out of them.
+
+    With the slope the intensities are those that the scanner reconstructed, without it those that it displays: the two
+    differ by a factor that only the slope tells.
 
     Parameters
     ----------
@@ -26,7 +48,8 @@ def read_volume(files: Sequence[Path], frames: Sequence[int] = ()) -> Image:
     Raises
     ------
     DataError
-        The codes of `stack_order`; ``unreadable``, ``truncated``, ``bad_type``, ``too_large``, ``not_finite``.
+        The codes of `stack_order`; ``unreadable``, ``truncated``, ``bad_type``, ``too_large``, ``not_finite``;
+        ``mixed_scale`` where some of the slices state Philips' own scale slope.
     """
     if frames:
         wanted: dict[Path, list[int]] = {}
@@ -35,19 +58,26 @@ def read_volume(files: Sequence[Path], frames: Sequence[int] = ()) -> Image:
         slices = [item for file, members in wanted.items() for item in _read_frames(file, members)]
     else:
         slices = [_read_slice(file) for file in files]
-    order, grid = stack_order([geometry for geometry, _ in slices])
+    order, grid = stack_order([item.geometry for item in slices])
+    with_slope = sum(item.has_private_slope for item in slices)
+    if with_slope not in (0, len(slices)):
+        raise DataError(
+            f"{with_slope} of {len(slices)} slices state Philips' own scale slope (2005,100E), expected it in all "
+            "or in none: their grey values differ in gain",
+            code="mixed_scale",
+        )
     voxels = np.empty(grid.shape, dtype=np.float32)
     for k, index in enumerate(order):
-        voxels[:, :, k] = slices[index][1].T
+        voxels[:, :, k] = slices[index].intensities.T
     bad = int(voxels.size - np.isfinite(voxels).sum())
     if bad:
         raise DataError(
             f"{bad} of {voxels.size} voxels are NaN or infinite, expected finite numbers", code="not_finite"
         )
-    return Image(voxels=voxels, grid=grid)
+    return Image(voxels=voxels, grid=grid), with_slope > 0
 
 
-def _read_slice(file: Path) -> tuple[SliceGeometry, npt.NDArray[np.float32]]:
+def _read_slice(file: Path) -> _Slice:
     with warnings.catch_warnings():
         # The warnings repeat values of the header.
         warnings.simplefilter("ignore")
@@ -55,10 +85,10 @@ def _read_slice(file: Path) -> tuple[SliceGeometry, npt.NDArray[np.float32]]:
         geometry = slice_geometry(header)
         if geometry is None:
             raise DataError("a slice without position, orientation or spacing", code="no_geometry", path=file)
-        return geometry, intensities(header, geometry.size, None, file)
+        return _slice(header, geometry, None, file)
 
 
-def _read_frames(file: Path, frames: Sequence[int]) -> list[tuple[SliceGeometry, npt.NDArray[np.float32]]]:
+def _read_frames(file: Path, frames: Sequence[int]) -> list[_Slice]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = opened(file)
@@ -71,5 +101,13 @@ def _read_frames(file: Path, frames: Sequence[int]) -> list[tuple[SliceGeometry,
                     code="no_geometry",
                     path=file,
                 )
-            found.append((geometry, intensities(header, geometry.size, frame, file)))
+            found.append(_slice(header, geometry, frame, file))
         return found
+
+
+def _slice(header: "Dataset", geometry: SliceGeometry, frame: int | None, file: Path) -> _Slice:
+    return _Slice(
+        geometry=geometry,
+        intensities=intensities(header, geometry.size, frame, file),
+        has_private_slope=has_private_slope(header, frame),
+    )

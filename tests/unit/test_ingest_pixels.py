@@ -1,6 +1,7 @@
 """Pixels are decoded and rescaled as they were meant; what states an absurd size is refused before it takes memory."""
 
 import struct
+from datetime import date
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from pydicom.uid import (
 )
 
 from mrresponse.errors import DataError
-from mrresponse.ingest import pixels
+from mrresponse.ingest import IngestSettings, ingest, pixels, read_study
 from mrresponse.ingest.headers import read_headers
 from mrresponse.ingest.volume import read_volume
-from tests.dicom_files import SeriesPlan, alter, pixel_values, write_enhanced, write_series
+from tests.dicom_files import SeriesPlan, alter, pixel_values, write_dynamic, write_enhanced, write_series
 from tests.hospital import compress
 
+DAY = date(2024, 1, 5)
 PLAN = SeriesPlan(rows=32, columns=33, slices=2)
 
 
@@ -144,3 +146,46 @@ def test_a_scaling_that_is_no_number_is_refused(tmp_path, name):
         read_volume(files)
     assert (caught.value.code, caught.value.path) == ("bad_value", files[0])
     assert caught.value.message == f"{name} is '2,5', expected a number with a dot as decimal sign"
+
+
+def with_private_slope(files, slope=0.02):
+    for file in files:
+        dataset = dcmread(file)
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1.0, 0.0
+        dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", slope)
+        dataset.save_as(file)
+
+
+def test_phases_of_which_only_some_state_philips_own_slope_are_no_study(tmp_path):
+    files = write_dynamic(tmp_path)
+    for phase in ("PRE", "PVP"):
+        with_private_slope(files[phase])
+    (patient,) = ingest(tmp_path, IngestSettings()).patients
+    with pytest.raises(DataError) as caught:
+        read_study(patient.studies[0])
+    error = caught.value
+    assert (error.code, error.patient_id, error.study_date) == ("mixed_scale", patient.patient_id, DAY)
+    assert "series 3 (PRE), 5 (PVP) state Philips' own scale slope" in error.message
+    assert "series 4 (ART), 6 (DEL) do not" in error.message
+
+
+def test_phases_with_philips_own_slope_and_another_image_without_are_a_study(tmp_path):
+    files = write_dynamic(tmp_path)
+    for phase in ("PRE", "ART", "PVP"):
+        with_private_slope(files[phase])
+    name = files["DEL"][0].relative_to(tmp_path)
+    (tmp_path / "manifest.csv").write_text(
+        f"patient_id,study_date,contrast_phase,path\nP001,2024-01-05,OTHER,{name}\n"
+    )
+    (patient,) = ingest(tmp_path, IngestSettings()).patients
+    assert len(read_study(patient.studies[0])) == 4
+
+
+def test_slices_of_which_only_some_state_philips_own_slope_are_no_volume(tmp_path):
+    files = write_series(tmp_path, PLAN)
+    with_private_slope(files[:1])
+    with pytest.raises(
+        DataError, match=f"1 of {PLAN.slices} slices state Philips' own scale slope"
+    ) as caught:
+        read_volume(files)
+    assert caught.value.code == "mixed_scale"
