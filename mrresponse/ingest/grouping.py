@@ -23,6 +23,18 @@ _PARTS: tuple[Callable[[SliceHeader], Hashable], ...] = (
 )
 
 
+# What a copy has in common with its original, by `_slice_place` too; archives may rewrite the kind of an image.
+_OF_A_COPY: tuple[Callable[[SliceHeader], Hashable], ...] = (
+    lambda item: _slice_place(item),
+    lambda item: item.temporal_position,
+    lambda item: item.acquisition_number,
+    lambda item: item.facts.acquired_at,
+    lambda item: item.trigger_time_ms,
+    lambda item: item.echo_number,
+    lambda item: item.facts.echo_time_ms,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """Slices that make one volume, unordered, and the manifest rows that name it.
@@ -64,6 +76,20 @@ def series_of(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
         groups.setdefault(item.series, {}).setdefault(item.instance, item)
     series = [sorted(group.values(), key=lambda item: item.instance_number) for group in groups.values()]
     return sorted(series, key=lambda members: members[0].series_number or 0)
+
+
+def reused_uids(slices: Iterable[SliceHeader]) -> Mapping[str, int]:
+    """Return series whose different images share a SOPInstanceUID, with how many `series_of` drops for that.
+
+    A copy lies where the other does and was acquired with it; what one of them does not state is no difference.
+    """
+    first: dict[tuple[str, str], SliceHeader] = {}
+    counts: dict[str, int] = {}
+    for item in slices:
+        one = first.setdefault((item.series, item.instance), item)
+        if any(len({part(one), part(item), None}) > 2 for part in _OF_A_COPY):
+            counts[item.series] = counts.get(item.series, 0) + 1
+    return counts
 
 
 def volumes_of(

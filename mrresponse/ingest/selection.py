@@ -17,7 +17,7 @@ from mrresponse.dicom.slices import stack_order
 from mrresponse.domain import Agent, ContrastPhase, Failure, Image, Series, Study
 from mrresponse.errors import DataError
 from mrresponse.ingest.content import Appearance, appearance, content_evidence
-from mrresponse.ingest.grouping import Volume, series_of, volumes_of
+from mrresponse.ingest.grouping import Volume, reused_uids, series_of, volumes_of
 from mrresponse.ingest.headers import SliceHeader
 from mrresponse.ingest.inputs import (
     Collected,
@@ -154,7 +154,7 @@ def _select_study(place: _Place, slices: Sequence[SliceHeader], rules: Rules) ->
         left_out += tuple(place.left_out(members[0], reason) for members in series_of(spare))
         resonance = [item for item in resonance if item.study in named]
     volumes = [volume for members in series_of(resonance) for volume in volumes_of(members, rules.stated)]
-    chosen = _choose(place, volumes, rules)
+    chosen = _choose(place, volumes, rules, reused_uids(resonance))
     return joined(Collected(left_out=left_out, failures=failures), chosen)
 
 
@@ -218,7 +218,12 @@ def _appearance(place: _Place, volume: Volume, liver_of: LiverOf) -> Appearance 
     return None if liver is None else appearance(image, liver.voxels >= _LIVER_FROM)
 
 
-def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules) -> Collected:
+def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules, reused: Mapping[str, int]) -> Collected:
+    """Choose among the volumes of a study; `reused` counts the images that share a UID with another one, by series.
+
+    Such a series lacks images: it is neither judged by those that are left nor left out as the little that they are.
+    """
+    broken_series = {}
     facts = _facts(volumes)
     decisions = _decide(place, volumes, facts, rules)
     left_out = []
@@ -229,6 +234,10 @@ def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules) -> Collected
         for volume, decision in zip(volumes, decisions, strict=True)
     )
     for volume, decision in zip(volumes, decisions, strict=True):
+        series = volume.first.series
+        if series in reused and not decision.left_out:
+            broken_series[series] = _reused_uid(place, volume, reused[series])
+            continue
         reason = decision.reason if decision.left_out else _no_volume(volume, decision, axial=axial)
         if reason:
             left_out.append(place.left_out(volume.first, reason))
@@ -256,7 +265,7 @@ def _choose(place: _Place, volumes: Sequence[Volume], rules: Rules) -> Collected
             kept += preferred
     agent = study_agent(facts)
     found, broken = _checked(place, kept, agent)
-    failures += broken
+    failures += [*broken_series.values(), *broken]
     if not found and not failures:
         reasons = ", ".join(sorted({item.reason for item in left_out}))
         message = f"none of {len(volumes)} MR series can be used ({reasons}), expected a T1 contrast phase"
@@ -291,6 +300,16 @@ def _stated_twice(place: _Place, volume: Volume) -> Failure:
     places = " and ".join(row.place for row in volume.rows)
     message = f"{places} name one volume as {' and '.join(phases)}, expected one contrast phase"
     return place.failure(message, "manifest_mismatch", volume.first)
+
+
+def _reused_uid(place: _Place, volume: Volume, count: int) -> Failure:
+    return place.failure(
+        f"{count} images of the series have the SOPInstanceUID of another image of it that lies elsewhere or was "
+        "acquired at another time, expected a UID of its own for each; export the series again, or give its "
+        "volumes as NIfTI",
+        "reused_uid",
+        volume.first,
+    )
 
 
 def _unknown_phase(place: _Place, volume: Volume, decision: PhaseDecision) -> Failure:

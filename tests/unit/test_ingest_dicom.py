@@ -5,6 +5,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from mrresponse.domain import Agent
@@ -546,3 +547,48 @@ def test_repeats_whose_times_were_taken_away_are_chosen_by_number(tmp_path):
     for number in (8, 9):
         write_series(tmp_path / str(number), SeriesPlan(number=number, description="vibe pre", time="000000"))
     assert phases(ingest(tmp_path, PLAIN)) == {"PRE": 9}
+
+
+def reused(data, **changes):
+    """Write a dynamic of one series whose phases have the SOPInstanceUIDs of the first."""
+    first = None
+    for number, time in enumerate(("100000", "101000", "101045", "101300"), start=1):
+        extra = {"TemporalPositionIdentifier": number, "AcquisitionNumber": number}
+        plan = SeriesPlan(number=5, uid="dynamic", description="t1_vibe_dyn", time=time, extra=extra)
+        files = write_series(data / str(number), plan)
+        first = first or [dcmread(file).SOPInstanceUID for file in files]
+        for file, instance in zip(files, first, strict=True):
+            alter(file, SOPInstanceUID=instance, **changes)
+
+
+def test_phases_that_share_their_uids_are_no_copies_of_each_other(tmp_path):
+    reused(tmp_path)
+    (failure,) = ingest(tmp_path, PLAIN).failures
+    assert (failure.code, failure.series) == ("reused_uid", "5")
+    assert failure.message.startswith(
+        "12 images of the series have the SOPInstanceUID of another image of it"
+    )
+    assert "1.2.826" not in failure.message
+
+
+def test_a_series_of_one_uid_is_not_left_out_as_a_single_image(tmp_path):
+    for file in write_dynamic(tmp_path)["ART"]:
+        alter(file, SOPInstanceUID="1.2.3")
+    found = ingest(tmp_path, PLAIN)
+    assert [(failure.code, failure.series) for failure in found.failures] == [("reused_uid", "4")]
+    assert found.patients == ()
+
+
+def test_uids_of_a_series_that_is_left_out_anyway_do_not_matter(tmp_path):
+    write_dynamic(tmp_path)
+    for file in write_series(tmp_path / "x", SeriesPlan(number=9, description="t2_haste", time="110000")):
+        alter(file, SOPInstanceUID="1.2.3")
+    assert ingest(tmp_path, PLAIN).failures == ()
+
+
+def test_a_copy_that_an_archive_rewrote_is_still_a_copy(tmp_path):
+    write_dynamic(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for file in (tmp_path / "b").rglob("IM*"):
+        alter(file, ImageType=["DERIVED", "PRIMARY", "M"], EchoTime=None, SliceThickness=None)
+    assert ingest(tmp_path, PLAIN).failures == ()
