@@ -155,7 +155,9 @@ def missing_parts(study: Study) -> tuple[str, ...]:
     if ContrastPhase.ARTERIAL not in phases:
         found.append("no arterial series: viability cannot be assessed")
     if ContrastPhase.PRECONTRAST not in phases:
-        found.append("no precontrast series: no subtraction, viability has lower confidence")
+        found.append(
+            "no precontrast series: viability cannot be assessed, unless measure.without_precontrast says 'arterial'"
+        )
     if not phases & {ContrastPhase.PORTAL_VENOUS, ContrastPhase.DELAYED}:
         found.append("no portal venous or delayed series: washout cannot be judged")
     if all(series.agent is None for series in study.series):

@@ -18,7 +18,11 @@ def test_each_series_has_its_reason_and_each_gap_its_consequence(tmp_path):
     assert rows == [
         ("taken", "5", "series description has 'portal' (confidence 0.97)"),
         ("missing", "", "no arterial series: viability cannot be assessed"),
-        ("missing", "", "no precontrast series: no subtraction, viability has lower confidence"),
+        (
+            "missing",
+            "",
+            "no precontrast series: viability cannot be assessed, unless measure.without_precontrast says 'arterial'",
+        ),
         ("missing", "", "contrast agent not known"),
         ("left out", "9", "T2-weighted or fluid-sensitive sequence"),
         (
