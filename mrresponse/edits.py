@@ -107,7 +107,23 @@ def read_edits(folder: Path) -> Edits:
     DataError
         ``bad_table``: a file that is no table, or lacks a column it needs.
     """
-    place = folder / FOLDER
+    try:
+        edits = _read(folder / FOLDER)
+    except DataError as error:
+        raise DataError(_placed(error.message), code=error.code, path=error.path) from None
+    return replace(
+        edits,
+        failures=tuple(replace(one, message=_placed(one.message)) for one in edits.failures),
+        notes=tuple(_placed(note) for note in edits.notes),
+    )
+
+
+def _placed(message: str) -> str:
+    """Name the folder before the file: a run has a ``measurements.csv`` of its own."""
+    return message if message.startswith(f"{FOLDER}/") else f"{FOLDER}/{message}"
+
+
+def _read(place: Path) -> Edits:
     overrides, failures = _rows(place / OVERRIDES, Override, _override)
     lesions, bad_lesions = _rows(place / LESIONS, LesionEdit, _lesion)
     bad_lesions = (*bad_lesions, *_contradictions(lesions))

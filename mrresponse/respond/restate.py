@@ -337,7 +337,7 @@ def _check_words(row: Override, criterion: Criterion) -> None:
 
 def _refused(row: Override, problem: str) -> DataError:
     return DataError(
-        f"{EDIT}, {row.treatment_phase}, {row.criterion}, reader {row.reader}: {problem}",
+        f"edits/{EDIT}, {row.treatment_phase}, {row.criterion}, reader {row.reader}: {problem}",
         code="bad_override",
         patient_id=row.patient_id,
         study_date=row.study_date,

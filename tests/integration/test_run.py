@@ -473,7 +473,7 @@ def test_an_override_that_fits_nothing_fails_its_patient_only_until_it_is_mended
     folder = typed_tables(tmp_path)
     override(folder, "P1,course,mRECIST,2024-04-11,Dr C,typing error in the date,SD")
     assert main(["respond", str(folder)]) == 1
-    assert "error: P1 2024-04-11: overrides.csv, course, mRECIST, reader Dr C: column study_date" in (
+    assert "error: P1 2024-04-11: edits/overrides.csv, course, mRECIST, reader Dr C: column study_date" in (
         capsys.readouterr().err
     )
     (failure,) = rows_of(folder / "failures.csv")

@@ -77,6 +77,17 @@ def test_a_table_without_a_needed_column_is_refused(tmp_path: Path) -> None:
         read_edits(tmp_path)
 
 
+def test_a_message_names_the_folder_since_a_run_has_tables_of_the_same_name(tmp_path: Path) -> None:
+    edits_table(tmp_path, "measurements.csv", NUMBERS + 'P1,L01,2024-01-05,"20,5",,,,Dr C,seen\n')
+    (failure,) = read_edits(tmp_path).failures
+    assert failure.message.startswith("edits/measurements.csv row 2 (lesion L01) column longest_diameter_mm")
+    edits_table(tmp_path, "measurements.csv", NUMBERS.replace("\n", ",Farbe\n"))
+    assert read_edits(tmp_path).notes == ("edits/measurements.csv: unknown columns left out: Farbe",)
+    edits_table(tmp_path, "measurements.csv", NUMBERS.replace(",", ";"))
+    with pytest.raises(DataError, match="^edits/measurements.csv: separated by ';'"):
+        read_edits(tmp_path)
+
+
 NUMBERS = (
     "patient_id,lesion_id,study_date,longest_diameter_mm,perpendicular_diameter_mm,"
     "viable_longest_diameter_mm,viable_perpendicular_diameter_mm,reader,reason\n"
@@ -216,7 +227,7 @@ def test_who_corrected_a_mask_that_there_is_not_is_asked_for(tmp_path: Path) -> 
     assert failure.patient_id == "P1"
     assert (
         failure.message
-        == "masks.csv row 2 column mask: found 'lesion', expected one of liver, lesions, viable"
+        == "edits/masks.csv row 2 column mask: found 'lesion', expected one of liver, lesions, viable"
     )
 
 
@@ -232,7 +243,7 @@ def test_a_mask_that_a_table_names_and_that_is_not_there_is_a_failure(tmp_path: 
     )
     (failure,) = read_edits(tmp_path).failures
     assert (failure.patient_id, failure.study_date, failure.code) == ("P1", date(2024, 1, 6), "bad_edit")
-    assert failure.message == "masks.csv: found no mask masks/P1/2024-01-06/lesions.nii.gz, expected it"
+    assert failure.message == "edits/masks.csv: found no mask masks/P1/2024-01-06/lesions.nii.gz, expected it"
 
 
 @pytest.mark.parametrize("decision", [",target,,L01", ",,definite,L01"])
@@ -259,7 +270,7 @@ def test_two_readers_of_one_mask_are_not_chosen_between(tmp_path: Path) -> None:
     (failure,) = read_edits(tmp_path).failures
     assert (failure.patient_id, failure.study_date, failure.step) == ("P1", date(2024, 1, 5), "images")
     assert (
-        failure.message == "masks.csv column reader: found Dr C and Dr D for the mask lesions, expected one"
+        failure.message == "edits/masks.csv column reader: found Dr C and Dr D for the mask lesions, expected one"
     )
 
 

@@ -299,7 +299,7 @@ def test_overrides_of_a_reader_leave_the_others_alone() -> None:
     }
 
 
-REFUSED = "overrides.csv, course, {}, reader Dr C: {}"
+REFUSED = "edits/overrides.csv, course, {}, reader Dr C: {}"
 
 
 @pytest.mark.parametrize(
