@@ -84,7 +84,7 @@ def test_a_message_names_the_folder_since_a_run_has_tables_of_the_same_name(tmp_
     edits_table(tmp_path, "measurements.csv", NUMBERS.replace("\n", ",Farbe\n"))
     assert read_edits(tmp_path).notes == ("edits/measurements.csv: unknown columns left out: Farbe",)
     edits_table(tmp_path, "measurements.csv", NUMBERS.replace(",", ";"))
-    with pytest.raises(DataError, match="^edits/measurements.csv: separated by ';'"):
+    with pytest.raises(DataError, match=r"^edits/measurements\.csv: separated by ';'"):
         read_edits(tmp_path)
 
 
