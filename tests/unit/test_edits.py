@@ -270,7 +270,8 @@ def test_two_readers_of_one_mask_are_not_chosen_between(tmp_path: Path) -> None:
     (failure,) = read_edits(tmp_path).failures
     assert (failure.patient_id, failure.study_date, failure.step) == ("P1", date(2024, 1, 5), "images")
     assert (
-        failure.message == "edits/masks.csv column reader: found Dr C and Dr D for the mask lesions, expected one"
+        failure.message
+        == "edits/masks.csv column reader: found Dr C and Dr D for the mask lesions, expected one"
     )
 
 
