@@ -113,8 +113,10 @@ def ingest(
         collected = joined(collected, Collected(notes=unnamed_bids(data, nifti_rows)))
     elif is_bids(data):
         collected = joined(collected, read_bids(data, settings))
+    taken = [row.path for row in nifti_rows]
+    taken += [item.series.path for item in collected.series]
     collected = joined(
-        collected, _dicom(data, dicom_rows, settings, key_file or data / "mrresponse.key", liver_of)
+        collected, _dicom(data, dicom_rows, settings, key_file or data / "mrresponse.key", liver_of, taken)
     )
     if not collected.series and not collected.failures:
         raise DataError(
@@ -212,10 +214,11 @@ def _dicom(
     settings: IngestSettings,
     key_file: Path,
     liver_of: "LiverOf | None",
+    taken: Iterable[Path],
 ) -> Collected:
     from mrresponse.ingest.dicom import read_tree
 
-    return read_tree(data, rows, settings, key_file, liver_of)
+    return read_tree(data, rows, settings, key_file, liver_of, taken)
 
 
 def _assembled(collected: Collected, tables: PatientTables, misspelt: tuple[str, ...]) -> Ingested:

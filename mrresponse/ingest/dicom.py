@@ -41,8 +41,9 @@ def read_tree(
     settings: IngestSettings,
     key_file: Path,
     liver_of: LiverOf | None = None,
+    taken: Iterable[Path] = (),
 ) -> Collected:
-    """Read the DICOM series below a folder and those that manifest rows name.
+    """Read the DICOM series below a folder and those that manifest rows name; `taken` are files of other readers.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def read_tree(
     """
     outside = [row.path for row in rows if not row.path.is_relative_to(data)]
     roots = [data, *(path if path.is_dir() else path.parent for path in outside)]
-    found = scan(roots, key_file.parent / CACHE)
+    found = scan(roots, key_file.parent / CACHE, taken)
     begun = _over_midnight(found.headers)
     scanned = tuple(_begun(header, begun) for header in found.headers)
     scanned, mixed = _apart(scanned, found.patients)
@@ -75,7 +76,10 @@ def read_tree(
     failures += [*found.failures, *(_unreadable(path) for path in found.unreadable)]
     failures += [failure for one in mixed for failure in _several_persons(one, names, names_by_patient)]
     # Without DICOM in the tree every folder holds files of another kind; with it they deserve a word.
-    notes = (f"{found.others} files are not DICOM and were passed over",) if headers and found.others else ()
+    count = (
+        "1 file is not DICOM and was" if found.others == 1 else f"{found.others} files are not DICOM and were"
+    )
+    notes = (f"{count} passed over",) if headers and found.others else ()
     return Collected(
         series=tuple(item for part in collected for item in part.series),
         failures=(*failures, *(item for part in collected for item in part.failures)),

@@ -30,8 +30,9 @@ class Scan:
     others: int = 0
 
 
-def scan(roots: Iterable[Path], cache: Path) -> Scan:
-    """Read the headers of all files, those that `cache` does not know yet."""
+def scan(roots: Iterable[Path], cache: Path, taken: Iterable[Path] = ()) -> Scan:
+    """Read the headers of all files, those that `cache` does not know yet; `taken` are read elsewhere, as NIfTI."""
+    known = {path.resolve() for path in taken}
     headers: list[SliceHeader] = []
     patients: dict[str, DicomPatient] = {}
     unreadable: list[Path] = []
@@ -45,7 +46,7 @@ def scan(roots: Iterable[Path], cache: Path) -> Scan:
                 if not path.is_file():
                     continue
                 if not is_dicom(path):
-                    others += path.suffix not in _OWN_SUFFIXES
+                    others += path.suffix not in _OWN_SUFFIXES and path.resolve() not in known
                     continue
                 found = read_headers(path)
                 index.keep(path, found)

@@ -215,6 +215,22 @@ def test_a_bids_like_tree_beside_dicom_is_read_too(tmp_path):
     found = ingest(tmp_path, PLAIN)
     assert found.failures == ()
     assert len(found.patients) == 2
+    assert not [note for note in found.notes if "not DICOM" in note]
+
+
+def test_nifti_files_of_the_manifest_are_not_among_the_files_passed_over(tmp_path):
+    write_dynamic(tmp_path / "DICOM")
+    grid = Grid(shape=(3, 4, 5), affine_rows=tuple(map(tuple, np.diag([2.0, 2.0, 3.0, 1.0])[:3])))
+    write_image(tmp_path / "a" / "art.nii.gz", Image(voxels=np.ones((3, 4, 5), np.float32), grid=grid))
+    (tmp_path / "letter.pdf").write_text("%PDF")
+    (tmp_path / "manifest.csv").write_text(
+        "patient_id,study_date,contrast_phase,path\nP9,2024-01-05,ART,DICOM/../a/art.nii.gz\n"
+    )
+    found = ingest(tmp_path, PLAIN)
+    assert (len(found.patients), found.failures) == (2, ())
+    assert [note for note in found.notes if "not DICOM" in note] == [
+        "1 file is not DICOM and was passed over"
+    ]
 
 
 def test_a_folder_that_links_to_itself_is_read_once(tmp_path):
