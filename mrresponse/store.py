@@ -263,6 +263,11 @@ class RunFolder:
             There is no such folder or no such table in it.
         """
         if not (path / "measurements.csv").is_file():
+            if (path / "run.json").is_file():
+                raise ConfigError(
+                    f"DIR: no measurements.csv in '{path.name}', expected a finished run: 'mrresponse run' into "
+                    "this folder goes on with it"
+                )
             raise ConfigError(
                 f"DIR: no measurements.csv in '{path.name}', expected a run folder or typed tables"
             )

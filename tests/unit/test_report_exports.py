@@ -14,6 +14,7 @@ from openpyxl import Workbook, load_workbook
 from pyarrow import parquet
 
 from mrresponse.cli import main
+from mrresponse.errors import ConfigError
 from mrresponse.numbers import finished_run
 from mrresponse.report import EXPORTERS, workbook
 from mrresponse.report.lesion_table import _spreadsheet_safe
@@ -366,3 +367,13 @@ def test_numbers_that_a_reader_typed_stand_in_all_that_is_made_of_typed_tables(t
     }
     assert sizes == {"44.5"}
     assert (folder / "measurements.csv").read_bytes() == typed
+
+
+def test_a_run_that_was_broken_off_is_told_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a run folder or typed tables"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(
+        ConfigError, match="expected a finished run: 'mrresponse run' into this folder goes on"
+    ):
+        RunFolder.open(tmp_path)
