@@ -272,27 +272,33 @@ def _change_words(change: float | None, reference: float | None) -> str:
 def not_assessed(result: PatientResult) -> tuple[Doubt, ...]:
     """List what could not be assessed and why, one line per thing and reason."""
     rows: list[tuple[str, str, date]] = []
+    # Of several readers one may have measured what another could not.
+    is_one = len({row.reader for row in (*result.measurements, *result.response.assessments)}) < 2
     for study in result.studies:
         if study.lesions_assessable is False:
             rows.append(("all lesions", study.reason or "no reason stored", study.study_date))
     for row in result.measurements:
+        by = "" if is_one else f", read by {row.reader}"
         if row.state in MISSING_STATES:
             rows.append(
                 (
-                    f"{row.lesion_id}, {STATE_WORDS[row.state]}",
+                    f"{row.lesion_id}, {STATE_WORDS[row.state]}{by}",
                     row.reason or "no reason stored",
                     row.study_date,
                 )
             )
         elif row.viable_state is MeasurementState.NOT_ASSESSED:
             rows.append(
-                (f"{row.lesion_id}, viable part", row.viable_reason or "no reason stored", row.study_date)
+                (f"{row.lesion_id}, viable part{by}", row.viable_reason or "no reason stored", row.study_date)
             )
     names = phase_names(result)
     for assessment in result.response.assessments:
         if Response.NE in (assessment.liver_response, assessment.overall):
             phase = names.get(assessment.treatment_phase, assessment.treatment_phase)
-            rows.append((f"{assessment.criterion}, {phase}: NE", assessment.reason, assessment.study_date))
+            by = "" if is_one else f", read by {assessment.reader}"
+            rows.append(
+                (f"{assessment.criterion}, {phase}{by}: NE", assessment.reason, assessment.study_date)
+            )
     return _gathered(rows)
 
 

@@ -140,6 +140,22 @@ def test_viable_part_that_was_not_assessed_says_why() -> None:
     assert "L01, viable part 2024-01-01 no arterial phase" in text
 
 
+def test_of_several_readers_it_is_said_which_one_could_not_measure() -> None:
+    row = Measurement(
+        patient_id="P1",
+        lesion_id="L01",
+        study_date=date(2024, 1, 1),
+        reader="A",
+        state=MeasurementState.MEASURED,
+        longest_diameter_mm=20.0,
+    )
+    other = replace(
+        row, reader="B", state=MeasurementState.NOT_ASSESSED, longest_diameter_mm=None, reason="not done"
+    )
+    text = words(patient_page(PatientResult(patient=Patient(patient_id="P1"), measurements=(row, other))))
+    assert "L01, not assessed, read by B 2024-01-01 not done" in text
+
+
 def test_second_readers_number_stands_beside_the_first() -> None:
     course = reference_course()
     row = Measurement(
