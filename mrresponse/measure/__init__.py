@@ -310,9 +310,8 @@ def _numbers(size: Size, prefix: str) -> dict[str, Any]:
 def _reason(state: MeasurementState, size: Size, fragments: int) -> str:
     match state:
         case MeasurementState.TOO_SMALL:
-            return (
-                f"{round_length(size.longest_mm):g} mm in {size.voxels} voxels: too small to measure reliably"
-            )
+            count = f"{size.voxels} voxel{'s' * (size.voxels != 1)}"
+            return f"{round_length(size.longest_mm):g} mm in {count}: too small to measure reliably"
         case MeasurementState.SPLIT:
             return f"{fragments} fragments: diameters and volumes added"
         case MeasurementState.MERGED:

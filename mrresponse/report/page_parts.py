@@ -273,7 +273,10 @@ def not_assessed(result: PatientResult) -> tuple[Doubt, ...]:
     """List what could not be assessed and why, one line per thing and reason."""
     rows: list[tuple[str, str, date]] = []
     # Of several readers one may have measured what another could not.
-    is_one = len({row.reader for row in (*result.measurements, *result.response.assessments)}) < 2
+    readers = {row.reader for row in result.measurements} | {
+        row.reader for row in result.response.assessments
+    }
+    is_one = len(readers) < 2
     for study in result.studies:
         if study.lesions_assessable is False:
             rows.append(("all lesions", study.reason or "no reason stored", study.study_date))

@@ -129,3 +129,9 @@ def test_the_source_distribution_builds_the_same_wheel(checkout: Path, wheel: Pa
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, checkout)
     (again,) = tmp_path.glob("*.whl")
     assert zipfile.ZipFile(again).namelist() == zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_package_is_the_command() -> None:
+    assert (
+        run(sys.executable, "-m", "mrresponse", "--version").strip() == f"mrresponse {mrresponse.__version__}"
+    )
