@@ -1,5 +1,6 @@
 """New lesions, and what was seen elsewhere, on the time axis: one line for each thing, a mark for each date."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -38,6 +39,7 @@ class _Line:
 
 
 _PROGRESSIVE = ("new", "progressing")
+_DOUBTFUL = ("candidate", "equivocal")
 
 
 def event_panel(result: PatientResult, axis: Axis) -> tuple[Markup, float]:
@@ -71,7 +73,8 @@ def _thing(finding: Finding) -> str:
 def _new_lesions(result: PatientResult) -> Iterable[_Line]:
     """Gather the lesions that a treatment phase counts as new, at the study where each was first seen.
 
-    How sure it is that they are new is the last word on them: a doubt may have been settled, or a lesion rejected.
+    How sure it is that they are new is what the rules made of them at some visit, else the last word on them: a doubt may
+    have been settled, or a lesion rejected.
     """
     counted = {role.lesion_id for role in result.response.roles if role.role is LesionRole.NEW}
     first: dict[str, Measurement] = {}
@@ -81,12 +84,14 @@ def _new_lesions(result: PatientResult) -> Iterable[_Line]:
             first.setdefault(row.lesion_id, row)
         if row.new_lesion_status is not None:
             said[row.lesion_id] = row.new_lesion_status.value
-    # one of which no table says how sure it is was judged by the rules: new where a visit has a definite one
-    established = [row.study_date for row in result.response.assessments if row.new_lesions == "definite"]
+    # the reason of a visit names the lesions that make it definite
+    established = [row.reason for row in result.response.assessments if row.new_lesions == "definite"]
     together: dict[tuple[date, str, str], list[str]] = {}
     for lesion_id, row in first.items():
-        is_new = any(day >= row.study_date for day in established)
-        status = said.get(lesion_id) or ("new" if is_new else "equivocal")
+        status = said.get(lesion_id) or "equivocal"
+        named = re.compile(rf"(?<!\S){re.escape(lesion_id)} first seen \d")
+        if status in _DOUBTFUL and any(map(named.search, established)):
+            status = "new"
         together.setdefault((row.study_date, row.organ, status), []).append(lesion_id)
     for (day, organ, status), lesion_ids in together.items():
         noun = "lesion" if len(lesion_ids) == 1 else "lesions"

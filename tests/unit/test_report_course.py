@@ -82,6 +82,40 @@ def test_a_new_lesion_is_as_sure_as_the_rules_say(sizes: tuple[float, float], wo
     assert style in drawn
 
 
+@pytest.mark.parametrize(
+    ("last_mm", "other", "words"),
+    [
+        # the rules go by its growth, whatever the table says of it up to the end
+        (20.0, False, "new lesion in the liver: L02"),
+        (8.0, False, "equivocal new lesion in the liver: L02"),
+        # a definite one beside it settles nothing
+        (8.0, True, "equivocal new lesion in the liver: L02"),
+    ],
+)
+def test_a_lesion_stated_equivocal_is_what_the_rules_make_of_it(
+    last_mm: float, other: bool, words: str
+) -> None:
+    days = [date(2024, 1, 5), date(2024, 3, 5), date(2024, 5, 5)]
+    rows = [
+        Measurement(
+            patient_id="P", lesion_id=name, study_date=day, state=MeasurementState.MEASURED, reader="masks",
+            longest_diameter_mm=size, viable_longest_diameter_mm=size, source=MeasurementSource.MASK,
+            new_lesion_status=status,
+        )
+        for name, found, status in (
+            ("L01", (30.0, 30.0, 30.0), None),
+            ("L02", (None, 8.0, last_mm), NewLesionStatus.EQUIVOCAL),
+            ("L03", (None, None, 12.0 if other else None), NewLesionStatus.DEFINITE),
+        )
+        for day, size in zip(days, found, strict=True)
+        if size is not None
+    ]  # fmt: skip
+    patient = Patient(patient_id="P")
+    response = respond(patient, [], rows, RespondSettings(criteria=("mRECIST",)))
+    result = PatientResult(patient=patient, measurements=tuple(rows), response=response)
+    assert f"2024-03-05: {words}" in str(event_panel(result, AXIS)[0])
+
+
 def test_a_finding_seen_several_times_is_one_line_with_a_mark_for_each_date() -> None:
     course = reference_course()
     rows = tuple(
