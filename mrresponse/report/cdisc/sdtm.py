@@ -19,6 +19,7 @@ from mrresponse.domain import SEEN_STATES, Assessment, Contribution, LesionRole,
 from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent, number_text
 from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
+from mrresponse.respond.values import counted_with
 
 TOO_SMALL = "too small to measure"
 # A lesion that is counted as part of another one: its own 0 is no absence.
@@ -202,7 +203,7 @@ def _tu_rows(subject: Subject, group: Group) -> Iterator[Row]:
         yield _tu_row(subject, group, first, code)
         merged = next((row for row in rows if row.note.startswith(_MERGED_NOTE)), None)
         if merged is not None:
-            parent = _parent(subject, group, lesion_id)
+            parent = _parent(subject, group, merged)
             joined = f"{parent}/{code}" if parent else code
             yield _tu_row(subject, group, merged, joined, test=("TUMERGE", "Tumor Merged"))
         split = next((row for row in rows if row.state is MeasurementState.SPLIT), None)
@@ -245,9 +246,20 @@ def _is_seen(row: Contribution) -> bool:
     return row.is_baseline or row.state in SEEN_STATES
 
 
-def _parent(subject: Subject, group: Group, lesion_id: str) -> str:
-    """Return the code of the lesion that another one merged into, where it has one here."""
-    into = next((one.merged_into for one in subject.result.tracks if one.lesion_id == lesion_id), None)
+def _parent(subject: Subject, group: Group, merged: Contribution) -> str:
+    """Return the code of the lesion that another one merged into, where it has one here.
+
+    Where no images say it, the reader's reason may: ``merged into L01``.
+    """
+    result = subject.result
+    into = next((one.merged_into for one in result.tracks if one.lesion_id == merged.lesion_id), None)
+    if into is None:
+        rows = [row for row in result.measurements if row.study_date == merged.study_date]
+        mine = [row for row in rows if row.lesion_id == merged.lesion_id]
+        # an adjudicated assessment has no rows of its own
+        row = next((one for one in mine if one.reader == group.reader), mine[0] if mine else None)
+        if row is not None:
+            into = counted_with(row, {one.lesion_id: one for one in rows if one.reader == row.reader})
     return group.lesion_codes.get(into or "", "")
 
 
@@ -286,6 +298,12 @@ def _tr_rows(subject: Subject, group: Group) -> Iterator[Row]:
 def _lesion_results(row: Contribution) -> Iterator[Row]:
     if row.note.startswith(_MERGED_NOTE):
         yield _result(_STATE_TEST, "TUMOR MERGED")
+        return
+    if row.role is LesionRole.NEW and row.new_lesion_status == "none" and row.state in SEEN_STATES:
+        # rejected, benign or a node of normal size: what is seen is no tumour, and RS says that nothing is new
+        yield _result(_STATE_TEST, "ABSENT")
+        if row.is_node and row.value is not None:
+            yield _size_result(row)
         return
     if row.role is not LesionRole.TARGET:
         yield _state_result(row)
