@@ -36,7 +36,7 @@ from mrresponse.edits import LESIONS, MASKS, MEASUREMENTS
 from mrresponse.errors import DataError
 from mrresponse.ingest.numbers import SIZE_BOUNDS
 from mrresponse.measure import MeasureSettings
-from mrresponse.measure.new_lesion import with_new_lesion_status
+from mrresponse.measure.new_lesion import merger_dates, with_new_lesion_status
 
 _WITHOUT_NUMBERS = MISSING_STATES | {MeasurementState.ABSENT, MeasurementState.TOO_SMALL}
 # lesion, study, reader
@@ -309,7 +309,8 @@ def _with_status_of_sizes(
 
     A size says nothing of what was at the place before, so a lesion of a network is believed no sooner.
     """
-    by_id = {track.lesion_id: track for track in joined_tracks(tracks)}
+    joined = joined_tracks(tracks)
+    by_id = {track.lesion_id: track for track in joined}
     rows = {(row.lesion_id, row.reader, row.study_date): row for row in typed}
     audit = []
     for (lesion_id, reader), edit in {(name, who): edit for (name, _, who), edit in edits.items()}.items():
@@ -323,7 +324,8 @@ def _with_status_of_sizes(
             replace(row, source=first.source, new_lesion_status=None, new_lesion_reason="")
             for row, first in zip(now, own, strict=True)
         ]
-        for row, said in zip(now, with_new_lesion_status(track, unsaid, settings), strict=True):
+        stated = with_new_lesion_status(track, unsaid, settings, merger_dates(lesion_id, joined))
+        for row, said in zip(now, stated, strict=True):
             if said.new_lesion_status is not row.new_lesion_status:
                 audit.append(_audit(row, MEASUREMENTS, "new_lesion_status", said.new_lesion_status, edit))
             rows[row.lesion_id, reader, row.study_date] = replace(

@@ -26,7 +26,7 @@ from mrresponse.domain import (
 )
 from mrresponse.geometry import fragments_of
 from mrresponse.measure.lesion import Size, round_length, round_volume, size_of
-from mrresponse.measure.new_lesion import with_new_lesion_status
+from mrresponse.measure.new_lesion import merger_dates, with_new_lesion_status
 from mrresponse.measure.partial_volume import weighted_volume_ml
 from mrresponse.measure.perfusion import is_perfusion_like
 from mrresponse.measure.phenotype import Judged, describe
@@ -98,7 +98,8 @@ def measure(
             study, viable_map = at_date[seen.study_date]
             row = measure_lesion(study, viable_map, (track, seen), boxes[seen.study_date], settings)
             measured.append(row if reader is None else replace(row, reader=reader))
-        rows.extend(with_new_lesion_status(track, measured, settings))
+        merged_on = merger_dates(track.lesion_id, tracks)
+        rows.extend(with_new_lesion_status(track, measured, settings, merged_on))
     return tuple(rows)
 
 

@@ -1,8 +1,9 @@
 """How sure it is that a lesion that was not there at first is a new malignant one, and what speaks for it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import date
 
 from mrresponse.domain import (
     CYST_LIKE,
@@ -24,7 +25,10 @@ _ANSWERS = {True: "present", False: "absent", None: "not assessed"}
 
 
 def with_new_lesion_status(
-    track: LesionTrack, rows: Sequence[Measurement], settings: MeasureSettings
+    track: LesionTrack,
+    rows: Sequence[Measurement],
+    settings: MeasureSettings,
+    merged_on: Collection[date] = (),
 ) -> list[Measurement]:
     """State for every study of a new lesion how sure it is, and why, from what was known by then.
 
@@ -38,23 +42,40 @@ def with_new_lesion_status(
     ----------
     rows
         Measurements of the lesion, by date.
+    merged_on
+        Dates at which others became one with it (`merger_dates`): what it gained then is no growth.
     """
     news = [seen for seen in track.observations if seen.event is TrackEvent.NEW]
     if not news:
         return list(rows)
     first: Measurement | None = None
     status = NewLesionStatus.EQUIVOCAL
+    gained_mm, last_mm, is_joined = 0.0, 0.0, False
     result = []
     for row in rows:
         if row.study_date >= news[0].study_date and _is_seen(row):
             first = first or row
             growth = None if first is row else _growth_mm(row, first, settings)
+            is_joined = first is not row and (is_joined or row.study_date in merged_on)
+            if growth is not None:
+                gained_mm += max(growth - last_mm, 0.0) if is_joined else 0.0
+                last_mm, is_joined, growth = growth, False, growth - gained_mm
             if _is_believed(row, news) and _is_definite(row, growth, settings):
                 status = NewLesionStatus.DEFINITE
             reason = _reason(row, (first, growth), news)
             row = replace(row, new_lesion_status=status, new_lesion_reason=reason)
         result.append(row)
     return result
+
+
+def merger_dates(lesion_id: str, tracks: Sequence[LesionTrack]) -> frozenset[date]:
+    """Return the dates at which other lesions became one with this one."""
+    mergers = (
+        [seen.study_date for seen in track.observations if seen.event is TrackEvent.MERGED]
+        for track in tracks
+        if track.merged_into == lesion_id and track.lesion_id != lesion_id
+    )
+    return frozenset([min(days) for days in mergers if days])
 
 
 def _is_seen(row: Measurement) -> bool:

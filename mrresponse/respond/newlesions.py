@@ -1,7 +1,7 @@
 """Lesions that were not there at baseline: how sure it is that they are new disease, visit by visit."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from mrresponse.domain import LIVER, Measurement, MeasurementSource, NewLesionStatus
@@ -12,8 +12,10 @@ from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import (
     TOO_SMALL,
+    counted_with,
     is_benign,
     is_liver,
+    is_merged_away,
     is_seen,
     lesion_is_gone,
     lesion_value,
@@ -32,7 +34,8 @@ class NewLesion:
 
     ``grown`` gives its diameters in mm when first seen and now, where it is doubtful whether it is new and it has
     grown by as much as makes a new nodule definite: it may have been there at baseline, overlooked. ``counted`` is what
-    it would give to the sum of the non-targets then and now; ``None`` is not known.
+    it would give to the sum of the non-targets then and now; ``None`` is not known. A reader's own word that it is
+    doubtful stands: then it has not grown, and gives no more than it gave.
     """
 
     lesion_id: str
@@ -60,6 +63,9 @@ class _Followed:
     first_mm: float | None = None
     first_counted: float | None = None
     is_bound: bool = False
+    # its diameter when it was measured last, and what merged into it: such a jump is no growth
+    last_mm: float | None = None
+    joined: set[str] = field(default_factory=set)
     status: str = "none"
     why: str = ""
 
@@ -87,6 +93,7 @@ def new_lesions_through(
                     lesion_id, _Followed(first=seen, why=REJECTED if lesion_id in rejected else "")
                 )
                 _note_appearance(one, seen, criterion, settings)
+                _leave_out_merger(one, seen, visit)
             elif lesion_id in followed and lesion_is_gone(seen):
                 followed[lesion_id].is_over = True
         if visit.unread:
@@ -95,9 +102,13 @@ def new_lesions_through(
         found = []
         for lesion_id, lesion in followed.items():
             m = visit.measurements.get(lesion_id)
-            lesion.status, lesion.why = _status(lesion, m, criterion, settings)
+            is_judged = lesion_id in visit.judged
+            lesion.status, lesion.why = _status(lesion, m, criterion, settings, is_judged=is_judged)
             lesion.was_definite = lesion.was_definite or lesion.status == "definite"
-            grown = _doubtful_growth(lesion, m, settings)
+            grown = None if is_judged else _doubtful_growth(lesion, m, settings)
+            then, now = lesion.first_counted, _counted(m, criterion, settings)
+            if is_judged and lesion.status in DOUBTFUL and then is not None and now is not None:
+                now = min(then, now)
             least = "at least " if lesion.is_bound else ""
             by = f", grown by {least}{number(grown[1] - grown[0])} mm since first seen" if grown else ""
             found.append(
@@ -109,7 +120,7 @@ def new_lesions_through(
                     is_liver=is_liver(lesion.first),
                     measurement=m,
                     grown=grown,
-                    counted=(lesion.first_counted, _counted(m, criterion, settings)),
+                    counted=(then, now),
                 )
             )
         result.append(tuple(found))
@@ -122,12 +133,30 @@ def _note_appearance(
     """Begin anew with a doubtful lesion that was gone, and with a node that is no longer of normal size."""
     is_normal = seen.is_node and _node_status(seen, criterion, settings)[0] == "none"
     if lesion.is_over and not is_normal and not lesion.was_definite:
-        lesion.first, lesion.first_mm = seen, None
+        lesion.first, lesion.first_mm, lesion.last_mm = seen, None, None
     lesion.is_over = is_normal
     if lesion.first_mm is None:
         lesion.is_bound = seen.state is TOO_SMALL and seen.longest_diameter_mm is None
         lesion.first_mm = criterion.by_diameter.too_small if lesion.is_bound else _diameter_mm(seen)
         lesion.first_counted = _counted(seen, criterion, settings)
+
+
+def _leave_out_merger(lesion: _Followed, seen: Measurement, visit: Visit) -> None:
+    """Count growth from as much more as a lesion gained when another one merged into it."""
+    size = _diameter_mm(seen)
+    if size is None:
+        return
+    joined = {
+        name
+        for name, m in visit.measurements.items()
+        if is_merged_away(m) and counted_with(m, visit.measurements) == seen.lesion_id
+    }
+    # at its first appearance it is as large as it is
+    before = lesion.last_mm if lesion.last_mm is not None else lesion.first_mm
+    if joined - lesion.joined and lesion.first_mm is not None and before is not None and size > before:
+        lesion.first_mm = round(lesion.first_mm + size - before, 6)
+    lesion.joined |= joined
+    lesion.last_mm = size
 
 
 def new_lesion_word(statuses: Collection[str], *, is_read: bool) -> str:
@@ -163,7 +192,12 @@ def hcc_nodule_status(
 
 
 def _status(
-    lesion: _Followed, m: Measurement | None, criterion: Criterion, settings: RespondSettings
+    lesion: _Followed,
+    m: Measurement | None,
+    criterion: Criterion,
+    settings: RespondSettings,
+    *,
+    is_judged: bool,
 ) -> tuple[str, str]:
     if m is not None and _is_rejected(lesion, m):
         return "none", REJECTED
@@ -173,7 +207,7 @@ def _status(
         return lesion.status, lesion.why or "not assessed"
     if lesion.status == "definite":
         return lesion.status, lesion.why
-    return _judged(lesion, m, criterion, settings)
+    return _judged(lesion, m, criterion, settings, is_judged=is_judged)
 
 
 def _is_rejected(lesion: _Followed, m: Measurement) -> bool:
@@ -182,14 +216,14 @@ def _is_rejected(lesion: _Followed, m: Measurement) -> bool:
 
 
 def _judged(
-    lesion: _Followed, m: Measurement, criterion: Criterion, settings: RespondSettings
+    lesion: _Followed, m: Measurement, criterion: Criterion, settings: RespondSettings, *, is_judged: bool
 ) -> tuple[str, str]:
     stated = m.new_lesion_status
     if stated is NewLesionStatus.DEFINITE:
         return "definite", f"{_size(m)}stated definite"
     if is_benign(m):
         return "none", f"benign pattern ({m.pattern})"
-    if m.source is MeasurementSource.READER and stated is not None:
+    if stated is not None and (is_judged or m.source is MeasurementSource.READER):
         return stated.value, f"{_size(m)}stated {stated.value}"
     if m.source is MeasurementSource.NETWORK:
         word = (stated or NewLesionStatus.CANDIDATE).value

@@ -16,6 +16,7 @@ from mrresponse.domain import (
     MeasurementSource,
     NewLesionStatus,
     Patient,
+    PatientEdits,
     StudyRecord,
     Treatment,
     TreatmentKind,
@@ -45,7 +46,8 @@ class Visit:
     """What one reader knows on one date.
 
     ``study`` is ``None`` for a visit made of findings alone; ``unread`` says why the images could not be used.
-    ``rejected`` are the lesions of which the last word up to this date is that they are none.
+    ``rejected`` are the lesions of which the last word up to this date is that they are none; ``judged`` those of which
+    a reader says at this visit how sure it is that they are new, where the rules would say so else.
     """
 
     study_date: date
@@ -54,6 +56,7 @@ class Visit:
     findings: tuple[Finding, ...] = ()
     unread: str = ""
     rejected: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
     _values: dict[tuple[Quantity, float, float], VisitValues] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -190,6 +193,7 @@ def reader_visits(
     }
     placed = place_findings(patient.findings, dates, baselines, settings)
     rejected = _rejected_by_date(sorted({*dates, *placed}), rows)
+    judged = _judged_by_date(rows, patient.edits, is_typed=sources == {MeasurementSource.READER})
     visits = [
         Visit(
             study_date=day,
@@ -198,6 +202,7 @@ def reader_visits(
             findings=tuple(placed.pop(day, ())),
             unread=_unread(records.get(day), rows.get(day), looks_everywhere=looks_everywhere, reader=reader),
             rejected=rejected[day],
+            judged=judged.get(day, frozenset()),
         )
         for day in dates
     ]
@@ -221,6 +226,29 @@ def _rejected_by_date(
             rejected = (rejected - said.keys()) | no
         found[day] = rejected
     return found
+
+
+def _judged_by_date(
+    rows: Mapping[date, Mapping[str, Measurement]], edits: PatientEdits, *, is_typed: bool
+) -> dict[date, frozenset[str]]:
+    """Return the lesions of which a reader says how sure it is that they are new, by date.
+
+    That is a word of ``lesions.csv``, or one of a table that a person typed as a whole. Where a person typed only the
+    size of a lesion in the rows of a network or a mask, the word beside it is the program's.
+    """
+    said = {(edit.lesion_id, edit.new_lesion_status) for edit in edits.lesions}
+    sizes = {(edit.lesion_id, edit.study_date) for edit in edits.measurements}
+    return {
+        day: frozenset(
+            [
+                name
+                for name, m in of_day.items()
+                if m.new_lesion_status is not None
+                and ((name, m.new_lesion_status) in said or (is_typed and (name, day) not in sizes))
+            ]
+        )
+        for day, of_day in rows.items()
+    }
 
 
 def place_findings(

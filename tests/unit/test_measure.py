@@ -28,7 +28,7 @@ from mrresponse.domain import (
 from mrresponse.geometry import world_to_voxel
 from mrresponse.measure import MeasureSettings, measure
 from mrresponse.measure.lesion import round_length, round_volume
-from mrresponse.measure.new_lesion import with_new_lesion_status
+from mrresponse.measure.new_lesion import merger_dates, with_new_lesion_status
 from tests.phantoms import (
     Body,
     Ellipsoid,
@@ -516,6 +516,25 @@ def test_growth_of_a_new_nodule_first_seen_too_small_counts_from_the_most_it_can
     assert "since" not in first.new_lesion_reason
     assert second.new_lesion_status is status
     assert f"; {growth}; " in second.new_lesion_reason
+
+
+@pytest.mark.parametrize(
+    ("last_mm", "status"), [(32.9, NewLesionStatus.EQUIVOCAL), (33.0, NewLesionStatus.DEFINITE)]
+)
+def test_what_a_new_nodule_gains_by_a_merger_is_no_growth(last_mm: float, status: NewLesionStatus) -> None:
+    """12 mm, 23 mm when another one became one with it, and then as much again as makes a nodule definite."""
+    last = date(2024, 9, 10)
+    track = tracked(seen(TrackEvent.NEW, 1), *(seen(TrackEvent.MATCHED, 1, day=day) for day in (LATER, last)))
+    other = LesionTrack(
+        patient_id="P001",
+        lesion_id="L02",
+        observations=tuple(seen(TrackEvent.MERGED, day=day) for day in (LATER, last)),
+        merged_into="L01",
+    )
+    rows = [sized(DAY, 12.0), sized(LATER, 23.0), sized(last, last_mm)]
+    found = with_new_lesion_status(track, rows, SETTINGS, merger_dates("L01", (track, other)))
+    assert [row.new_lesion_status for row in found] == [NewLesionStatus.EQUIVOCAL] * 2 + [status]
+    assert "; +0.0 mm since 2024-01-10; " in found[1].new_lesion_reason
 
 
 @pytest.mark.parametrize(

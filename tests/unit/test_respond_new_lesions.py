@@ -9,12 +9,14 @@ from mrresponse.domain import (
     Finding,
     FindingKind,
     FindingStatus,
+    LesionEdit,
     LesionRole,
     Measurement,
     MeasurementSource,
     MeasurementState,
     NewLesionStatus,
     Patient,
+    PatientEdits,
     ResponseResult,
     StudyRecord,
 )
@@ -559,3 +561,48 @@ def test_a_growing_doubtful_lesion_is_flagged_too_where_a_reader_typed_its_size(
     found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
     result = run((16.0, found), (40.0, {**found, "source": READER}))
     assert result.assessments[-1].flags == ("new_lesion_equivocal", "new_lesion_grows")
+
+
+WORD = LesionEdit(
+    patient_id="P", lesion_id="L02", reader="B", reason="a scar", new_lesion_status=NewLesionStatus.EQUIVOCAL
+)
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "iRECIST"])
+@pytest.mark.parametrize(
+    ("source", "edits"),
+    [
+        (NETWORK, PatientEdits(lesions=(WORD,))),
+        (MASK, PatientEdits(lesions=(WORD,))),
+        (READER, PatientEdits()),
+    ],
+    ids=["of a network", "of a mask", "typed"],
+)
+@pytest.mark.parametrize("target_mm", [9.0, 30.0], ids=["no target", "target"])
+def test_the_word_of_a_reader_that_a_lesion_is_equivocal_stands_however_it_grows(
+    criterion: str, source: MeasurementSource, edits: PatientEdits, target_mm: float
+) -> None:
+    found = {"source": source, "new_lesion_status": EQUIVOCAL}
+    rows = [lesion(number, "L01", target_mm, source=source) for number in range(3)]
+    rows += [lesion(1, "L02", 16.0, **found), lesion(2, "L02", 26.0, **found)]
+    studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(3)]
+    result = respond(Patient(patient_id="P", edits=edits), studies, rows, settings(criterion))
+    last = result.assessments[-1]
+    assert last.new_lesions == "equivocal"
+    assert last.overall in ("SD", "iSD", "NON-CR/NON-PD", "NON-iCR/NON-iUPD")
+    assert "new_lesion_grows" not in last.flags
+
+
+@pytest.mark.parametrize(
+    ("later_mm", "word"),
+    [(23.0, "equivocal"), (32.9, "equivocal"), (33.0, "definite")],
+)
+def test_what_a_new_lesion_gains_by_a_merger_is_no_growth(later_mm: float, word: str) -> None:
+    """12 mm, and 23 mm when another lesion became one with it: 10 mm of growth are there from 33 mm on."""
+    rows = [lesion(number, "L01", 30.0) for number in range(4)]
+    rows += [lesion(1, "L02", 12.0), lesion(2, "L02", 23.0), lesion(3, "L02", later_mm)]
+    joined = {"state": MeasurementState.MERGED, "reason": "merged into L02"}
+    rows += [lesion(1, "L03", 9.0), lesion(2, "L03", None, **joined), lesion(3, "L03", None, **joined)]
+    studies = [StudyRecord(patient_id="P", study_date=on(n), lesions_assessable=True) for n in range(4)]
+    result = respond(Patient(patient_id="P"), studies, rows, settings("mRECIST"))
+    assert [row.new_lesions for row in result.assessments[1:]] == ["equivocal", "equivocal", word]
