@@ -17,7 +17,9 @@ from mrresponse.domain import (
 )
 from mrresponse.frozen import rows_of
 from mrresponse.respond.assess import BasisVisit, PhaseAssessment
-from mrresponse.respond.criteria import Criterion
+from mrresponse.respond.criteria import Criterion, ProgressionCall
+from mrresponse.respond.endpoints import immune_progression_date
+from mrresponse.respond.immune import EARLY_SCAN
 from mrresponse.respond.markers import MarkerSeries, discordance
 from mrresponse.respond.rules import CR, PD, PR, SD, is_below, number
 from mrresponse.respond.settings import RespondSettings
@@ -114,19 +116,33 @@ def assessment_rows(
         overall=responses,
         reason=list(map(_reason, overall, liver)),
         dated_from=[one.dated_from for one in overall],
-        after_progression=_after_progression(responses),
+        after_progression=_after_progression(assessed, criterion),
         flags=_visit_flags(context, phase, baseline, assessed),
         **_probabilities(assessed.probabilities),
     )
     return (first, *rows)
 
 
-def _after_progression(responses: Sequence[Response]) -> list[bool]:
-    """Tell of each visit whether one before it progressed."""
-    for first, response in enumerate(responses, start=1):
-        if response in PROGRESSED:
-            return [False] * first + [True] * (len(responses) - first)
-    return [False] * len(responses)
+def _after_progression(assessed: PhaseAssessment, criterion: Criterion) -> list[bool]:
+    """Tell of each visit whether it is past the progression, so that it enters no best response.
+
+    That are those after the visit that called the progression (under iRECIST: confirmed it), and where a lesion dates it
+    back those from that date on: what was said there was said while the lesion was in doubt.
+    """
+    visits = assessed.overall.visits
+    dated = list(zip([visit.study_date for visit in assessed.follow_ups], visits, strict=True))
+    last = next((day for day, one in dated if one.response in PROGRESSED), None)
+    called, first = last, date.min
+    if criterion.progression_call is ProgressionCall.CONFIRMED:
+        called = immune_progression_date(
+            [(day, one.response) for day, one in dated if EARLY_SCAN not in one.flags]
+        )
+        first = called or first
+    if called is None:
+        return [False] * len(dated)
+    back = [one.dated_from for day, one in dated if one.dated_from is not None and day >= first]
+    since = min([called, *back])
+    return [since <= day < called or (last is not None and day > last) for day, _ in dated]
 
 
 def _probabilities(chances: Sequence[Mapping[Response, float] | None]) -> dict[str, list[float | None]]:

@@ -815,3 +815,91 @@ def test_readers_whose_names_a_transport_file_would_write_alike_are_told_apart(t
     frame, _ = pyreadstat.read_xport(tmp_path / "rs.xpt")
     assert set(frame["RSEVALID"]) == {"DR C", "R2 ???", "R3 ???"}
     assert {row["RSEVALID"] for row in rows_of(tmp_path / "rs.csv")} == {"DR C", "R2 张医生", "R3 李医生"}
+
+
+def dated_back(tmp_path: Path, criterion: str) -> list[dict[str, str]]:
+    """Return ADRS of a shrinking target, and L02, equivocal when first seen and definite two studies later."""
+    days = ("2024-01-10", "2024-03-10", "2024-05-10", "2024-07-10", "2024-09-10", "2024-11-10")
+    first = [("L01", day, size, "") for day, size in zip(days, (50, 40, 30, 30, 30, 30), strict=True)]
+    new = [
+        ("L02", day, 12, word)
+        for day, word in zip(days[2:], ("equivocal",) * 2 + ("definite",) * 2, strict=True)
+    ]
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,new_lesion_status\n"
+        + "".join(f"P,{name},{day},{size},{word}\n" for name, day, size, word in (*first, *new))
+    )
+    (tmp_path / "config.yaml").write_text(f"respond:\n  criteria: [{criterion}]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    return [row for row in dataset(tmp_path, "adam/adrs") if row["BASIS"] == "OVERALL"]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "best", "responses"),
+    [
+        (
+            "RECIST 1.1",
+            ("BOR", "SD"),
+            ["SD Y", "PR ", "PR ", "PD Y", "PD "],
+        ),
+        (
+            "iRECIST",
+            ("IBOR", "iSD"),
+            ["iSD Y", "iPR ", "iPR ", "iUPD Y", "iUPD Y"],
+        ),
+    ],
+)
+def test_no_response_counts_from_the_date_of_a_progression_that_was_established_later(
+    tmp_path: Path, criterion: str, best: tuple[str, str], responses: list[str]
+) -> None:
+    """The partial responses were said while the lesion was in doubt: from these rows BOR was PR."""
+    rows = dated_back(tmp_path, criterion)
+    said = {code: [row for row in rows if row["PARAMCD"] == code] for code in ("OVR", best[0])}
+    assert [f"{row['AVALC']} {row['ANL01FL']}" for row in said["OVR"]] == responses
+    assert [row["AVALC"] for row in said[best[0]]] == [best[1]]
+    written = (tmp_path / "assessments.csv").read_text(encoding="utf-8")
+    table = list(csv.DictReader(written.splitlines()))[1:]
+    assert [row["after_progression"] for row in table] == [
+        "false" if "Y" in one else "true" for one in responses
+    ]
+
+
+def typed_sdtm(tmp_path: Path, measurements: str) -> tuple[list[dict[str, str]], ...]:
+    """Return TU, TR and RS of a typed table of two studies, columns lesion, date, diameter, state, status and reason."""
+    (tmp_path / "studies.csv").write_text(
+        "patient_id,study_date\n" + "".join(f"P,2024-0{n}-10\n" for n in (1, 3, 5))
+    )
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm,state,new_lesion_status,reason\n" + measurements
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [RECIST 1.1]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "sdtm"]) == 0
+    return tuple(dataset(tmp_path, f"sdtm/{name}") for name in ("tu", "tr", "rs"))
+
+
+def test_a_new_lesion_that_is_rejected_later_is_no_tumour_then(tmp_path: Path) -> None:
+    _, tr, rs = typed_sdtm(
+        tmp_path,
+        "P,L01,2024-01-10,30,,,\nP,L01,2024-03-10,30,,,\nP,L01,2024-05-10,30,,,\n"
+        "P,L02,2024-03-10,12,,equivocal,\nP,L02,2024-05-10,14,,rejected,\n",
+    )
+    said = [(row["TRDTC"], row["TRTESTCD"], row["TRSTRESC"]) for row in tr if row["TRSPID"] == "L02"]
+    assert said == [
+        ("2024-03-10", "TUMSTATE", "EQUIVOCAL"),
+        ("2024-03-10", "LDIAM", "12"),
+        ("2024-05-10", "TUMSTATE", "ABSENT"),
+    ]
+    new = [(row["RSDTC"], row["RSSTRESC"]) for row in rs if row["RSTESTCD"] == "NEWLIND"]
+    assert new == [("2024-03-10", "Y"), ("2024-05-10", "N")]
+
+
+def test_a_typed_merger_names_the_lesion_that_the_reader_names(tmp_path: Path) -> None:
+    tu, _, _ = typed_sdtm(
+        tmp_path,
+        "P,L01,2024-01-10,30,,,\nP,L01,2024-03-10,50,,,\nP,L02,2024-01-10,20,,,\n"
+        "P,L02,2024-03-10,,merged,,merged into L01\n",
+    )
+    assert [row["TULNKID"] for row in tu if row["TUTESTCD"] == "TUMERGE"] == ["R1-P1-RECIST11-T01/T02"]

@@ -30,6 +30,7 @@ IMMUNE_VALUES = {
 RESPONDED = frozenset({"CR", "PR", "iCR", "iPR"})
 STABLE = frozenset({"SD", "NON-CR/NON-PD"})
 PROGRESSED = frozenset({"PD", "iCPD"})
+PROGRESSIVE = PROGRESSED | {"iUPD"}
 _OVERALL = "overall"
 _SIZES = {
     "mm": ("LDIAM", "Longest Diameter (mm)"),
@@ -157,14 +158,15 @@ def _adrs(subject: Subject, group: Group) -> Iterator[Row]:
     for summary in group.summaries:
         shared = _of(group, summary.basis)
         followed = [row for row in group.assessments if not row.is_baseline]
-        counted = _until_progression(followed, summary.basis)
-        for number, row in enumerate(followed):
+        counted = _counted(followed, summary)
+        days = {row.study_date for row in counted}
+        for row in followed:
             yield {
                 **shared,
                 **_parameter("OVR", "Overall Response by Visit"),
                 **_visit(subject, row),
                 **_word(_said(row, summary.basis) or MISSING, values),
-                "ANL01FL": "Y" if number < len(counted) else None,
+                "ANL01FL": "Y" if row.study_date in days else None,
             }
         parameters = [
             *_best(summary, followed, values),
@@ -185,15 +187,23 @@ def _said(row: Assessment, basis: str) -> Response | None:
     return row.overall if basis == _OVERALL else row.liver_response
 
 
-def _until_progression(rows: Sequence[Assessment], basis: str) -> list[Assessment]:
-    """Return the follow-ups that count: to the first progression of the basis; overall, those not marked as after it.
+def _counted(rows: Sequence[Assessment], summary: PhaseSummary) -> list[Assessment]:
+    """Return the follow-ups that enter the best response: of the patient, those not marked as past the progression.
 
-    Disease elsewhere may progress while the liver responds.
+    Disease elsewhere may progress while the liver responds, so the liver has its own. What was said from the date of a
+    progression on, and before the visit that called it, was said while the lesion was in doubt.
     """
-    if basis == _OVERALL:
+    if summary.basis == _OVERALL:
         return [row for row in rows if not row.after_progression]
     first = next((n for n, row in enumerate(rows, start=1) if row.liver_response in PROGRESSED), len(rows))
-    return list(rows[:first])
+    since = summary.progression_date
+    if since is None:
+        return list(rows[:first])
+    called = next(
+        (row.study_date for row in rows if row.study_date >= since and row.liver_response in PROGRESSIVE),
+        since,
+    )
+    return [row for row in rows[:first] if row.study_date < since or row.study_date >= called]
 
 
 def _best(summary: PhaseSummary, rows: Sequence[Assessment], values: Mapping[str, int]) -> Iterator[Row]:
@@ -262,7 +272,11 @@ def _benefit(code: str, name: str, benefit: bool | None) -> Iterator[Row]:
 
 def _adtr(subject: Subject, group: Group) -> Iterator[Row]:
     base: dict[str, float | None] = {}
+    ends = [one.progression_date for one in group.summaries if one.basis == _OVERALL]
+    last = next((day for day in ends if day is not None), date.max)
     for row in group.assessments:
+        # what counts for the depth of the response: up to the date of the progression
+        counts = "Y" if row.study_date <= last else None
         shared: Row = {
             **_of(group, _OVERALL),
             **_visit(subject, row),
@@ -279,10 +293,10 @@ def _adtr(subject: Subject, group: Group) -> Iterator[Row]:
                 "TRSPID": lesion.lesion_id,
                 "VIABFL": "Y" if lesion.is_viable_part else None,
                 **_changes(lesion.value, base.get(lesion.lesion_id), is_baseline=row.is_baseline),
-                "ANL01FL": None if row.after_progression else "Y",
+                "ANL01FL": counts,
             }
         if any(code.startswith("T") for code in group.lesion_codes.values()):
-            yield {**shared, **_parameter(*_SUMS[row.burden_unit]), **_sum_values(row)}
+            yield {**shared, **_parameter(*_SUMS[row.burden_unit]), **_sum_values(row, counts)}
 
 
 def _lesion_parameter(lesion: Contribution, group: Group) -> Row:
@@ -300,7 +314,7 @@ def _changes(value: float, base: float | None, *, is_baseline: bool) -> Row:
     return {"AVAL": value, "BASE": base, "CHG": change, "PCHG": in_percent(change / base) if base else None}
 
 
-def _sum_values(row: Assessment) -> Row:
+def _sum_values(row: Assessment, counts: str | None) -> Row:
     values: dict[str, Value] = {"AVAL": row.current_burden, "BASE": row.baseline_burden}
     if row.is_baseline:
         return {**values, "ANL01FL": "Y"}
@@ -314,7 +328,7 @@ def _sum_values(row: Assessment) -> Row:
         values["CHGNAD"] = round(row.current_burden - row.nadir_burden, 6)
     values["PCHG"] = None if row.change_from_baseline is None else in_percent(row.change_from_baseline)
     values["PCHGNAD"] = None if row.change_from_nadir is None else in_percent(row.change_from_nadir)
-    return {**values, "ANL01FL": None if row.after_progression else "Y"}
+    return {**values, "ANL01FL": counts}
 
 
 @dataclass(frozen=True, slots=True)
