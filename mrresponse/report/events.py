@@ -73,8 +73,8 @@ def _thing(finding: Finding) -> str:
 def _new_lesions(result: PatientResult) -> Iterable[_Line]:
     """Gather the lesions that a treatment phase counts as new, at the study where each was first seen.
 
-    How sure it is that they are new is what the rules made of them at some visit, else the last word on them: a doubt may
-    have been settled, or a lesion rejected.
+    How sure it is that they are new is what the rules made of them at some visit, else the last word on them: a doubt
+    may have been settled, or a lesion rejected.
     """
     counted = {role.lesion_id for role in result.response.roles if role.role is LesionRole.NEW}
     first: dict[str, Measurement] = {}

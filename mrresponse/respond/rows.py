@@ -126,8 +126,8 @@ def assessment_rows(
 def _after_progression(assessed: PhaseAssessment, criterion: Criterion) -> list[bool]:
     """Tell of each visit whether it is past the progression, so that it enters no best response.
 
-    That are those after the visit that called the progression (under iRECIST: confirmed it), and where a lesion dates it
-    back those from that date on: what was said there was said while the lesion was in doubt.
+    That are those after the visit that called the progression (under iRECIST: confirmed it), and where a lesion dates
+    it back those from that date on: what was said there was said while the lesion was in doubt.
     """
     visits = assessed.overall.visits
     dated = list(zip([visit.study_date for visit in assessed.follow_ups], visits, strict=True))

@@ -867,7 +867,7 @@ def test_no_response_counts_from_the_date_of_a_progression_that_was_established_
 
 
 def typed_sdtm(tmp_path: Path, measurements: str) -> tuple[list[dict[str, str]], ...]:
-    """Return TU, TR and RS of a typed table of two studies, columns lesion, date, diameter, state, status and reason."""
+    """Return TU, TR and RS of a typed table, columns lesion, date, diameter, state, status and reason."""
     (tmp_path / "studies.csv").write_text(
         "patient_id,study_date\n" + "".join(f"P,2024-0{n}-10\n" for n in (1, 3, 5))
     )
