@@ -1,9 +1,10 @@
-"""Read a size typed by a person: a bare number, or a word for its absence."""
+"""Read what a person types of a lesion: a bare number or a word for its absence, and with which other one it merged."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mrresponse.domain import MeasurementState
+from mrresponse.domain import Measurement, MeasurementState
 
 WORDS = {
     "too small": MeasurementState.TOO_SMALL,
@@ -11,6 +12,7 @@ WORDS = {
     "not assessable": MeasurementState.NOT_ASSESSED,
     "absent": MeasurementState.ABSENT,
 }
+_PARENT = re.compile(r"merged into (\S+)")
 _NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
 
 
@@ -43,3 +45,32 @@ def parse_measurement(value: str | float | None) -> TypedMeasurement:
     number = float(text)
     state = MeasurementState.ABSENT if number == 0.0 else MeasurementState.MEASURED
     return TypedMeasurement(state=state, value=number)
+
+
+def is_merged_away(measurement: Measurement) -> bool:
+    """Tell whether the lesion is measured as part of another one."""
+    return measurement.state is MeasurementState.MERGED and measurement.longest_diameter_mm is None
+
+
+def merged_into(measurement: Measurement) -> str | None:
+    """Return the lesion that a merged one is measured with, where the measurement names it."""
+    found = _PARENT.search(measurement.reason)
+    return found.group(1).rstrip(".,;:") if found else None
+
+
+def counted_with(measurement: Measurement, measurements: Mapping[str, Measurement]) -> str | None:
+    """Return the lesion that a merged one is measured with at last: that one may have merged into a third.
+
+    ``None`` where one on the way names no other. Where they name each other in a circle, it is the first that is named,
+    which is merged away itself.
+    """
+    passed, named = {measurement.lesion_id}, merged_into(measurement)
+    while True:
+        parent = merged_into(measurement)
+        if parent is None or parent in passed:
+            return named if parent else None
+        passed.add(parent)
+        following = measurements.get(parent)
+        if following is None or not is_merged_away(following):
+            return parent
+        measurement = following

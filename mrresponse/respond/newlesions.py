@@ -12,15 +12,14 @@ from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import (
     TOO_SMALL,
-    counted_with,
     is_benign,
     is_liver,
-    is_merged_away,
     is_seen,
     lesion_is_gone,
     lesion_value,
     short_axis_mm,
 )
+from mrresponse.typed import counted_with, is_merged_away
 
 NEW_ORDER = ("none", "candidate", "equivocal", "definite")
 DOUBTFUL = ("candidate", "equivocal")

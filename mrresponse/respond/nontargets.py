@@ -17,7 +17,8 @@ from mrresponse.respond.rules import (
 )
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.timeline import Visit
-from mrresponse.respond.values import NOT_FOUND, counted_with, is_stated
+from mrresponse.respond.values import NOT_FOUND, is_stated
+from mrresponse.typed import counted_with
 
 
 @dataclass(slots=True)

@@ -16,7 +16,6 @@ from mrresponse.respond.values import (
     VisitValues,
     is_benign,
     is_infiltrative,
-    is_merged_away,
     is_porta_hepatis,
     is_seen,
     is_thrombus,
@@ -27,6 +26,7 @@ from mrresponse.respond.values import (
     quantity_name,
     short_axis_mm,
 )
+from mrresponse.typed import is_merged_away
 
 TARGET, NON_TARGET = LesionRole.TARGET, LesionRole.NON_TARGET
 

@@ -12,11 +12,10 @@ from mrresponse.respond.settings import PartialResponse, RespondSettings
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import (
     LesionValue,
-    counted_with,
     describe_value,
-    is_merged_away,
     is_viable_part,
 )
+from mrresponse.typed import counted_with, is_merged_away
 
 ANY_LESION, SUSTAINED = ProgressionScope.ANY_LESION, PartialResponse.SUSTAINED
 

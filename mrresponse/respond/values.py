@@ -19,6 +19,7 @@ from mrresponse.domain import (
 )
 from mrresponse.respond.criteria import Criterion, Quantity
 from mrresponse.respond.rules import is_below, number
+from mrresponse.typed import is_merged_away
 
 NODES = "lymph_node"
 # names of their own: a member is looked up for every value, which an enumeration makes slow
@@ -30,7 +31,6 @@ BENIGN_PATTERNS = frozenset(
 )
 INFILTRATIVE = "infiltrative"
 SHORT_AXIS = "short axis"
-_PARENT = re.compile(r"merged into (\S+)")
 NAMES = {quantity: str(quantity) for quantity in Quantity}
 # What is read of disease outside the liver under a criterion of viable tumour.
 WHOLE = {
@@ -184,35 +184,6 @@ def quantity_name(measurement: Measurement | None, criterion: Criterion) -> str:
     if not criterion.is_viable or is_viable_part(measurement, criterion):
         return NAMES[criterion.quantity]
     return NAMES[WHOLE[criterion.quantity]]
-
-
-def is_merged_away(measurement: Measurement) -> bool:
-    """Tell whether the lesion is measured as part of another one."""
-    return measurement.state is MERGED and measurement.longest_diameter_mm is None
-
-
-def merged_into(measurement: Measurement) -> str | None:
-    """Return the lesion that a merged one is measured with, where the measurement names it."""
-    found = _PARENT.search(measurement.reason)
-    return found.group(1).rstrip(".,;:") if found else None
-
-
-def counted_with(measurement: Measurement, measurements: Mapping[str, Measurement]) -> str | None:
-    """Return the lesion that a merged one is measured with at last: that one may have merged into a third.
-
-    ``None`` where one on the way names no other. Where they name each other in a circle, it is the first that is named,
-    which is merged away itself.
-    """
-    passed, named = {measurement.lesion_id}, merged_into(measurement)
-    while True:
-        parent = merged_into(measurement)
-        if parent is None or parent in passed:
-            return named if parent else None
-        passed.add(parent)
-        following = measurements.get(parent)
-        if following is None or not is_merged_away(following):
-            return parent
-        measurement = following
 
 
 def is_seen(measurement: Measurement) -> bool:

@@ -26,7 +26,7 @@ from mrresponse.edits import read_edits
 from mrresponse.errors import DataError
 from mrresponse.measure import MeasureSettings
 from mrresponse.measure.new_lesion import with_new_lesion_status
-from mrresponse.respond.values import merged_into
+from mrresponse.typed import merged_into
 
 ONE, TWO, THREE = date(2024, 1, 10), date(2024, 4, 10), date(2024, 7, 10)
 ROW = Measurement(

@@ -19,7 +19,7 @@ from mrresponse.domain import SEEN_STATES, Assessment, Contribution, LesionRole,
 from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent, number_text
 from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
-from mrresponse.respond.values import counted_with
+from mrresponse.typed import counted_with
 
 TOO_SMALL = "too small to measure"
 # A lesion that is counted as part of another one: its own 0 is no absence.
