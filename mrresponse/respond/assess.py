@@ -11,7 +11,12 @@ from mrresponse.respond.findings import FindingsAtVisit, Key, finding_name
 from mrresponse.respond.growth import Growth
 from mrresponse.respond.immune import ImmuneCall, ImmuneEvidence, ImmuneState, step
 from mrresponse.respond.newlesions import DOUBTFUL, GROWS, NewLesion, new_lesion_word
-from mrresponse.respond.nontargets import NonTargetVisit, growth_with_doubtful, with_entries
+from mrresponse.respond.nontargets import (
+    NonTargetVisit,
+    growth_with_doubtful,
+    standing_doubtful,
+    with_entries,
+)
 from mrresponse.respond.roles import Role
 from mrresponse.respond.rules import decide_non_target, exceeds, overall_response
 from mrresponse.respond.targets import TargetVisit, accept, begin, judge_through
@@ -301,8 +306,9 @@ def _components(
     )
     if target is None and not growth and not has_reported:
         growth, doubtful = growth_with_doubtful(lesions, mine, seen.evidence.settings)
-    if said.entries or growth:
-        non_target, reason, of_growth = _non_target(target, lesions, said, disease, growth)
+    standing = () if doubtful else standing_doubtful(mine)
+    if said.entries or growth or standing:
+        non_target, reason, of_growth = _non_target(target, lesions, said, disease, (growth, standing))
         flags += of_growth
     new_lesions, new_reason = "not assessed" if visit.unread else "none", ""
     if seen.new[index] or said.entries:
@@ -358,17 +364,22 @@ def _non_target(
     lesions: NonTargetVisit,
     said: FindingsAtVisit,
     disease: _Disease,
-    growth: str,
+    changes: tuple[str, tuple[str, ...]],
 ) -> tuple[Response | None, str, tuple[str, ...]]:
-    """Return the non-target response, its sentence and flags; growth counts where there is no target."""
+    """Return the non-target response, its sentence and flags.
+
+    ``changes`` are how the non-targets grew, which counts where there is no target, and what besides them is there.
+    """
+    growth, standing = changes
     flags = ("non_target_growth",) if growth and target is not None else ()
     is_progression = bool(growth) and target is None
-    if not said.entries and not is_progression:
+    if not said.entries and not is_progression and not standing:
         return lesions.response, lesions.reason, flags
     entries = {
         component: said.texts(component, liver_only=disease.liver_only)
         for component in ("progressing", "missing", "present", "gone")
     }
+    entries["present"] = (*entries["present"], *standing)
     if is_progression:
         entries["progressing"] = (*entries["progressing"], growth)
     return *decide_non_target(with_entries(lesions.evidence, entries)), flags

@@ -178,6 +178,19 @@ def growth_with_doubtful(
     return growth, now if growth else {}
 
 
+def standing_doubtful(new: Sequence[NewLesion]) -> tuple[str, ...]:
+    """Name the lesions of which it is doubtful whether they are new and that have grown, with their sizes.
+
+    New such a lesion is progression, overlooked at baseline a non-target that is still there: a complete response is
+    neither.
+    """
+    return tuple(
+        f"{lesion.lesion_id} {number(size)} mm, new or overlooked at baseline"
+        for lesion in new
+        if lesion.grown and (size := lesion.counted[1])
+    )
+
+
 def with_entries(evidence: NonTargetEvidence, entries: Mapping[str, Sequence[str]]) -> NonTargetEvidence:
     """Return the evidence with further entries of each kind, from findings or from the growth guide."""
     return NonTargetEvidence(

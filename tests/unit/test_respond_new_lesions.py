@@ -423,6 +423,22 @@ def test_a_progression_of_the_liver_alone_says_why(criterion: str, ends: str) ->
     assert row.reason.endswith(ends)
 
 
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "iRECIST"])
+def test_beside_a_doubtful_lesion_that_has_grown_there_is_no_complete_response(criterion: str) -> None:
+    """New it would be progression, overlooked a non-target that persists."""
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    rows = [lesion(0, "L01", 30.0)] + [lesion(number, "L01", 0.0) for number in (1, 2, 3)]
+    rows += [lesion(number, "L02", mm, **found) for number, mm in ((1, 16.0), (2, 26.0), (3, 17.0))]
+    studies = [
+        StudyRecord(patient_id="P", study_date=on(number), lesions_assessable=True) for number in range(4)
+    ]
+    rows_said = respond(Patient(patient_id="P"), studies, rows, settings(criterion)).assessments[1:]
+    i = "i" if criterion == "iRECIST" else ""
+    assert [row.overall for row in rows_said] == [f"{i}CR", f"{i}PR", f"{i}CR"]
+    assert "persists: L02 26.0 mm, new or overlooked at baseline" in rows_said[1].reason
+    assert {row.target for row in rows_said} == {f"{i}CR"}
+
+
 def test_without_disease_at_baseline_a_doubtful_lesion_that_grows_is_progression() -> None:
     result = without_target({}, (16.0, {}), (26.0, {}), criterion="mRECIST")
     assert [row.overall for row in result.assessments[1:]] == ["NED", "PD"]
