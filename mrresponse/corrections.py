@@ -37,6 +37,7 @@ from mrresponse.errors import DataError
 from mrresponse.ingest.numbers import SIZE_BOUNDS
 from mrresponse.measure import MeasureSettings
 from mrresponse.measure.new_lesion import merger_dates, with_new_lesion_status
+from mrresponse.typed import is_merged_away
 
 _WITHOUT_NUMBERS = MISSING_STATES | {MeasurementState.ABSENT, MeasurementState.TOO_SMALL}
 # lesion, study, reader
@@ -407,8 +408,7 @@ def _state_by_viable_part(row: Measurement, viable: MeasurementState | None) -> 
     """
     if viable is None or viable is MeasurementState.NOT_ASSESSED:
         return None
-    is_merged_away = row.state is MeasurementState.MERGED and row.longest_diameter_mm is None
-    if row.state in MISSING_STATES or is_merged_away:
+    if row.state in MISSING_STATES or is_merged_away(row):
         return MeasurementState.MEASURED
     if row.state is MeasurementState.ABSENT and viable is not MeasurementState.ABSENT:
         return MeasurementState.MEASURED

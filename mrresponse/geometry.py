@@ -269,11 +269,7 @@ def ball_diameter_mm(volume_ml: float) -> float:
 
 def pieces_of(body: BoolArray, voxel_volume_ml: float) -> int:
     """Count the pieces of one label that do not touch, without specks: balls of their volumes are below 5 mm."""
-    pieces, _ = ndimage.label(body, structure=np.ones((3, 3, 3), dtype=bool))
-    return sum(
-        ball_diameter_mm(voxels * voxel_volume_ml) >= _SPECK_MM
-        for voxels in np.bincount(pieces.ravel())[1:].tolist()
-    )
+    return len(_large_pieces(body, body, voxel_volume_ml)[1])
 
 
 def fragments_of(body: BoolArray, voxel_volume_ml: float) -> list[BoolArray]:
@@ -284,6 +280,17 @@ def fragments_of(body: BoolArray, voxel_volume_ml: float) -> list[BoolArray]:
     """
     closed = body.copy()
     closed[:, :, 1:-1] |= body[:, :, :-2] & body[:, :, 2:]
+    pieces, large = _large_pieces(closed, body, voxel_volume_ml)
+    if len(large) < 2:
+        return [body]
+    others = [body & (pieces == piece) for piece in large[1:]]
+    return [body & ~np.isin(pieces, large[1:]), *others]
+
+
+def _large_pieces(
+    closed: BoolArray, body: BoolArray, voxel_volume_ml: float
+) -> tuple[npt.NDArray[np.int32], list[int]]:
+    """Number the pieces of a body, closed where they count as one, and name those above a speck, the largest first."""
     pieces, _ = ndimage.label(closed, structure=np.ones((3, 3, 3), dtype=bool))
     sizes = np.bincount(pieces[body], minlength=1)
     large = [
@@ -291,10 +298,7 @@ def fragments_of(body: BoolArray, voxel_volume_ml: float) -> list[BoolArray]:
         for piece in np.argsort(-sizes, kind="stable")
         if ball_diameter_mm(int(sizes[piece]) * voxel_volume_ml) >= _SPECK_MM
     ]
-    if len(large) < 2:
-        return [body]
-    others = [body & (pieces == piece) for piece in large[1:]]
-    return [body & ~np.isin(pieces, large[1:]), *others]
+    return pieces, large
 
 
 def largest_piece(mask: BoolArray, *, connectivity: int = 1) -> BoolArray:

@@ -48,12 +48,8 @@ def person_of(dataset: "Dataset", patient: str) -> Person:
 
 def contradictions(headers: Iterable["SliceHeader"]) -> Mapping[str, tuple[str, ...]]:
     """Return what differs between MR images under one patient id and cannot in one person, by patient."""
-    found: dict[str, set[Person]] = {}
-    for header in headers:
-        if header.modality == "MR":
-            found.setdefault(header.patient, set()).add(header.person)
     differing = {}
-    for patient, persons in found.items():
+    for patient, persons in _persons(headers).items():
         stated = {
             "PatientSex": {person.sex for person in persons},
             "PatientBirthDate": {person.birth_date for person in persons},
@@ -69,12 +65,8 @@ def differently_named(headers: Iterable["SliceHeader"]) -> Mapping[str, int]:
 
     Names are respelt and change, so this is worth a word and decides nothing.
     """
-    found: dict[str, set[Person]] = {}
-    for header in headers:
-        if header.modality == "MR":
-            found.setdefault(header.patient, set()).add(header.person)
     counts = {}
-    for patient, persons in found.items():
+    for patient, persons in _persons(headers).items():
         count = len({person.name for person in persons} - {""})
         if count > 1 and not all(person.birth_date for person in persons):
             counts[patient] = count
@@ -89,6 +81,15 @@ def several_persons(differing: Sequence[str], studies: int) -> str:
         "person under one id; correct the files, or name a file of each study in manifest.csv with the "
         "patient_id of its person"
     )
+
+
+def _persons(headers: Iterable["SliceHeader"]) -> Mapping[str, set[Person]]:
+    """Gather what the MR images under each patient id say of the person."""
+    found: dict[str, set[Person]] = {}
+    for header in headers:
+        if header.modality == "MR":
+            found.setdefault(header.patient, set()).add(header.person)
+    return found
 
 
 def _digest(patient: str, value: str) -> str:

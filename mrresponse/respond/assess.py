@@ -307,9 +307,11 @@ def _components(
     if target is None and not growth and not has_reported:
         growth, doubtful = growth_with_doubtful(lesions, mine, seen.evidence.settings)
     standing = () if doubtful else standing_doubtful(mine)
-    if said.entries or growth or standing:
-        non_target, reason, of_growth = _non_target(target, lesions, said, disease, (growth, standing))
-        flags += of_growth
+    progressing = (growth,) if growth and target is None else ()
+    flags += ("non_target_growth",) if growth and target is not None else ()
+    if said.entries or progressing or standing:
+        more = {"progressing": progressing, "present": standing}
+        non_target, reason = _non_target(lesions, said, disease, more)
     new_lesions, new_reason = "not assessed" if visit.unread else "none", ""
     if seen.new[index] or said.entries:
         new_lesions, new_reason = _new(mine, said, visit, disease)
@@ -360,29 +362,14 @@ def _dated(components: BasisVisit, mine: Sequence[NewLesion], day: date, doubtfu
 
 
 def _non_target(
-    target: TargetVisit | None,
-    lesions: NonTargetVisit,
-    said: FindingsAtVisit,
-    disease: _Disease,
-    changes: tuple[str, tuple[str, ...]],
-) -> tuple[Response | None, str, tuple[str, ...]]:
-    """Return the non-target response, its sentence and flags.
-
-    ``changes`` are how the non-targets grew, which counts where there is no target, and what besides them is there.
-    """
-    growth, standing = changes
-    flags = ("non_target_growth",) if growth and target is not None else ()
-    is_progression = bool(growth) and target is None
-    if not said.entries and not is_progression and not standing:
-        return lesions.response, lesions.reason, flags
+    lesions: NonTargetVisit, said: FindingsAtVisit, disease: _Disease, more: Mapping[str, Sequence[str]]
+) -> tuple[Response | None, str]:
+    """Return the non-target response and its sentence, with what was reported and what the new lesions add."""
     entries = {
-        component: said.texts(component, liver_only=disease.liver_only)
+        component: (*said.texts(component, liver_only=disease.liver_only), *more.get(component, ()))
         for component in ("progressing", "missing", "present", "gone")
     }
-    entries["present"] = (*entries["present"], *standing)
-    if is_progression:
-        entries["progressing"] = (*entries["progressing"], growth)
-    return *decide_non_target(with_entries(lesions.evidence, entries)), flags
+    return decide_non_target(with_entries(lesions.evidence, entries))
 
 
 def _immune_evidence(

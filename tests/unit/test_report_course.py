@@ -55,6 +55,14 @@ def test_a_new_lesion_that_is_not_sure_says_so() -> None:
     assert drawn.count("event-new") == 1
 
 
+def events_of(rows: list[Measurement]) -> str:
+    """Draw the events of a patient from what was measured, as mRECIST judges it."""
+    patient = Patient(patient_id="P")
+    response = respond(patient, [], rows, RespondSettings(criteria=("mRECIST",)))
+    result = PatientResult(patient=patient, measurements=tuple(rows), response=response)
+    return str(event_panel(result, AXIS)[0])
+
+
 @pytest.mark.parametrize(
     ("sizes", "words", "style"),
     [
@@ -74,10 +82,7 @@ def test_a_new_lesion_is_as_sure_as_the_rules_say(sizes: tuple[float, float], wo
         for day, size in zip(days, found, strict=True)
         if size is not None
     ]  # fmt: skip
-    patient = Patient(patient_id="P")
-    response = respond(patient, [], rows, RespondSettings(criteria=("mRECIST",)))
-    result = PatientResult(patient=patient, measurements=tuple(rows), response=response)
-    drawn = str(event_panel(result, AXIS)[0])
+    drawn = events_of(rows)
     assert f"2024-03-05: {words}" in drawn
     assert style in drawn
 
@@ -110,10 +115,7 @@ def test_a_lesion_stated_equivocal_is_what_the_rules_make_of_it(
         for day, size in zip(days, found, strict=True)
         if size is not None
     ]  # fmt: skip
-    patient = Patient(patient_id="P")
-    response = respond(patient, [], rows, RespondSettings(criteria=("mRECIST",)))
-    result = PatientResult(patient=patient, measurements=tuple(rows), response=response)
-    assert f"2024-03-05: {words}" in str(event_panel(result, AXIS)[0])
+    assert f"2024-03-05: {words}" in events_of(rows)
 
 
 def test_a_finding_seen_several_times_is_one_line_with_a_mark_for_each_date() -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,31 +125,28 @@ def test_study_whose_lesions_were_not_looked_for_is_listed_with_its_reason() -> 
     assert "all lesions 2024-01-01 no T1 contrast phase" in text
 
 
-def test_viable_part_that_was_not_assessed_says_why() -> None:
-    row = Measurement(
+def measured(**more: Any) -> Measurement:
+    """Return a lesion of 20 mm that reader A measured."""
+    return Measurement(
         patient_id="P1",
         lesion_id="L01",
         study_date=date(2024, 1, 1),
         reader="A",
         state=MeasurementState.MEASURED,
         longest_diameter_mm=20.0,
-        viable_state=MeasurementState.NOT_ASSESSED,
-        viable_reason="no arterial phase",
+        **more,
     )
+
+
+def test_viable_part_that_was_not_assessed_says_why() -> None:
+    row = measured(viable_state=MeasurementState.NOT_ASSESSED, viable_reason="no arterial phase")
     text = words(patient_page(PatientResult(patient=Patient(patient_id="P1"), measurements=(row,))))
     assert "viable not assessed: no arterial phase" in text
     assert "L01, viable part 2024-01-01 no arterial phase" in text
 
 
 def test_of_several_readers_it_is_said_which_one_could_not_measure() -> None:
-    row = Measurement(
-        patient_id="P1",
-        lesion_id="L01",
-        study_date=date(2024, 1, 1),
-        reader="A",
-        state=MeasurementState.MEASURED,
-        longest_diameter_mm=20.0,
-    )
+    row = measured()
     other = replace(
         row, reader="B", state=MeasurementState.NOT_ASSESSED, longest_diameter_mm=None, reason="not done"
     )
