@@ -136,6 +136,7 @@ def segmenter(liver: Network, lesions: Network) -> Segmenter:
             liver_probability(liver, to_canonical(image)), image.grid
         ),
         lesions=lambda prepared: lesion_probability(lesions, prepared),
+        suits=lesions.card.certainty,
     )
 
 

@@ -137,3 +137,10 @@ def test_studies_without_a_lesion_in_either_format_have_no_dice(study: ModuleTyp
     assert (figures["liver Dice, minimum"].value, figures["liver Dice, minimum"].holds) == (1.0, True)
     assert (figures["categories compared"].value, figures["categories changed"].value) == (2, 1)
     assert not figures["categories changed"].holds
+
+
+def test_what_is_compared_is_as_sure_of_a_lesion_as_the_program(study: ModuleType) -> None:
+    from mrresponse.segment import SegmentSettings, make_segmenter
+
+    found = study.segmenter(*study.networks("float32"))
+    assert found.suits == make_segmenter(SegmentSettings(device="cpu")).suits
