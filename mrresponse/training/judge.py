@@ -32,6 +32,7 @@ from mrresponse.geometry import canonical_grid, paste
 from mrresponse.measure import MeasureSettings
 from mrresponse.measure.perfusion import is_perfusion_like
 from mrresponse.pipeline import examine_images
+from mrresponse.prepare import expected_dice
 from mrresponse.quality import REVIEW_CODES
 from mrresponse.segment import Segmenter
 from mrresponse.synthetic.judging import JudgingCase
@@ -55,6 +56,8 @@ class JudgedCase:
     """Overlap of all lesion voxels; ``None`` where there is no lesion and none was found."""
     lesions: LesionComparison
     flags: tuple[str, ...]
+    expected_liver_dice: float = 0.0
+    """What the network's own probabilities let expect; the flag ``liver_doubtful`` goes by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,12 +67,18 @@ class Found:
     liver: BoolArray
     lesions: LabelArray
     flags: tuple[str, ...]
+    expected_liver_dice: float
 
 
 def summarise(cases: Sequence[JudgedCase]) -> dict[str, Any]:
-    """Return the figures of a set; intervals are 95 % bootstrap intervals of a mean over cases."""
+    """Return the figures of a set; intervals are 95 % bootstrap intervals of a mean over cases.
+
+    How well poor livers are told from the others: ``review_auroc`` by the number of flags that ask for a review,
+    ``doubt_auroc`` by the Dice that the network itself expects.
+    """
     comparisons = [case.lesions for case in cases]
     livers = [case.liver_dice for case in cases]
+    is_poor = [found < POOR_LIVER_DICE for found in livers]
     matches = [m for one in comparisons for m in one.matches if m.reference_diameter_mm >= LEAST_MM]
     missed = sum(mm >= LEAST_MM for one in comparisons for mm in one.missed_diameters_mm)
     false = [len(one.false_positive_diameters_mm) for one in comparisons]
@@ -89,8 +98,9 @@ def summarise(cases: Sequence[JudgedCase]) -> dict[str, Any]:
         "diameter_error_p95_mm": float(np.percentile(errors, 95)) if errors else None,
         "by_size": asdict(summarise_lesions(comparisons))["sensitivity_by_size"],
         "review_share": float(np.mean([_hits(case) > 0 for case in cases])),
-        "review_auroc": auroc([_hits(case) for case in cases], [mean < POOR_LIVER_DICE for mean in livers]),
-        "livers_below_0.8": sum(mean < POOR_LIVER_DICE for mean in livers),
+        "review_auroc": auroc([_hits(case) for case in cases], is_poor),
+        "doubt_auroc": auroc([1.0 - case.expected_liver_dice for case in cases], is_poor),
+        "livers_below_0.8": sum(is_poor),
     }
 
 
@@ -121,6 +131,7 @@ def judge_case(case: JudgingCase, segmenter: Segmenter, settings: Settings) -> J
         lesion_dice=dice(found.lesions > 0, truth > 0),
         lesions=compare_lesions(found.lesions, truth, spacing, voxel_volume_ml=rendered.grid.voxel_volume_ml),
         flags=found.flags,
+        expected_liver_dice=found.expected_liver_dice,
     )
 
 
@@ -153,14 +164,17 @@ def found_in(rendered: RenderedStudy, segmenter: Segmenter, settings: Settings) 
             liver=np.zeros(rendered.grid.shape, dtype=np.bool_),
             lesions=np.zeros(rendered.grid.shape, dtype=np.uint16),
             flags=(error.code,),
+            expected_liver_dice=0.0,
         )
     prepared = examined.prepared
+    probability = prepared.liver_probability.voxels
     full = canonical_grid(prepared.native_grid)
     lesions = counted(prepared, examined.lesion_map.labels, settings.measure)
     return Found(
         liver=paste(prepared.liver, prepared.crop_start, full).voxels > 0,
         lesions=paste(lesions, prepared.crop_start, full).voxels,
         flags=tuple(flag.code for flag in examined.flags),
+        expected_liver_dice=expected_dice(probability, probability >= settings.prepare.liver_threshold),
     )
 
 

@@ -33,7 +33,7 @@ def _match(reference_mm: float, predicted_mm: float, dice: float) -> LesionMatch
     )
 
 
-def _case(liver: float, lesions: LesionComparison, *flags: str) -> JudgedCase:
+def _case(liver: float, lesions: LesionComparison, *flags: str, expected: float = 0.9) -> JudgedCase:
     return JudgedCase(
         case="c",
         liver_dice=liver,
@@ -41,6 +41,7 @@ def _case(liver: float, lesions: LesionComparison, *flags: str) -> JudgedCase:
         lesion_dice=None,
         lesions=lesions,
         flags=flags,
+        expected_liver_dice=expected,
     )
 
 
@@ -63,6 +64,15 @@ def test_the_summary_counts_lesions_of_ten_millimetres_and_every_false_alarm() -
     # what is merely missing is no doubt about the liver
     assert summary["review_share"] == pytest.approx(1 / 3)
     assert summary["review_auroc"] == 1.0
+
+
+def test_a_poor_liver_is_told_by_the_dice_that_its_network_expects() -> None:
+    nothing = LesionComparison(matches=(), missed_diameters_mm=(), false_positive_diameters_mm=())
+    livers = ((0.9, 0.93), (0.7, 0.91), (0.75, 0.85), (0.85, 0.88))
+    summary = summarise([_case(liver, nothing, expected=expected) for liver, expected in livers])
+    # of the four pairs of a poor liver and another, one is the wrong way round
+    assert summary["doubt_auroc"] == 0.75
+    assert summary["review_auroc"] == 0.5
 
 
 def test_the_area_under_the_curve_counts_ties_half_and_needs_both_kinds() -> None:

@@ -52,7 +52,7 @@ def found_of(*lesions: np.ndarray, liver: np.ndarray = LIVER) -> Found:
     labels = np.zeros(GRID.shape, np.uint16)
     for label, mask in enumerate(lesions, start=1):
         labels[mask] = label
-    return Found(liver=liver, lesions=labels, flags=())
+    return Found(liver=liver, lesions=labels, flags=(), expected_liver_dice=0.9)
 
 
 def judged_of(lesion_dice: float | None, liver_dice: float = 0.9) -> JudgedCase:
