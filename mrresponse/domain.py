@@ -589,7 +589,6 @@ class LesionMap:
     ``not_assessable`` gives the reason where lesions were not looked for; ``lesions`` is then empty and means
     nothing. ``viable`` is a given mask of viable voxels with their lesion's label; ``None`` where it is to be
     derived from the images. ``viable_outside`` counts the voxels of that mask that lie in no lesion and were left out.
-    ``outlined_by_signal`` are the labels, behind the others, of known lesions that the network lost.
     """
 
     labels: LabelMap
@@ -598,7 +597,6 @@ class LesionMap:
     viable: LabelMap | None = None
     viable_outside: int = 0
     not_assessable: str | None = None
-    outlined_by_signal: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -47,7 +47,6 @@ from mrresponse.quality import (
     with_lesions_in_pieces,
     with_nothing_found,
     with_only_vessels,
-    with_outlined_by_signal,
     with_unregistered,
 )
 from mrresponse.respond import respond
@@ -147,12 +146,11 @@ def measure_patient(
     clock = _Clock()
     check_masks(patient)
     own = _examine_all(patient, segmenter, settings, keep, clock, studies_at_once)
-    corrected = with_nothing_found(
+    studies = with_nothing_found(
         [_with_corrected_masks(study, patient.edits.masks, segmenter, settings, clock) for study in own]
     )
     with clock.time("track"):
-        followed = track(corrected, settings.track, earlier=patient.edits.earlier_tracks)
-        studies = list(followed.studies)
+        followed = track(studies, settings.track, earlier=patient.edits.earlier_tracks)
         tracks, identities = state_identities(followed.tracks, patient.edits)
         lesions = joined_tracks(tracks)
     treated = treated_labels(lesions, patient.treatments)
@@ -162,7 +160,6 @@ def measure_patient(
     ]
     studies = with_only_vessels(studies, [found.emptied for found in viable_maps], lesions)
     studies = with_lesions_in_pieces(studies, lesions)
-    studies = with_outlined_by_signal(studies, lesions)
     studies = with_unregistered(studies, lesions, followed.registrations)
     with clock.time("measure"):
         measurements = measure(
@@ -171,7 +168,7 @@ def measure_patient(
         snapshots = take_snapshots(studies, lesions, measurements, settings.measure, viable_maps=viable_maps)
     audit = [
         row
-        for before, after in zip(own, corrected, strict=True)
+        for before, after in zip(own, studies, strict=True)
         for row in _mask_audit(before, after, patient.edits.masks, settings)
     ]
     return PatientResult(

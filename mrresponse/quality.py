@@ -57,11 +57,8 @@ _ONLY_VESSEL = "only_vessel_enhances"
 _IN_PIECES = "lesion_in_pieces"
 _VIABLE_OUTSIDE = "viable_outside_lesions"
 _NOT_REGISTERED = "studies_not_registered"
-_BY_SIGNAL = "outlined_by_signal"
 # These ask for a look, and are no doubt about the images.
-_LOOK_CODES = frozenset(
-    {_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED, _BY_SIGNAL}
-)
+_LOOK_CODES = frozenset({_NOTHING_FOUND, _ONLY_VESSEL, _IN_PIECES, _VIABLE_OUTSIDE, _NOT_REGISTERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,18 +180,6 @@ def with_lesions_in_pieces(
         for study in studies
     ]
     return _with_flagged(studies, tracks, _IN_PIECES, said)
-
-
-def with_outlined_by_signal(
-    studies: Sequence[ExaminedStudy], tracks: Sequence[LesionTrack]
-) -> list[ExaminedStudy]:
-    """Flag the lesions that the network lost and that were outlined where their signal shows them."""
-    message = (
-        "the network did not find this lesion again; where it lay the images still show it, and it was outlined by its "
-        "signal: see that the outline is right"
-    )
-    said = [dict.fromkeys(study.lesion_map.outlined_by_signal, message) for study in studies]
-    return _with_flagged(studies, tracks, _BY_SIGNAL, said)
 
 
 def _with_flagged(

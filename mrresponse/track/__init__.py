@@ -46,7 +46,6 @@ from mrresponse.track.look_again import (
     reach_of,
     show_absence,
 )
-from mrresponse.track.outline_again import outline_again, with_outlined
 from mrresponse.track.settings import TrackSettings
 
 __all__ = ["Followed", "TrackSettings", "track"]
@@ -54,13 +53,9 @@ __all__ = ["Followed", "TrackSettings", "track"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """The lesions of one patient through time, and how the studies were brought together for it.
-
-    ``studies`` are those that were followed, with the lesions that the network lost and their signal shows.
-    """
+    """The lesions of one patient through time, and how the studies were brought together for it."""
 
     tracks: tuple[LesionTrack, ...]
-    studies: tuple[ExaminedStudy, ...]
     registrations: tuple[RegistrationRecord, ...] = ()
 
 
@@ -83,7 +78,7 @@ def track(
         Ids follow first appearance, then volume.
     """
     threads: list[_Thread] = []
-    worlds = _Worlds(studies=list(studies), settings=settings)
+    worlds = _Worlds(studies=studies, settings=settings)
     for number, study in enumerate(studies):
         if study.lesion_map.not_assessable is not None:
             for thread in threads:
@@ -101,7 +96,7 @@ def track(
         for thread in threads
     ]
     named = tuple(_with_merger_named(one) for one in keep_ids(tracks, earlier))
-    return Followed(tracks=named, studies=tuple(worlds.studies), registrations=worlds.records())
+    return Followed(tracks=named, registrations=worlds.records())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,7 +123,7 @@ class _Thread:
 class _Worlds:
     """The studies, and the maps between their worlds as far as they were needed."""
 
-    studies: list[ExaminedStudy]
+    studies: Sequence[ExaminedStudy]
     settings: TrackSettings
     maps: dict[int, Registration] = field(default_factory=dict)
 
@@ -234,7 +229,7 @@ def _follow(threads: list[_Thread], number: int, worlds: _Worlds, settings: Trac
         if columns:
             found = [(lesions[column], bodies[column]) for column in sorted(columns)]
             _note_found(thread, number, shifted[row], found, worlds)
-        elif not _found_by_signal(thread, number, shifted[row], worlds):
+        else:
             _note_missing(thread, number, shifted[row], worlds)
         thread.former = left_of(places[row], thread.body, settings.tolerance_mm)
     for thread in closed:
@@ -397,23 +392,6 @@ def _was_missed(thread: _Thread, number: int, worlds: _Worlds) -> bool:
         study.lesion_map.not_assessable is None and one.event in (TrackEvent.ABSENT, TrackEvent.NOT_FOUND)
         for study, one in since
     )
-
-
-def _found_by_signal(thread: _Thread, number: int, expected: Body, worlds: _Worlds) -> bool:
-    """Outline a lesion that the network lost where its signal shows it, and note it as found."""
-    study = worlds.studies[number]
-    is_known = not worlds.refusal(thread.seen, number)
-    if study.lesion_map.source is not MeasurementSource.NETWORK or not is_known:
-        return False
-    mask = outline_again(study, expected, thread.look, worlds.settings)
-    if mask is None:
-        return False
-    worlds.studies[number], lesion = with_outlined(study, mask)
-    _note_found(thread, number, expected, [(lesion, _body(worlds.studies[number], lesion))], worlds)
-    last = thread.observations[-1]
-    evidence = f"the network found nothing; outlined where its signal shows it, {last.evidence}"
-    thread.observations[-1] = replace(last, evidence=evidence)
-    return True
 
 
 def _note_missing(thread: _Thread, number: int, expected: Body, worlds: _Worlds) -> None:

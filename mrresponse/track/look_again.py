@@ -63,18 +63,9 @@ class Look:
         return ", ".join(f"{self.ratios[phase]:.2f} in {phase.value}" for phase in phases)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Around:
-    """A part of a study's grid, and the distance of its voxels from a place."""
-
-    box: tuple[slice, slice, slice]
-    distance_mm: npt.NDArray[np.float64]
-
-
 def look_at_ball(study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float) -> Look | None:
     """Look at the liver in a ball; ``None`` where there is too little liver in it or beside it."""
-    near = around(study, place, reach_mm + _BESIDE_MM[1])
-    box, distance = near.box, near.distance_mm
+    box, distance = _distances(study, place, reach_mm + _BESIDE_MM[1])
     liver = study.prepared.liver.voxels[box] > 0
     ball = distance <= reach_mm
     inside = ball & liver
@@ -88,8 +79,7 @@ def look_at_lesion(study: ExaminedStudy, labels: tuple[int, ...], points: Points
     """Look at the voxels of a lesion where it was found."""
     middle = points.mean(axis=0)
     reach = float(np.linalg.norm(points - middle, axis=1).max())
-    near = around(study, middle, reach + _BESIDE_MM[1])
-    box, distance = near.box, near.distance_mm
+    box, distance = _distances(study, middle, reach + _BESIDE_MM[1])
     found = study.lesion_map.labels.voxels[box]
     beside = (study.prepared.liver.voxels[box] > 0) & (found == 0) & (distance <= reach + _BESIDE_MM[1])
     return _look(study, box, np.isin(found, labels), beside)
@@ -179,7 +169,9 @@ def _offsets(search_mm: float) -> npt.NDArray[np.float64]:
     return np.asarray(lattice[near][np.argsort(length[near], kind="stable")], dtype=np.float64)
 
 
-def around(study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float) -> Around:
+def _distances(
+    study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float
+) -> tuple[tuple[slice, slice, slice], npt.NDArray[np.float64]]:
     """Return the part of the grid within reach of a place, and every voxel's distance from it in mm."""
     grid = study.prepared.grid
     middle = world_to_voxel(grid, place[None])[0]
@@ -190,7 +182,7 @@ def around(study: ExaminedStudy, place: npt.NDArray[np.float64], reach_mm: float
     i, j, k = (slice(int(first), int(stop)) for first, stop in zip(low, high, strict=True))
     index = np.moveaxis(np.indices(tuple(high - low)), 0, -1).reshape(-1, 3) + low
     distance = np.linalg.norm(voxel_to_world(grid, index) - place, axis=1)
-    return Around(box=(i, j, k), distance_mm=distance.reshape(tuple(high - low)))
+    return (i, j, k), distance.reshape(tuple(high - low))
 
 
 def _look(

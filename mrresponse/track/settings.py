@@ -36,14 +36,6 @@ class TrackSettings:
     search_mm
         How far around its registered place a lesion is looked for before it is called absent: what registration
         leaves in the worst part of a liver.
-    outline_contrast
-        A lesion that the network lost is outlined by its signal where it differs from the liver beside it by this
-        fraction, to the same side as when it was seen, in at least half of the contrast phases other than the arterial
-        one in which it stood out then.
-    outline_least_share, outline_largest_share
-        Least and largest volume of such an outline, as a share of the lesion's when it was last seen.
-    outline_least_mm
-        Diameter of the ball of its volume from which such an outline is kept: the smallest lesion ever measured.
     """
 
     gate_mm: float = 20.0
@@ -56,8 +48,4 @@ class TrackSettings:
     neighbour_mm: float = 60.0
     liver_like: float = 0.12
     search_mm: float = 8.0
-    outline_contrast: float = 0.2
-    outline_least_share: float = 0.25
-    outline_largest_share: float = 4.0
-    outline_least_mm: float = 5.0
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
