@@ -56,7 +56,7 @@ class JudgedCase:
     """Overlap of all lesion voxels; ``None`` where there is no lesion and none was found."""
     lesions: LesionComparison
     flags: tuple[str, ...]
-    expected_liver_dice: float = 0.0
+    expected_liver_dice: float
     """What the network's own probabilities let expect; the flag ``liver_doubtful`` goes by it."""
 
 

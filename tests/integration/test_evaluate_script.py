@@ -84,6 +84,7 @@ def evaluate(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
             lesion_dice=None,
             lesions=LesionComparison(matches=(), missed_diameters_mm=(), false_positive_diameters_mm=()),
             flags=(),
+            expected_liver_dice=0.9,
         )
 
     monkeypatch.setattr(judge_set, "judging_case", lambda _, number: number)

@@ -63,6 +63,7 @@ def judged_of(lesion_dice: float | None, liver_dice: float = 0.9) -> JudgedCase:
         lesion_dice=lesion_dice,
         lesions=LesionComparison(matches=(), missed_diameters_mm=(), false_positive_diameters_mm=()),
         flags=(),
+        expected_liver_dice=0.9,
     )
 
 

@@ -39,6 +39,7 @@ def judged_case(number: int) -> JudgedCase:
             matches=(match,) * number, missed_diameters_mm=(9.1,), false_positive_diameters_mm=()
         ),
         flags=("fragments",) * number,
+        expected_liver_dice=1 / (number + 2),
     )
 
 
