@@ -299,15 +299,19 @@ def _components(
     non_target, reason = lesions.response, lesions.reason
     mine = _mine(seen, index, disease)
     growth = lesions.growth
+    progressing = (growth,) if growth and target is None else ()
     doubtful: Mapping[str, float] = {}
     # what was reported has no diameter that could be summed
     has_reported = any(
         said.texts(one, liver_only=disease.liver_only) for one in ("missing", "present", "gone")
     )
-    if target is None and not growth and not has_reported:
-        growth, doubtful = growth_with_doubtful(lesions, mine, seen.evidence.settings)
+    if not progressing and not has_reported and any(lesion.grown for lesion in mine):
+        burden = seen.evidence.burdens(disease.targets, disease.non_targets, seen.criterion)[index]
+        whole, doubtful = growth_with_doubtful(
+            burden, mine, seen.evidence.settings, has_target=target is not None
+        )
+        progressing = (whole,) if whole else ()
     standing = () if doubtful else standing_doubtful(mine)
-    progressing = (growth,) if growth and target is None else ()
     flags += ("non_target_growth",) if growth and target is not None else ()
     if said.entries or progressing or standing:
         more = {"progressing": progressing, "present": standing}

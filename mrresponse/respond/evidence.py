@@ -18,7 +18,7 @@ from mrresponse.respond.findings import (
 )
 from mrresponse.respond.growth import Growth, growth_of_targets
 from mrresponse.respond.newlesions import NewLesion, new_lesions_through
-from mrresponse.respond.nontargets import NonTargetVisit, assess_non_targets
+from mrresponse.respond.nontargets import Burden, NonTargetVisit, assess_non_targets, whole_burdens
 from mrresponse.respond.roles import NON_TARGET, TARGET, KnownLesion, Role, known_lesions, select_roles
 from mrresponse.respond.settings import RespondSettings
 from mrresponse.respond.targets import TargetSum, TargetVisit, begin, judge_through, sum_targets
@@ -186,3 +186,11 @@ class PhaseEvidence:
             found = assess_non_targets(lesion_ids, self.baseline, self.follow_ups, criterion, self.settings)
             self._non_targets[key] = found
         return found
+
+    def burdens(self, targets: Ids, non_targets: Ids, criterion: Criterion) -> tuple[Burden, ...]:
+        """Return the diameters of targets and non-targets together, as non-targets are followed, at every visit."""
+        sums: tuple[TargetSum, ...] = ()
+        if targets:
+            series = self.targets(targets, criterion.by_diameter)
+            sums = (series.baseline, *series.visits)
+        return whole_burdens(sums, self.non_targets(non_targets, criterion))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mrresponse.domain import Response
 from mrresponse.respond.criteria import Criterion
@@ -16,6 +17,7 @@ from mrresponse.respond.rules import (
     percent,
 )
 from mrresponse.respond.settings import RespondSettings
+from mrresponse.respond.targets import TargetSum
 from mrresponse.respond.timeline import Visit
 from mrresponse.respond.values import NOT_FOUND, is_stated
 from mrresponse.typed import counted_with
@@ -152,28 +154,64 @@ def _growth(
     return f"{whose} {number(burden)} mm are {change} from their nadir {number(nadir)} mm"
 
 
+class Burden(NamedTuple):
+    """Sum of the diameters of all lesions known at baseline, now and at its nadir; ``None`` where it is not known."""
+
+    now: float | None
+    nadir: float | None
+
+
+def whole_burdens(
+    targets: Sequence[TargetSum], non_targets: Sequence[NonTargetVisit]
+) -> tuple[Burden, ...]:
+    """Return what targets and non-targets amount to at each follow-up visit.
+
+    Parameters
+    ----------
+    targets
+        By diameter, the baseline first; empty where there are none.
+    non_targets
+        At each follow-up visit.
+    """
+    sums = [None if found.missing else found.current for found in targets] or [0.0] * (len(non_targets) + 1)
+    first = non_targets[0].nadir if non_targets and non_targets[0] is not NOTHING else 0.0
+    nadir = _added(sums[0], first)
+    burdens = []
+    for target, visit in zip(sums[1:], non_targets, strict=True):
+        now = _added(target, 0.0 if visit is NOTHING else visit.burden)
+        burdens.append(Burden(now, nadir))
+        if now is not None:
+            nadir = now if nadir is None else min(nadir, now)
+    return tuple(burdens)
+
+
+def _added(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else round(one + other, 6)
+
+
 def growth_with_doubtful(
-    lesions: NonTargetVisit, new: Sequence[NewLesion], settings: RespondSettings
+    burden: Burden, new: Sequence[NewLesion], settings: RespondSettings, *, has_target: bool
 ) -> tuple[str, Mapping[str, float]]:
-    """Say how non-targets grew together with lesions of which it is doubtful whether they are new, and their sizes.
+    """Say how the disease grew together with lesions of which it is doubtful whether they are new, and their sizes.
 
     One that has grown by what makes a new nodule definite (response-criteria section 4.4) is either new or was
-    overlooked at baseline. Without a target it is progression in both cases where the non-targets, all doubtful lesions
-    among them, grew beyond the guide of section 2.5. Empty where they did not, or where one of them has no diameter; a
-    doubtful one that did not grow and is not seen now can only add to them.
+    overlooked at baseline. It is progression in both cases where all lesions, every doubtful one among them, grew by
+    what is asked of non-targets alone (section 2.5): then the overall burden has risen as it must rise for measurable
+    disease, whatever the targets did (Eisenhauer 2009, 4.3.4). Empty where they did not, or where one of them has no
+    diameter; a doubtful one that did not grow and is not seen now can only add to them.
     """
     doubtful = [lesion for lesion in new if lesion.status in DOUBTFUL]
-    is_known = lesions.response is None or (lesions.burden is not None and lesions.nadir is not None)
-    is_known = is_known and not any(lesion.grown and lesion.counted[1] is None for lesion in doubtful)
+    is_known = not any(lesion.grown and lesion.counted[1] is None for lesion in doubtful)
     then = {lesion.lesion_id: size for lesion in doubtful if (size := lesion.counted[0]) is not None}
-    if not any(lesion.grown for lesion in doubtful) or len(then) < len(doubtful) or not is_known:
+    if burden.now is None or burden.nadir is None or len(then) < len(doubtful) or not is_known:
         return "", {}
     now = {lesion.lesion_id: size for lesion in doubtful if (size := lesion.counted[1]) is not None}
+    known = "target and non-target" if has_target else "non-target"
     growth = _growth(
-        round(math.fsum((lesions.burden or 0.0, *now.values())), 6),
-        round(math.fsum((lesions.nadir or 0.0, *then.values())), 6),
+        round(math.fsum((burden.now, *now.values())), 6),
+        round(math.fsum((burden.nadir, *then.values())), 6),
         settings,
-        whose=f"non-target diameters with {', '.join(then)}, new or overlooked at baseline,",
+        whose=f"{known} diameters with {', '.join(then)}, new or overlooked at baseline,",
     )
     return growth, now if growth else {}
 

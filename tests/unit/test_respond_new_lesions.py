@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mrresponse.domain import (
+    Assessment,
     Finding,
     FindingKind,
     FindingStatus,
@@ -348,7 +349,10 @@ def test_a_progression_is_dated_at_the_appearance_of_the_disease(
 def test_a_doubtful_lesion_of_the_network_that_grows_is_flagged(
     criterion: str, status: NewLesionStatus
 ) -> None:
-    """Overlooked at baseline it is not new, but no less progression; 10 mm: Lencioni 2010."""
+    """Overlooked at baseline it is not new, but no less progression; 10 mm: Lencioni 2010.
+
+    With the target of 30 mm it is 46 mm at first, and 56 mm, 22 % more, when it is 26 mm.
+    """
     found = {"source": NETWORK, "new_lesion_status": status}
     result = run(
         (16.0, found), (25.9, found), (26.0, found), (47.0, found), (None, LOST), criterion=criterion
@@ -361,7 +365,7 @@ def test_a_doubtful_lesion_of_the_network_that_grows_is_flagged(
         status,
         f"{FIRST} (26.0 mm, found by the network, grown by 10.0 mm since first seen)",
     )
-    assert [row.overall for row in result.assessments[1:]] == ["SD"] * 5
+    assert [row.overall for row in result.assessments[1:]] == ["SD", "SD", "PD", "PD", "SD"]
 
 
 def without_target(
@@ -423,20 +427,74 @@ def test_a_progression_of_the_liver_alone_says_why(criterion: str, ends: str) ->
     assert row.reason.endswith(ends)
 
 
+def beside_targets(
+    targets: dict[str, tuple[float | None, ...]], doubtful: tuple[float, ...], criterion: str
+) -> list[Assessment]:
+    """Return the follow-ups of a patient with targets, and a lesion L02 that the network finds from the first one on."""
+    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
+    rows = [
+        lesion(number, name, size, **(LOST if size is None else {}))
+        for name, sizes in targets.items()
+        for number, size in enumerate(sizes)
+    ]
+    rows += [lesion(number, "L02", mm, **found) for number, mm in enumerate(doubtful, start=1)]
+    studies = [
+        StudyRecord(patient_id="P", study_date=on(number), lesions_assessable=True)
+        for number in range(len(doubtful) + 1)
+    ]
+    return list(respond(Patient(patient_id="P"), studies, rows, settings(criterion)).assessments[1:])
+
+
 @pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "iRECIST"])
 def test_beside_a_doubtful_lesion_that_has_grown_there_is_no_complete_response(criterion: str) -> None:
-    """New it would be progression, overlooked a non-target that persists."""
-    found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
-    rows = [lesion(0, "L01", 30.0)] + [lesion(number, "L01", 0.0) for number in (1, 2, 3)]
-    rows += [lesion(number, "L02", mm, **found) for number, mm in ((1, 16.0), (2, 26.0), (3, 17.0))]
-    studies = [
-        StudyRecord(patient_id="P", study_date=on(number), lesions_assessable=True) for number in range(4)
-    ]
-    rows_said = respond(Patient(patient_id="P"), studies, rows, settings(criterion)).assessments[1:]
+    """New it would be progression, overlooked a non-target that persists: 26 mm are less than 30 + 16 mm were."""
+    rows = beside_targets({"L01": (30.0, 0.0)}, (26.0,), criterion)
+    assert rows[0].overall.endswith("CR")
+    # the target is gone only when the other one has grown
+    rows = beside_targets({"L01": (30.0, 30.0, 0.0, 0.0)}, (16.0, 26.0, 17.0), criterion)
     i = "i" if criterion == "iRECIST" else ""
-    assert [row.overall for row in rows_said] == [f"{i}CR", f"{i}PR", f"{i}CR"]
-    assert "persists: L02 26.0 mm, new or overlooked at baseline" in rows_said[1].reason
-    assert {row.target for row in rows_said} == {f"{i}CR"}
+    assert [row.overall for row in rows] == [f"{i}SD", f"{i}PR", f"{i}CR"]
+    assert "persists: L02 26.0 mm, new or overlooked at baseline" in rows[1].reason
+    assert [row.target for row in rows] == [f"{i}SD", f"{i}CR", f"{i}CR"]
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "mRECIST", "iRECIST"])
+@pytest.mark.parametrize(
+    ("target", "doubtful", "is_progression"),
+    [
+        # 30 + 16 at first, 0 + 16 at the nadir: 26 is 62 % and 10 mm more
+        ((30.0, 0.0, 0.0), (16.0, 26.0), True),
+        # 60 + 16 at first, 50 + 26 now
+        ((60.0, 60.0, 50.0), (16.0, 26.0), False),
+        # 34 + 16 and 34 + 26: exactly 20 %
+        ((34.0, 34.0, 34.0), (16.0, 26.0), True),
+        ((34.1, 34.1, 34.1), (16.0, 26.0), False),
+        # by 9.9 mm it has not grown by what makes a new nodule definite
+        ((30.0, 0.0, 0.0), (16.0, 25.9), False),
+    ],
+    ids=["the target is gone", "the target shrinks as much", "20 %", "below 20 %", "below 10 mm"],
+)
+def test_beside_a_target_a_doubtful_lesion_that_grows_is_progression_with_all_disease(
+    target: tuple[float, ...], doubtful: tuple[float, ...], is_progression: bool, criterion: str
+) -> None:
+    """New it is progression; overlooked, the overall burden has risen by 20 % and 5 mm."""
+    row = beside_targets({"L01": target}, doubtful, criterion)[-1]
+    assert (row.overall in ("PD", "iUPD")) is is_progression
+    assert row.new_lesions == EQUIVOCAL
+    total = target[-1] + doubtful[-1]
+    words = f"unequivocal progression: target and non-target diameters with L02, new or overlooked at baseline, {total}"
+    assert (words in row.reason) is is_progression
+
+
+def test_a_doubtful_lesion_that_grows_decides_nothing_where_a_target_is_missing() -> None:
+    rows = beside_targets({"L01": (30.0, 0.0, None)}, (16.0, 26.0), "mRECIST")
+    assert [row.overall for row in rows] == ["CR", "NE"]
+
+
+def test_non_targets_count_in_the_burden_beside_which_a_doubtful_lesion_grows() -> None:
+    """30 + 9 + 16 mm, and 26 in place of 16: 18 %; without the non-target it would be 22 %."""
+    targets = {"L01": (30.0, 30.0, 30.0), "L03": (9.0, 9.0, 9.0)}
+    assert [row.overall for row in beside_targets(targets, (16.0, 26.0), "RECIST 1.1")] == ["SD", "SD"]
 
 
 def test_without_disease_at_baseline_a_doubtful_lesion_that_grows_is_progression() -> None:
