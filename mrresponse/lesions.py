@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mrresponse.borders import along_borders
 from mrresponse.domain import (
     BoolArray,
     Certainty,
     ContrastPhase,
+    FloatArray,
     GivenLesions,
     Grid,
     Image,
@@ -22,7 +24,15 @@ from mrresponse.domain import (
     Study,
 )
 from mrresponse.errors import DataError
-from mrresponse.geometry import Box, ball_diameter_mm, box_slices, dilate, largest_piece, voxel_to_world
+from mrresponse.geometry import (
+    Box,
+    ball_diameter_mm,
+    box_slices,
+    dilate,
+    largest_piece,
+    margin_voxels,
+    voxel_to_world,
+)
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
 _MILD = Certainty()
@@ -51,6 +61,10 @@ class LesionSettings:
     opening
         What an outline is rid of: tails that a ball of this share of the largest inscribed ball's radius does not
         enter. A tail along a vessel adds little to a volume and much to a diameter. 0 leaves outlines as they are.
+    edge_mm, edge_contrast
+        How far the outline of a network's lesion may move onto the border that the contrast phases show there, and the
+        contrast, as a fraction of the liver's signal, below which they show none: the voxels of a network are larger
+        than those of the images. 0 mm leaves outlines as they are.
     liver_margin_mm
         How far outside the liver a lesion may reach; exophytic lesions belong to the liver.
     neck
@@ -64,6 +78,8 @@ class LesionSettings:
     least_mean: float | None = None
     outline: float | None = None
     opening: float = 0.5
+    edge_mm: float = 3.0
+    edge_contrast: float = 0.05
     liver_margin_mm: float = 5.0
     neck: float = 0.5
 
@@ -114,6 +130,7 @@ def find_lesions(
     if sure.outline > sure.threshold:
         labels = _outlined(labels, found, sure)
     labels = _opened(labels, prepared.grid.spacing_mm, settings.opening)
+    labels = _drawn_along_borders(labels, prepared, near, settings)
     lesions = _described(labels, prepared.grid, found)
     # the label is the rank, so that the largest lesion is label 1
     rank = np.zeros(int(labels.max()) + 1, dtype=np.uint16)
@@ -225,6 +242,53 @@ def _opened(labels: LabelArray, spacing_mm: tuple[float, float, float], share: f
         kept = largest_piece(body & reached, connectivity=3)
         opened[cut][(body & ~kept)[1:-1, 1:-1, 1:-1]] = 0
     return opened
+
+
+def _drawn_along_borders(
+    labels: LabelArray, prepared: PreparedStudy, near: BoolArray, settings: LesionSettings
+) -> LabelArray:
+    """Draw every lesion along the border that the contrast phases show, which show all around it."""
+    if settings.edge_mm <= 0.0:
+        return labels
+    spacing_mm = prepared.grid.spacing_mm
+    margin = margin_voxels(spacing_mm, 2.0 * settings.edge_mm)
+    drawn = labels.copy()
+    for label, cut in enumerate(ndimage.find_objects(labels), start=1):
+        if cut is None:
+            continue
+        i, j, k = (slice(max(at.start - by, 0), at.stop + by) for at, by in zip(cut, margin, strict=True))
+        box = i, j, k
+        signals = _signals(prepared, box, near[box] & (labels[box] == 0))
+        if not signals:
+            continue
+        own = drawn[box] == label
+        body = along_borders(
+            own,
+            near[box] & (drawn[box] == 0),
+            signals,
+            spacing_mm,
+            reach_mm=settings.edge_mm,
+            least_contrast=settings.edge_contrast,
+        )
+        drawn[box][own] = 0
+        drawn[box][body] = label
+    return drawn
+
+
+def _signals(prepared: PreparedStudy, box: tuple[slice, slice, slice], beside: BoolArray) -> list[FloatArray]:
+    """Return the T1 contrast phases that show the whole of a box, in units of the liver beside a lesion."""
+    signals = []
+    for phase, image in prepared.images.items():
+        if phase is ContrastPhase.OTHER or (
+            phase in prepared.fields and not prepared.fields[phase][box].all()
+        ):
+            continue
+        voxels = image.voxels[box]
+        level = float(np.median(voxels[beside])) if beside.any() else 0.0
+        if level > 0.0:
+            # far off the liver's own signal it does not matter how far
+            signals.append(np.clip(voxels / np.float32(level) - 1, -1, 1))
+    return signals
 
 
 def _is_large_enough(body: BoolArray, grid: Grid, settings: LesionSettings) -> bool:

@@ -161,9 +161,7 @@ class Burden(NamedTuple):
     nadir: float | None
 
 
-def whole_burdens(
-    targets: Sequence[TargetSum], non_targets: Sequence[NonTargetVisit]
-) -> tuple[Burden, ...]:
+def whole_burdens(targets: Sequence[TargetSum], non_targets: Sequence[NonTargetVisit]) -> tuple[Burden, ...]:
     """Return what targets and non-targets amount to at each follow-up visit.
 
     Parameters

@@ -10,6 +10,7 @@ from mrresponse.domain import (
     Image,
     LabelMap,
     Lesion,
+    LesionMap,
     MeasurementSource,
     PreparedStudy,
 )
@@ -19,7 +20,13 @@ from mrresponse.quality import QualitySettings, check_quality
 from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study
 
 GRID = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=8.0)
-STUDY = prepared_study(grid=GRID, phases=(ContrastPhase.PORTAL_VENOUS,))
+# Flat images: where they show no border, an outline is that of the probability.
+STUDY = replace(
+    prepared_study(grid=GRID, phases=(ContrastPhase.PORTAL_VENOUS,)),
+    images={
+        ContrastPhase.PORTAL_VENOUS: Image(voxels=np.full(GRID.shape, 100.0, dtype=np.float32), grid=GRID)
+    },
+)
 
 
 def probability(*bodies: Ellipsoid, value: float = 0.9) -> Image:
@@ -281,3 +288,83 @@ def test_given_masks_are_believed_without_a_t1_contrast_phase() -> None:
 def test_an_empty_given_mask_has_no_lesions() -> None:
     empty = LabelMap(voxels=np.zeros(GRID.shape, dtype=np.uint16), grid=GRID)
     assert find_lesions(STUDY, GivenLesions(labels=empty), LesionSettings()).lesions == ()
+
+
+FINE = grid_around(ball((0.0, 0.0, 0.0), 60.0), spacing_mm=(1.5, 1.5, 3.0), margin_mm=0.0)
+SHOWN = (ContrastPhase.ARTERIAL, ContrastPhase.PORTAL_VENOUS)
+
+
+def shown_by(
+    *bodies: Ellipsoid, contrast: float = -0.3, hidden: tuple[ContrastPhase, ...] = ()
+) -> PreparedStudy:
+    """Give a liver without vessels in which bodies differ from it by a fraction of its signal, in two phases."""
+    inside = np.any([mask_of(body, FINE) for body in bodies], axis=0)
+    image = Image(voxels=np.where(inside, 100.0 * (1.0 + contrast), 100.0).astype(np.float32), grid=FINE)
+    flat = Image(voxels=np.full(FINE.shape, 100.0, dtype=np.float32), grid=FINE)
+    study = prepared_study(grid=FINE, phases=SHOWN)
+    return replace(
+        study,
+        images={phase: flat if phase in hidden else image for phase in SHOWN},
+        liver=LabelMap(voxels=np.ones(FINE.shape, dtype=np.uint16), grid=FINE),
+        fields={},
+    )
+
+
+def found_as(*bodies: Ellipsoid) -> Image:
+    inside = np.any([mask_of(body, FINE) for body in bodies], axis=0)
+    return Image(voxels=np.where(inside, 0.95, 0.0).astype(np.float32), grid=FINE)
+
+
+def overlap(found: LesionMap, body: Ellipsoid) -> float:
+    """Return the Dice of all that was found with a body."""
+    one, other = found.labels.voxels > 0, mask_of(body, FINE)
+    return 2.0 * float((one & other).sum()) / float(one.sum() + other.sum())
+
+
+@pytest.mark.parametrize("contrast", [-0.3, 0.4], ids=["dark", "bright"])
+@pytest.mark.parametrize(
+    "seen",
+    [ball((0.0, 0.0, 0.0), 24.0), ball((0.0, 0.0, 0.0), 16.0), ball((1.5, -1.5, 0.0), 20.0)],
+    ids=["too large", "too small", "beside it"],
+)
+def test_an_outline_follows_the_edges_of_the_images(seen: Ellipsoid, contrast: float) -> None:
+    true = ball((0.0, 0.0, 0.0), 20.0)
+    study = shown_by(true, contrast=contrast, hidden=(ContrastPhase.PORTAL_VENOUS,))
+    without = find_lesions(study, found_as(seen), LesionSettings(edge_mm=0.0))
+    along = find_lesions(study, found_as(seen), LesionSettings())
+    assert overlap(without, true) < 0.87
+    assert overlap(along, true) > 0.97
+
+
+@pytest.mark.parametrize("diameter_mm", [8.0, 12.0, 24.0])
+def test_where_the_images_show_no_edge_an_outline_stays(diameter_mm: float) -> None:
+    seen = ball((0.0, 0.0, 0.0), diameter_mm)
+    found = find_lesions(shown_by(seen, contrast=0.0), found_as(seen), LesionSettings(opening=0.0))
+    np.testing.assert_array_equal(found.labels.voxels > 0, mask_of(seen, FINE))
+
+
+def test_an_edge_in_a_phase_that_does_not_show_all_around_a_lesion_does_not_count() -> None:
+    """Outside its field of view such an image is 0: an edge that is none of the lesion."""
+    seen = ball((0.0, 0.0, 0.0), 20.0)
+    study = shown_by(seen, contrast=0.0)
+    shown = np.ones(FINE.shape, dtype=np.bool_)
+    shown[: FINE.shape[0] // 2 - 5] = False
+    cut = study.images[ContrastPhase.ARTERIAL]
+    cut = replace(cut, voxels=np.where(shown, cut.voxels, np.float32(0.0)))
+    study = replace(
+        study,
+        images={**study.images, ContrastPhase.ARTERIAL: cut},
+        fields={ContrastPhase.ARTERIAL: shown},
+    )
+    found = find_lesions(study, found_as(seen), LesionSettings(opening=0.0))
+    np.testing.assert_array_equal(found.labels.voxels > 0, mask_of(seen, FINE))
+
+
+def test_an_outline_takes_nothing_from_another_lesion() -> None:
+    """Both are as bright, and touch: the border between them is no edge, and stays where the network drew it."""
+    one, other = ball((-9.0, 0.0, 0.0), 18.0), ball((9.0, 0.0, 0.0), 18.0)
+    found = find_lesions(shown_by(one, other, contrast=0.4), found_as(one, other), LesionSettings())
+    assert len(found.lesions) == 2
+    for body in (one, other):
+        mine = found.labels.voxels == np.bincount(found.labels.voxels[mask_of(body, FINE)]).argmax()
+        assert 2.0 * (mine & mask_of(body, FINE)).sum() / (mine.sum() + mask_of(body, FINE).sum()) > 0.95

@@ -430,7 +430,7 @@ def test_a_progression_of_the_liver_alone_says_why(criterion: str, ends: str) ->
 def beside_targets(
     targets: dict[str, tuple[float | None, ...]], doubtful: tuple[float, ...], criterion: str
 ) -> list[Assessment]:
-    """Return the follow-ups of a patient with targets, and a lesion L02 that the network finds from the first one on."""
+    """Return the follow-ups of a patient with targets and a lesion L02 that the network finds from then on."""
     found = {"source": NETWORK, "new_lesion_status": EQUIVOCAL}
     rows = [
         lesion(number, name, size, **(LOST if size is None else {}))
