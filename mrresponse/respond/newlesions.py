@@ -219,7 +219,7 @@ def _judged(
 ) -> tuple[str, str]:
     stated = m.new_lesion_status
     if stated is NewLesionStatus.DEFINITE:
-        return "definite", f"{_size(m)}stated definite"
+        return "definite", _why_definite(m, is_judged=is_judged)
     if is_benign(m):
         return "none", f"benign pattern ({m.pattern})"
     if stated is not None and (is_judged or m.source is MeasurementSource.READER):
@@ -241,6 +241,13 @@ def _judged(
     if stated is None or (growth is not None and reaches(growth, settings.new_lesion_growth_mm)):
         return "definite", f"{_size(m)}not there at baseline"
     return stated.value, f"{_size(m)}stated {stated.value}"
+
+
+def _why_definite(m: Measurement, *, is_judged: bool) -> str:
+    """Say what makes a lesion definite: a word, or what its images show."""
+    if is_judged or m.source is MeasurementSource.READER or not m.new_lesion_reason:
+        return f"{_size(m)}stated definite"
+    return f"by its images: {m.new_lesion_reason.replace('; ', ', ')}"
 
 
 def _doubtful_growth(

@@ -111,6 +111,11 @@ FIRST = "L02 first seen 2024-03-01"
         ("RECIST 1.1", 30.0, {"new_lesion_status": EQUIVOCAL}, "equivocal", "30.0 mm, stated equivocal"),
         ("RECIST 1.1", 30.0, {"new_lesion_status": DEFINITE, "pattern": "cyst"}, "definite",
          "30.0 mm, stated definite"),
+        # what its images say of it, and a reader of what they say
+        ("mRECIST", 30.0, {"new_lesion_status": DEFINITE, "new_lesion_reason": "30.0 mm; washout yes"}, "definite",
+         "by its images: 30.0 mm, washout yes"),
+        ("mRECIST", 30.0, {"new_lesion_status": DEFINITE, "new_lesion_reason": "washout no", "source": READER},
+         "definite", "30.0 mm, stated definite"),
         # what the network says of it
         ("mRECIST", 30.0, {**HCC, "source": NETWORK}, "candidate", "30.0 mm, found by the network"),
         ("mRECIST", 30.0, {"source": NETWORK, "new_lesion_status": EQUIVOCAL}, "equivocal",
