@@ -24,7 +24,7 @@ from mrresponse.domain import (
     Series,
     TrackEvent,
 )
-from mrresponse.geometry import box_slices, canonical_grid, dilate, pieces_of, world_to_voxel
+from mrresponse.geometry import bounding_box, box_slices, canonical_grid, dilate, pieces_of, world_to_voxel
 
 # Breathing moves the edge of the volume by a few mm, which at the dome of the liver is a hundredth of it.
 _LEAST_SHOWN = 0.98
@@ -391,7 +391,14 @@ def _is_at_edge(prepared: PreparedStudy, liver: BoolArray) -> bool:
             return True
         if start + len(layers) == count and layers[-1].any():
             return True
-    return False
+    shown = prepared.fields.get(prepared.reference)
+    planes = None if shown is None else bounding_box(shown)
+    if planes is None:
+        return False
+    # slices that were blanked or filled up with zeros were not acquired
+    first, stop = planes[2]
+    is_cut_below = first > 0 and bool(liver[..., : first + 1].any())
+    return is_cut_below or (stop < liver.shape[2] and bool(liver[..., stop - 1 :].any()))
 
 
 def _signal_doubts(

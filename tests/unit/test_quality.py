@@ -67,6 +67,23 @@ def test_a_liver_cut_by_the_volume_is_flagged() -> None:
     assert "liver_at_edge" in codes(prepared_study(grid=grid_around(margin_mm=-5.0)))
 
 
+@pytest.mark.parametrize(
+    ("shown_mm", "is_cut"),
+    [((-200.0, 40.0), True), ((-40.0, 200.0), True), ((-60.0, 60.0), False)],
+    ids=["the top is blank", "the bottom is blank", "both blank beyond the liver"],
+)
+def test_a_liver_that_ends_where_blank_slices_begin_is_flagged(
+    shown_mm: tuple[float, float], is_cut: bool
+) -> None:
+    study = prepared_study(grid=WIDE)
+    level = world_points(WIDE)[..., 2]
+    shown = (level >= shown_mm[0]) & (level <= shown_mm[1])
+    liver = replace(study.liver, voxels=np.where(shown, study.liver.voxels, np.uint16(0)))
+    study = replace(study, liver=liver, fields={study.reference: shown})
+    assert not shown.all()
+    assert ("liver_at_edge" in codes(study)) is is_cut
+
+
 def test_a_lesion_cut_by_the_volume_is_flagged_where_the_liver_mask_leaves_it_out() -> None:
     grid = grid_around(Ellipsoid(centre_mm=(0.0, 0.0, 0.0), semi_axes_mm=(85.0, 65.0, 55.0)), margin_mm=1.0)
     top = ball((0.0, 0.0, 50.0), 24.0)
