@@ -129,8 +129,9 @@ def find_lesions(
     labels = _components((found.voxels >= sure.threshold) & near, found, settings, sure)
     if sure.outline > sure.threshold:
         labels = _outlined(labels, found, sure)
-    labels = _opened(labels, prepared.grid.spacing_mm, settings.opening)
     labels = _drawn_along_borders(labels, prepared, near, settings)
+    # after it: the border follows a vessel that touches
+    labels = _opened(labels, prepared.grid.spacing_mm, settings.opening)
     lesions = _described(labels, prepared.grid, found)
     # the label is the rank, so that the largest lesion is label 1
     rank = np.zeros(int(labels.max()) + 1, dtype=np.uint16)

@@ -17,7 +17,7 @@ from mrresponse.domain import (
 from mrresponse.errors import DataError
 from mrresponse.lesions import LesionSettings, find_lesions, with_viable
 from mrresponse.quality import QualitySettings, check_quality
-from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study
+from tests.phantoms import Ellipsoid, ball, grid_around, label_map, mask_of, prepared_study, world_points
 
 GRID = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=8.0)
 # Flat images: where they show no border, an outline is that of the probability.
@@ -331,7 +331,7 @@ def test_an_outline_follows_the_edges_of_the_images(seen: Ellipsoid, contrast: f
     true = ball((0.0, 0.0, 0.0), 20.0)
     study = shown_by(true, contrast=contrast, hidden=(ContrastPhase.PORTAL_VENOUS,))
     without = find_lesions(study, found_as(seen), LesionSettings(edge_mm=0.0))
-    along = find_lesions(study, found_as(seen), LesionSettings())
+    along = find_lesions(study, found_as(seen), LesionSettings(opening=0.0))
     assert overlap(without, true) < 0.87
     assert overlap(along, true) > 0.97
 
@@ -368,3 +368,23 @@ def test_an_outline_takes_nothing_from_another_lesion() -> None:
     for body in (one, other):
         mine = found.labels.voxels == np.bincount(found.labels.voxels[mask_of(body, FINE)]).argmax()
         assert 2.0 * (mine & mask_of(body, FINE)).sum() / (mine.sum() + mask_of(body, FINE).sum()) > 0.95
+
+
+def test_a_vessel_that_touches_does_not_lengthen_a_lesion() -> None:
+    """Both are as bright: the border runs along the vessel, which is a tail."""
+    true = ball((0.0, 0.0, 0.0), 18.0)
+    away = np.abs(world_points(FINE)[..., 1:])
+    vessel = (away[..., 0] <= 1.5) & (away[..., 1] <= 1.5)
+    study = shown_by(true, contrast=0.4)
+    image = study.images[ContrastPhase.ARTERIAL]
+    image = replace(image, voxels=np.where(vessel, np.float32(140.0), image.voxels))
+    study = replace(study, images=dict.fromkeys(SHOWN, image))
+    with_tail = find_lesions(study, found_as(true), LesionSettings(opening=0.0)).lesions[0]
+    (found,) = find_lesions(study, found_as(true), LesionSettings()).lesions
+    assert _extent_mm(with_tail) > 21.0
+    assert _extent_mm(found) < 20.0
+
+
+def _extent_mm(lesion: Lesion) -> float:
+    low, stop = lesion.bounding_box[0]
+    return (stop - low) * FINE.spacing_mm[0]
