@@ -82,6 +82,8 @@ def _without_baseline(
         reader=context.reader,
         start_date=phase.start_date,
         end_date=phase.end_date,
+        # without a treatment table the first study is the baseline, though nothing could be judged at it
+        baseline_date=next((row.study_date for row in rows if row.is_baseline), None),
         best_overall_response=Response.NE if rows else None,
         confirmed_best_overall_response=Response.NE if rows else None,
         settings_id=context.settings_id,

@@ -224,6 +224,7 @@ def test_without_treatments_and_without_a_readable_study_the_first_row_is_the_ba
     assert second.reason == "NE: no baseline, no evaluable study; lesions not assessable"
     assert (second.new_lesions, second.overall, second.is_baseline) == ("not assessed", Response.NE, False)
     assert {row.event for row in result.summaries} == {"no baseline: no evaluable study"}
+    assert {row.baseline_date for row in (*result.summaries, *result.phases)} == {on(0)}
 
 
 def test_no_disease_and_no_target_have_their_own_sentences() -> None:
