@@ -715,6 +715,24 @@ def test_split_and_merged_lesions_have_rows_of_their_own(tmp_path: Path) -> None
     assert [(row["TRTESTCD"], row["TRORRES"]) for row in merged] == [("TUMSTATE", "TUMOR MERGED")]
 
 
+def test_a_label_of_a_given_mask_in_pieces_has_a_row_for_each_piece(tmp_path: Path) -> None:
+    run = network_run(tmp_path)
+    (result,) = run.results
+    apart = replace(
+        result.measurements[0],
+        study_date=date(2024, 3, 1),
+        reason="2 fragments: diameters and volumes added",
+        source=MeasurementSource.MASK,
+    )
+    track = result.tracks[0]
+    last = replace(track.observations[-1], event=TrackEvent.MATCHED, labels=(1,))
+    whole = replace(track, observations=(track.observations[0], last))
+    masks = replace(result, measurements=(apart,), tracks=(whole, *result.tracks[1:]))
+    tu, *_ = sdtm_datasets(replace(run, results=(masks,)))
+    links = [str(row["TULNKID"]) for row in tu.rows if row["TUTESTCD"] == "TUSPLIT"]
+    assert links == ["R1-P1-RECIST11-T01.1", "R1-P1-RECIST11-T01.2"]
+
+
 @pytest.mark.parametrize("role", [LesionRole.NON_TARGET, LesionRole.NEW])
 def test_a_merged_lesion_that_is_no_target_is_merged_too_and_not_absent_with_0_mm(
     tmp_path: Path, role: LesionRole

@@ -12,10 +12,19 @@ SDTMIG 3.4, with the examples of its TU, TR and RS chapters. Decisions where the
 - ``--ACPTFL`` is ``Y`` only for a response that a reader restated: an acceptance comes from a person, never from here.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date
 
-from mrresponse.domain import SEEN_STATES, Assessment, Contribution, LesionRole, MeasurementState, TrackEvent
+from mrresponse.domain import (
+    SEEN_STATES,
+    Assessment,
+    Contribution,
+    LesionRole,
+    Measurement,
+    MeasurementState,
+    TrackEvent,
+)
 from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent, number_text
 from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
@@ -24,6 +33,7 @@ from mrresponse.typed import counted_with
 TOO_SMALL = "too small to measure"
 # A lesion that is counted as part of another one: its own 0 is no absence.
 _MERGED_NOTE = "measured with"
+_FRAGMENTS = re.compile(r"(\d+) fragments: diameters and volumes added")
 _METHOD = "MRI"
 _SIZE_TESTS = {
     "mm": ("LDIAM", "Longest Diameter"),
@@ -208,7 +218,7 @@ def _tu_rows(subject: Subject, group: Group) -> Iterator[Row]:
             yield _tu_row(subject, group, merged, joined, test=("TUMERGE", "Tumor Merged"))
         split = next((row for row in rows if row.state is MeasurementState.SPLIT), None)
         if split is not None:
-            for number in range(1, _parts(subject, split) + 1):
+            for number in range(1, _parts(subject, group, split) + 1):
                 yield _tu_row(subject, group, split, f"{code}.{number}", test=("TUSPLIT", "Tumor Split"))
 
 
@@ -254,17 +264,36 @@ def _parent(subject: Subject, group: Group, merged: Contribution) -> str:
     result = subject.result
     into = next((one.merged_into for one in result.tracks if one.lesion_id == merged.lesion_id), None)
     if into is None:
-        rows = [row for row in result.measurements if row.study_date == merged.study_date]
-        mine = [row for row in rows if row.lesion_id == merged.lesion_id]
-        # an adjudicated assessment has no rows of its own
-        row = next((one for one in mine if one.reader == group.reader), mine[0] if mine else None)
+        row = _measured(subject, group, merged)
         if row is not None:
-            into = counted_with(row, {one.lesion_id: one for one in rows if one.reader == row.reader})
+            rows = [
+                one
+                for one in result.measurements
+                if (one.study_date, one.reader) == (row.study_date, row.reader)
+            ]
+            into = counted_with(row, {one.lesion_id: one for one in rows})
     return group.lesion_codes.get(into or "", "")
 
 
-def _parts(subject: Subject, split: Contribution) -> int:
-    """Return how many fragments the images show; none are known where a person typed the state."""
+def _measured(subject: Subject, group: Group, row: Contribution) -> Measurement | None:
+    """Return the measurement that a result rests on; an adjudicated assessment has none of its own."""
+    mine = [
+        one
+        for one in subject.result.measurements
+        if (one.lesion_id, one.study_date) == (row.lesion_id, row.study_date)
+    ]
+    return next((one for one in mine if one.reader == group.reader), mine[0] if mine else None)
+
+
+def _parts(subject: Subject, group: Group, split: Contribution) -> int:
+    """Return how many fragments were measured; none are known where a person typed the state.
+
+    A label of a given mask may lie in several, so that the labels of a track can be fewer.
+    """
+    row = _measured(subject, group, split)
+    said = _FRAGMENTS.search(row.reason) if row is not None else None
+    if said:
+        return int(said[1])
     for track in subject.result.tracks:
         for seen in track.observations:
             is_it = track.lesion_id == split.lesion_id and seen.study_date == split.study_date
