@@ -506,6 +506,49 @@ def test_an_immune_progression_is_confirmed_only_by_an_icpd(
     assert (found["ICPD"], found["IUPD"]) == ({confirmed}, {unconfirmed})
 
 
+def test_an_immune_scan_that_is_too_early_to_change_anything_does_not_count(tmp_path: Path) -> None:
+    """The liver is unconfirmed progression (30 to 40 mm) on 2024-03-05 and scanned two weeks later, then smaller."""
+    days = ("2024-01-05", "2024-03-05", "2024-03-19", "2024-05-05")
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\n"
+        + "".join(f"P,L01,{day},{size}\n" for day, size in zip(days, (30, 40, 10, 26), strict=True))
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [iRECIST]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    for basis in ("LIVER", "OVERALL"):
+        rows = [row for row in dataset(tmp_path, "adam/adrs") if row["BASIS"] == basis]
+        assert [(row["AVALC"], row["ANL01FL"]) for row in rows if row["PARAMCD"] == "OVR"] == [
+            ("iUPD", "Y"),
+            ("iUPD", ""),
+            ("iSD", "Y"),
+        ]
+    sizes = dataset(tmp_path, "adam/adtr")
+    for code in ("LDIAM1", "SDIAM"):
+        counted = [row["ANL01FL"] for row in sizes if row["PARAMCD"] == code]
+        assert counted == ["Y", "Y", "", "Y"]
+
+
+def test_an_early_immune_scan_of_disease_elsewhere_counts_for_the_liver(tmp_path: Path) -> None:
+    days = ("2024-01-05", "2024-03-05", "2024-03-19")
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\n" + "".join(f"P,L01,{day},30\n" for day in days)
+    )
+    (tmp_path / "findings.csv").write_text(
+        "patient_id,date,kind,status,site\nP,2024-03-05,extrahepatic_lesion,new,left ilium\n"
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [iRECIST]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    rows = [row for row in dataset(tmp_path, "adam/adrs") if row["PARAMCD"] == "OVR"]
+    counted = {
+        basis: [row["ANL01FL"] for row in rows if row["BASIS"] == basis] for basis in ("LIVER", "OVERALL")
+    }
+    assert counted == {"LIVER": ["Y", "Y"], "OVERALL": ["Y", ""]}
+
+
 def test_the_liver_counts_until_it_progresses_itself(tmp_path: Path) -> None:
     """A bone lesion is an overall PD on 2024-04-10; the liver goes on to PR on 2024-07-10 and PD on 2024-10-10."""
     days = ("2024-01-10", "2024-04-10", "2024-07-10", "2024-10-10")

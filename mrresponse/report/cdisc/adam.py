@@ -5,6 +5,7 @@ criterion (``RSCAT``), evaluator and ``BASIS`` (the liver alone or overall) tell
 analysis picks one of each. Dates are numeric SAS dates; ``ADY`` counts from the first treatment.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -31,6 +32,7 @@ RESPONDED = frozenset({"CR", "PR", "iCR", "iPR"})
 STABLE = frozenset({"SD", "NON-CR/NON-PD"})
 PROGRESSED = frozenset({"PD", "iCPD"})
 PROGRESSIVE = PROGRESSED | {"iUPD"}
+EARLY_SCAN = "early_scan_ignored"
 _OVERALL = "overall"
 _SIZES = {
     "mm": ("LDIAM", "Longest Diameter (mm)"),
@@ -102,9 +104,15 @@ _ADTTE = (
 def adam_datasets(run: FinishedRun) -> tuple[Dataset, ...]:
     """Return ADRS, ADTR and ADTTE of a run."""
     everyone = subjects(run)
-    first_day = _first_day(run.record)
-    adrs = [_numbered(one, [row for group in one.groups for row in _adrs(one, group)]) for one in everyone]
-    adtr = [_numbered(one, [row for group in one.groups for row in _adtr(one, group)]) for one in everyone]
+    first_day, least_days = _first_day(run.record), _least_days(run.record)
+    adrs = [
+        _numbered(one, [row for group in one.groups for row in _adrs(one, group, least_days)])
+        for one in everyone
+    ]
+    adtr = [
+        _numbered(one, [row for group in one.groups for row in _adtr(one, group, least_days)])
+        for one in everyone
+    ]
     adtte = [
         _numbered(one, [row for group in one.groups for row in _adtte(group, first_day)]) for one in everyone
     ]
@@ -153,12 +161,13 @@ def _visit(subject: Subject, row: Assessment) -> Row:
     }
 
 
-def _adrs(subject: Subject, group: Group) -> Iterator[Row]:
+def _adrs(subject: Subject, group: Group, least_days: float) -> Iterator[Row]:
     values = IMMUNE_VALUES if _is_immune(group) else RESPONSE_VALUES
     for summary in group.summaries:
         shared = _of(group, summary.basis)
         followed = [row for row in group.assessments if not row.is_baseline]
-        counted = _counted(followed, summary)
+        early = _early_scans(followed, summary.basis, least_days)
+        counted = [row for row in _counted(followed, summary) if row.study_date not in early]
         days = {row.study_date for row in counted}
         for row in followed:
             yield {
@@ -204,6 +213,25 @@ def _counted(rows: Sequence[Assessment], summary: PhaseSummary) -> list[Assessme
         since,
     )
     return [row for row in rows[:first] if row.study_date < since or row.study_date >= called]
+
+
+def _early_scans(rows: Sequence[Assessment], basis: str, least_days: float) -> set[date]:
+    """Return the scans that came too early after an unconfirmed progression of a basis and so changed nothing.
+
+    The flag of a row does not say of which basis it is: of one that has no such progression it is not.
+    """
+    early: set[date] = set()
+    since: date | None = None
+    for row in rows:
+        word = _said(row, basis)
+        is_soon = since is not None and (row.study_date - since).days < least_days
+        if is_soon and EARLY_SCAN in row.flags and word is not Response.ICPD:
+            early.add(row.study_date)
+        elif word is Response.IUPD:
+            since = since or row.study_date
+        elif word is not Response.NE:
+            since = None
+    return early
 
 
 def _best(summary: PhaseSummary, rows: Sequence[Assessment], values: Mapping[str, int]) -> Iterator[Row]:
@@ -270,13 +298,14 @@ def _benefit(code: str, name: str, benefit: bool | None) -> Iterator[Row]:
         yield _yes_no(code, name, benefit, None)
 
 
-def _adtr(subject: Subject, group: Group) -> Iterator[Row]:
+def _adtr(subject: Subject, group: Group, least_days: float) -> Iterator[Row]:
     base: dict[str, float | None] = {}
     ends = [one.progression_date for one in group.summaries if one.basis == _OVERALL]
     last = next((day for day in ends if day is not None), date.max)
+    early = _early_scans([row for row in group.assessments if not row.is_baseline], _OVERALL, least_days)
     for row in group.assessments:
         # what counts for the depth of the response: up to the date of the progression
-        counts = "Y" if row.study_date <= last else None
+        counts = "Y" if row.study_date <= last and row.study_date not in early else None
         shared: Row = {
             **_of(group, _OVERALL),
             **_visit(subject, row),
@@ -405,6 +434,15 @@ def _first_day(record: Mapping[str, object]) -> int:
     settings = record.get("settings")
     respond = settings.get("respond", {}) if isinstance(settings, Mapping) else {}
     return 1 if respond.get("day_count") == "inclusive" else 0
+
+
+def _least_days(record: Mapping[str, object]) -> float:
+    """Return how many days after an unconfirmed progression a scan counts again; any that is flagged, if not known."""
+    settings = record.get("settings")
+    respond = settings.get("respond", {}) if isinstance(settings, Mapping) else {}
+    least = respond.get("irecist_confirm_min_days")
+    tolerance = respond.get("irecist_confirm_tolerance_days")
+    return math.inf if least is None or tolerance is None else least - tolerance
 
 
 def _is_immune(group: Group) -> bool:
