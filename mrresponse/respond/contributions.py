@@ -44,7 +44,8 @@ def contributions(
 ) -> tuple[Contribution, ...]:
     """Return a row for every lesion with a role at every visit of an assessment, targets first.
 
-    A new lesion has rows from the first visit on at which it was looked at. Findings that enter the overall response
+    A new lesion has rows from the first visit on at which it was looked at, without a number where it has no row but
+    counts as new still. Findings that enter the overall response
     have rows under their name, with ``finding`` for a quantity and no value.
 
     Raises
@@ -97,6 +98,8 @@ def contributions(
         for row, visit in dated:
             for one in _at_visit(row, visit, roles, criterion, settings):
                 status = statuses.get((one.study_date, one.lesion_id), "")
+                if one.role is LesionRole.NEW and one.state is None and status in ("", "none"):
+                    continue
                 found.append(replace(one, new_lesion_status=status, source=source))
         found += _findings(patient, dated, visits[measured_by].values(), starts[phase], criterion, settings)
     return tuple(found)
@@ -192,9 +195,13 @@ def _at_visit(
     found = []
     for lesion_id, role in roles.items():
         m = visit.measurements.get(lesion_id)
-        if m is None and role in (LesionRole.NEW, LesionRole.EXCLUDED):
+        if m is None and role is LesionRole.EXCLUDED:
             continue
         value = values.get(lesion_id) or _other_value(m, visit, criterion, settings)
+        is_gone = value.is_gone
+        if role is LesionRole.NON_TARGET:
+            # non-targets are judged by diameters under criteria of areas and volumes too
+            is_gone = _other_value(m, visit, criterion.by_diameter, settings).is_gone
         found.append(
             Contribution(
                 patient_id=row.patient_id,
@@ -211,7 +218,7 @@ def _at_visit(
                 value=value.value,
                 unit=criterion.unit,
                 note=value.note,
-                is_normal=value.is_gone,
+                is_normal=is_gone,
                 is_viable_part=m is not None and is_viable_part(m, criterion),
                 state=m.state if m else None,
             )

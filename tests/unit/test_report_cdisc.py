@@ -957,6 +957,41 @@ def test_a_new_lesion_that_is_rejected_later_is_no_tumour_then(tmp_path: Path) -
     assert new == [("2024-03-10", "Y"), ("2024-05-10", "N")]
 
 
+def test_a_new_lesion_without_a_row_is_not_done_where_it_counts_still(tmp_path: Path) -> None:
+    """L02 is new on 2024-03-10 and has no row on 2024-05-10; L03 was gone by then, and nothing is owed of it."""
+    _, tr, rs = typed_sdtm(
+        tmp_path,
+        "P,L01,2024-01-10,30,,,\nP,L01,2024-03-10,30,,,\nP,L01,2024-05-10,30,,,\nP,L02,2024-03-10,12,,definite,\n"
+        "P,L03,2024-03-10,absent,,,\n",
+    )
+    assert [row["RSSTRESC"] for row in rs if row["RSTESTCD"] == "NEWLIND"] == ["Y", "Y"]
+    later = [row for row in tr if row["TRGRPID"] == "NEW" and row["TRDTC"] == "2024-05-10"]
+    assert [(row["TRSPID"], row["TRSTAT"], row["TRREASND"]) for row in later] == [
+        ("L02", "NOT DONE", "no measurement")
+    ]
+
+
+@pytest.mark.parametrize("criterion", ["RECIST 1.1", "WHO", "vRECIST"])
+def test_a_non_target_node_of_normal_size_is_absent_under_every_criterion(
+    tmp_path: Path, criterion: str
+) -> None:
+    days = ("2024-01-10", "2024-04-10")
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,organ,is_node,longest_diameter_mm,perpendicular_diameter_mm,volume_ml\n"
+        + "".join(
+            f"P,L01,{day},liver,false,40,30,20\nP,N01,{day},lymph_node,true,20,{axis},2\n"
+            for day, axis in zip(days, (12, 9), strict=True)
+        )
+    )
+    (tmp_path / "config.yaml").write_text(f"respond:\n  criteria: [{criterion}]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "sdtm"]) == 0
+    (said,) = [row["RSSTRESC"] for row in dataset(tmp_path, "sdtm/rs") if row["RSTESTCD"] == "NTRGRESP"]
+    states = [row["TRSTRESC"] for row in dataset(tmp_path, "sdtm/tr") if row["TRTESTCD"] == "TUMSTATE"]
+    assert (said, states) == ("CR", ["PRESENT", "ABSENT"])
+
+
 def test_a_typed_merger_names_the_lesion_that_the_reader_names(tmp_path: Path) -> None:
     tu, _, _ = typed_sdtm(
         tmp_path,
