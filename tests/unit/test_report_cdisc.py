@@ -506,6 +506,24 @@ def test_an_immune_progression_is_confirmed_only_by_an_icpd(
     assert (found["ICPD"], found["IUPD"]) == ({confirmed}, {unconfirmed})
 
 
+def test_a_date_with_findings_alone_that_decide_nothing_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP,2024-01-10\n")
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\nP,L01,2024-01-10,30\n"
+    )
+    (tmp_path / "findings.csv").write_text(
+        "patient_id,date,kind,status,site\nP,2024-04-10,extrahepatic_lesion,present,left ilium\n"
+    )
+    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [RECIST 1.1]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    rows = [row for row in dataset(tmp_path, "adam/adrs") if row["BASIS"] == "OVERALL"]
+    said = {row["PARAMCD"]: (row["ADT"], row["AVALC"], row["ANL01FL"]) for row in rows}
+    assert said["OVR"] == ("2024-04-10", "NE", "")
+    assert said["BOR"] == ("", "MISSING", "Y")
+    assert "LSTA" not in said
+
+
 def test_an_immune_scan_that_is_too_early_to_change_anything_does_not_count(tmp_path: Path) -> None:
     """The liver is unconfirmed progression (30 to 40 mm) on 2024-03-05 and scanned two weeks later, then smaller."""
     days = ("2024-01-05", "2024-03-05", "2024-03-19", "2024-05-05")

@@ -163,11 +163,17 @@ def _visit(subject: Subject, row: Assessment) -> Row:
 
 def _adrs(subject: Subject, group: Group, least_days: float) -> Iterator[Row]:
     values = IMMUNE_VALUES if _is_immune(group) else RESPONSE_VALUES
+    scans = _scans(subject, group)
     for summary in group.summaries:
         shared = _of(group, summary.basis)
         followed = [row for row in group.assessments if not row.is_baseline]
         early = _early_scans(followed, summary.basis, least_days)
-        counted = [row for row in _counted(followed, summary) if row.study_date not in early]
+        counted = [
+            row
+            for row in _counted(followed, summary)
+            if row.study_date not in early
+            and (row.study_date in scans or _said(row, summary.basis) is not Response.NE)
+        ]
         days = {row.study_date for row in counted}
         for row in followed:
             yield {
@@ -213,6 +219,17 @@ def _counted(rows: Sequence[Assessment], summary: PhaseSummary) -> list[Assessme
         since,
     )
     return [row for row in rows[:first] if row.study_date < since or row.study_date >= called]
+
+
+def _scans(subject: Subject, group: Group) -> set[date]:
+    """Return the dates with images; one with findings alone that decide nothing enters no best response."""
+    result = subject.result
+    reader = result.measured_by(group.assessments[0])
+    return {
+        *(study.study_date for study in result.studies),
+        *(study.study_date for study in result.patient.studies),
+        *(row.study_date for row in result.measurements if row.reader == reader),
+    }
 
 
 def _early_scans(rows: Sequence[Assessment], basis: str, least_days: float) -> set[date]:
