@@ -131,9 +131,9 @@ def check(
     show_paths: ShowPaths = False,
 ) -> None:
     """Show what was found for each patient and study, and what is missing; reads headers only."""
-    from mrresponse.ingest.check import check_report, write_identities, write_manifest
+    from mrresponse.ingest.check import check_report, with_refused_scales, write_identities, write_manifest
 
-    ingested = _ingest(data, _settings(config), key, images=images)
+    ingested = with_refused_scales(_ingest(data, _settings(config), key, images=images))
     if write is not None:
         _refuse_to_write_over(write, ingested)
     headings = ["patient", "study", "status", "series", "contrast phase", "agent", "why", "description"]

@@ -65,6 +65,7 @@ __all__ = [
     "IngestSettings",
     "Ingested",
     "LeftOut",
+    "check_scale",
     "failed_patients",
     "ingest",
     "read_patient_tables",
@@ -136,12 +137,33 @@ def read_study(study: Study) -> dict[ContrastPhase, Image]:
         The codes of `read_series`; ``mixed_scale`` where only some of the T1 series state Philips' own scale slope.
     """
     images = {}
-    slopes: dict[bool, list[str]] = {True: [], False: []}
+    slopes = []
     for series in study.series:
         image, has_slope = _read(series, patient_id=study.patient_id, study_date=study.study_date)
         images[series.contrast_phase] = image
-        if has_slope is not None and series.contrast_phase is not ContrastPhase.OTHER:
-            slopes[has_slope].append(series.name)
+        slopes.append(has_slope)
+    _refuse_mixed_scale(study, slopes)
+    return images
+
+
+def check_scale(study: Study) -> None:
+    """Refuse, by one header of each series, a study that `read_study` would refuse for Philips' own scale slope.
+
+    Raises
+    ------
+    DataError
+        ``mixed_scale``.
+    """
+    from mrresponse.ingest.volume import state_private_slope
+
+    _refuse_mixed_scale(study, state_private_slope(study.series))
+
+
+def _refuse_mixed_scale(study: Study, has_slope: Iterable[bool | None]) -> None:
+    slopes: dict[bool, list[str]] = {True: [], False: []}
+    for series, stated in zip(study.series, has_slope, strict=True):
+        if stated is not None and series.contrast_phase is not ContrastPhase.OTHER:
+            slopes[stated].append(series.name)
     if slopes[True] and slopes[False]:
         raise DataError(
             f"series {', '.join(slopes[True])} state Philips' own scale slope (2005,100E), series "
@@ -151,7 +173,6 @@ def read_study(study: Study) -> dict[ContrastPhase, Image]:
             patient_id=study.patient_id,
             study_date=study.study_date,
         )
-    return images
 
 
 def read_series(series: Series, *, patient_id: str, study_date: date) -> Image:

@@ -6,13 +6,15 @@ Series descriptions may carry names; they are for the terminal and for the user'
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from mrresponse.domain import Agent, ContrastPhase, Patient, Series, Study
+from mrresponse.domain import Agent, ContrastPhase, Failure, Patient, Series, Study
+from mrresponse.errors import DataError
 from mrresponse.files import write_atomically
-from mrresponse.ingest.inputs import Identity, Ingested
+from mrresponse.ingest import check_scale
+from mrresponse.ingest.inputs import Identity, Ingested, as_failure
 from mrresponse.tables import format_rows
 
 TAKEN, MISSING, LEFT_OUT, UNDECIDED, FAILED = "taken", "missing", "left out", "undecided", "failed"
@@ -45,6 +47,16 @@ class _ManifestLine:
     path: str
     series_description: str = ""
     agent: Agent | None = None
+
+
+def with_refused_scales(ingested: Ingested) -> Ingested:
+    """Add the failures of studies whose grey values `run` will refuse, as far as their headers tell.
+
+    Their patients stay, so that the inferred manifest has their series: there one may be stated as ``OTHER``.
+    """
+    return replace(
+        ingested, failures=(*ingested.failures, *(one for one in map(_scale, _studies(ingested)) if one))
+    )
 
 
 def check_report(ingested: Ingested) -> tuple[CheckRow, ...]:
@@ -200,6 +212,14 @@ def _is_thinned(series: Series, other: Series) -> bool:
         and math.isclose(apart, step, rel_tol=_SAME_STEP)
         and abs(step * len(series.files) - len(other.files)) < step
     )
+
+
+def _scale(study: Study) -> Failure | None:
+    try:
+        check_scale(study)
+    except DataError as error:
+        return as_failure(error)
+    return None
 
 
 def _study_rows(studies: Iterable[Study]) -> Iterator[CheckRow]:

@@ -1,7 +1,7 @@
 """Slices of one DICOM series become one volume; voxels are indexed ``[i, j, k]`` = column, row, slice."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mrresponse.dicom.slices import SliceGeometry, slice_geometry, stack_order
-from mrresponse.domain import Image
+from mrresponse.domain import Image, Series
 from mrresponse.errors import DataError
-from mrresponse.ingest.pixels import has_private_slope, intensities, opened
+from mrresponse.ingest.pixels import check_inflated_size, has_private_slope, intensities, opened
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -75,6 +75,36 @@ def read_scaled(files: Sequence[Path], frames: Sequence[int] = ()) -> tuple[Imag
             f"{bad} of {voxels.size} voxels are NaN or infinite, expected finite numbers", code="not_finite"
         )
     return Image(voxels=voxels, grid=grid), with_slope > 0
+
+
+def state_private_slope(series: Iterable[Series]) -> list[bool | None]:
+    """Tell of each series whether its first slice states Philips' own scale slope.
+
+    Headers only are read. ``None`` is what is no DICOM, or damaged: reading the volume says that better.
+    """
+    headers: dict[Path, Dataset | None] = {}
+    stated = []
+    for one in series:
+        file = next(iter(one.files), None)
+        if file is not None and file not in headers:
+            headers[file] = _header(file)
+        header = headers[file] if file is not None else None
+        frame = next(iter(one.frames), None)
+        stated.append(None if header is None else has_private_slope(header, frame))
+    return stated
+
+
+def _header(file: Path) -> "Dataset | None":
+    from pydicom import dcmread
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            check_inflated_size(file)
+            return dcmread(file, stop_before_pixels=True, force=True)
+        # pydicom raises many kinds of errors on damaged files
+        except Exception:
+            return None
 
 
 def _read_slice(file: Path) -> _Slice:

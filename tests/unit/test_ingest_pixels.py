@@ -16,8 +16,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from mrresponse.cli import main
 from mrresponse.errors import DataError
 from mrresponse.ingest import IngestSettings, ingest, pixels, read_study
+from mrresponse.ingest.check import with_refused_scales
 from mrresponse.ingest.headers import read_headers
 from mrresponse.ingest.volume import read_volume
 from tests.dicom_files import SeriesPlan, alter, pixel_values, write_dynamic, write_enhanced, write_series
@@ -179,6 +181,38 @@ def test_phases_with_philips_own_slope_and_another_image_without_are_a_study(tmp
     )
     (patient,) = ingest(tmp_path, IngestSettings()).patients
     assert len(read_study(patient.studies[0])) == 4
+
+
+def test_check_says_that_only_some_phases_state_philips_own_slope(tmp_path, capsys, monkeypatch):
+    files = write_dynamic(tmp_path)
+    monkeypatch.setattr(pixels, "intensities", None)  # headers only
+    assert main(["check", str(tmp_path)]) == 0
+    for phase in ("PRE", "PVP"):
+        with_private_slope(files[phase])
+    ingested = ingest(tmp_path, IngestSettings())
+    (failure,) = with_refused_scales(ingested).failures
+    (patient,) = ingested.patients
+    assert (failure.code, failure.patient_id, failure.study_date) == ("mixed_scale", patient.patient_id, DAY)
+    assert "series 3 (PRE), 5 (PVP) state Philips' own scale slope" in failure.message
+    capsys.readouterr()
+    assert main(["check", str(tmp_path)]) == 1
+    assert "mixed_scale" in capsys.readouterr().out
+    with_private_slope(files["ART"])
+    name = files["DEL"][0].relative_to(tmp_path)
+    (tmp_path / "manifest.csv").write_text(
+        f"patient_id,study_date,contrast_phase,path\nP001,2024-01-05,OTHER,{name}\n"
+    )
+    assert not with_refused_scales(ingest(tmp_path, IngestSettings())).failures
+
+
+def test_check_finds_philips_own_slope_in_frames(tmp_path):
+    arterial = SeriesPlan(description="t1_vibe_fs_tra_art", time="101000")
+    write_enhanced(tmp_path / "art", [arterial], private_slope=0.5)
+    write_series(
+        tmp_path / "portal", SeriesPlan(number=6, description="t1_vibe_fs_tra_portal", time="101045")
+    )
+    (failure,) = with_refused_scales(ingest(tmp_path, IngestSettings())).failures
+    assert failure.code == "mixed_scale"
 
 
 def test_slices_of_which_only_some_state_philips_own_slope_are_no_volume(tmp_path):
