@@ -13,6 +13,7 @@ from mrresponse.domain import ADJUDICATED, Assessment, AuditRow, Override, Phase
 from mrresponse.errors import DataError
 from mrresponse.respond.assess import DATED_EARLIER, Basis, BasisVisit, PhaseAssessment
 from mrresponse.respond.criteria import Criterion, ProgressionCall
+from mrresponse.respond.immune import EARLY_SCAN
 from mrresponse.respond.newlesions import DOUBTFUL, GROWS, NEW_ORDER
 from mrresponse.respond.rules import overall_response
 
@@ -226,11 +227,17 @@ def _visit(visit: BasisVisit, row: Override, criterion: Criterion) -> BasisVisit
         response = overall_response(target, non_target, new_lesions)
     is_dated = response is visit.response and new_lesions == visit.new_lesions
     return replace(
-        _with_new_lesions(visit if is_dated else _undated(visit), new_lesions),
+        _said(_with_new_lesions(visit if is_dated else _undated(visit), new_lesions), response),
         target_response=target,
         non_target=non_target,
-        response=response,
     )
+
+
+def _said(visit: BasisVisit, response: Response) -> BasisVisit:
+    """Return a visit with the response that a reader says: one that came too early to change anything counts then."""
+    if response is visit.response:
+        return visit
+    return replace(visit, response=response, flags=tuple(flag for flag in visit.flags if flag != EARLY_SCAN))
 
 
 def _with_new_lesions(visit: BasisVisit, word: str) -> BasisVisit:
@@ -304,7 +311,7 @@ def _liver(
             visit = _less_new(visit, row, criterion)
         if row is not None and row.liver_response is not None:
             visit = visit if row.liver_response is visit.response else _undated(visit)
-            visit = replace(visit, response=row.liver_response)
+            visit = _said(visit, row.liver_response)
         visits.append(visit)
     return replace(liver, visits=tuple(visits))
 

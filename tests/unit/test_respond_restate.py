@@ -189,6 +189,31 @@ def test_a_restated_part_of_irecist_needs_its_overall_response() -> None:
     assert words(read(whole, criterion="iRECIST"), "adjudicated")[0] == "iSD"
 
 
+def test_an_early_immune_scan_counts_as_the_reader_restates_it() -> None:
+    """40 to 60 mm is unconfirmed; two weeks later is too early to change that, unless a reader says so."""
+    sizes = {DAY: 40.0, SECOND: 60.0, SECOND + timedelta(days=14): 20.0}
+    early = restated(SECOND + timedelta(days=14), criterion="iRECIST", overall=Response.IPR)
+    result = respond(
+        Patient(patient_id="P", edits=PatientEdits(overrides=(early,))),
+        [StudyRecord(patient_id="P", study_date=day) for day in sizes],
+        [measured(day, size, "A") for day, size in sizes.items()],
+        RespondSettings(criteria=("iRECIST",)),
+    )
+    found = {
+        row.reader: (
+            row.best_overall_response,
+            row.response_date,
+            row.progression_date,
+            row.depth_of_response,
+        )
+        for row in result.summaries
+    }
+    assert found["A"] == (Response.IUPD, None, SECOND, 0.5)
+    assert found["adjudicated"] == (Response.IPR, early.study_date, None, -0.5)
+    assert ["early_scan_ignored" in row.flags for row in rows(result, "A")] == [False, True]
+    assert ["early_scan_ignored" in row.flags for row in rows(result, "adjudicated")] == [False, False]
+
+
 def test_every_column_of_a_restated_row_is_the_readers_own_but_for_what_was_restated() -> None:
     result = read(restated(target=Response.SD, non_target=Response.NON_CR_NON_PD))
     own = rows(result, "A")

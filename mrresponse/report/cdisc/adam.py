@@ -241,10 +241,10 @@ def _early_scans(rows: Sequence[Assessment], basis: str, least_days: float) -> s
     since: date | None = None
     for row in rows:
         word = _said(row, basis)
-        is_soon = since is not None and (row.study_date - since).days < least_days
-        if is_soon and EARLY_SCAN in row.flags and word is not Response.ICPD:
-            early.add(row.study_date)
-        elif word is Response.IUPD:
+        if word is Response.IUPD:
+            is_soon = since is not None and (row.study_date - since).days < least_days
+            if is_soon and EARLY_SCAN in row.flags:
+                early.add(row.study_date)
             since = since or row.study_date
         elif word is not Response.NE:
             since = None
