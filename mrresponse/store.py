@@ -4,6 +4,7 @@ Tables are put together from finished patients in the order of their names, one 
 does not depend on who finished first, nor on how many there are.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -79,6 +80,17 @@ _MASKS = ("liver", "lesions", "viable")
 # Each is a choice on the cohort's page and adds to its size.
 _MOST_GROUPS = 12
 _LEFT_OUT_TRACKS = "private/tracks_of_failed.csv"
+_REPLACED = "private/replaced"
+_WRITTEN = "private/tables.json"
+# Where a correction of what a table says is read; there is no other place but the folder of edits for the rest.
+_BELONGS = {
+    **dict.fromkeys(
+        ("patients.csv", "treatments.csv", "findings.csv", "markers.csv"), "the same table of the data folder"
+    ),
+    **dict.fromkeys(("measurements.csv", "lesion_table.csv"), "edits/measurements.csv"),
+    **dict.fromkeys(("assessments.csv", "phases.csv"), "edits/overrides.csv"),
+    **dict.fromkeys(("tracks.csv", "roles.csv"), "edits/lesions.csv"),
+}
 _RUN_AGAIN = " (when this is mended, `mrresponse run` takes the patient up again)"
 
 _log = logging.getLogger(__name__)
@@ -351,7 +363,8 @@ class RunFolder:
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Write the table of failed patients, and where their files lie under ``private/``."""
         ordered = sorted(failures, key=lambda one: (one.patient_id, one.code, one.series or ""))
-        self._write_rows("failures.csv", map(failure_row, ordered), FailureRow)
+        with self._written_anew("failures.csv"):
+            self._write_rows("failures.csv", map(failure_row, ordered), FailureRow)
         lines = [f"{one.patient_id}\t{one.code}\t{one.path or ''}\n" for one in ordered]
         write_atomically(
             self.path / "private" / "failure_paths.tsv",
@@ -570,7 +583,7 @@ class RunFolder:
         phases: list[PhaseSummary] = []
         pairs: list[AgreementVisit] = []
         seconds: dict[str, float] = defaultdict(float)
-        with ExitStack() as stack:
+        with self._written_anew(*(table.name for table in tables)), ExitStack() as stack:
             files = [stack.enter_context(opened_atomically(self.path / table.name)) for table in tables]
             for table, file in zip(tables, files, strict=True):
                 file.write(format_rows((), table.row_type).encode())
@@ -585,9 +598,11 @@ class RunFolder:
                     seconds[step] += passed
             for table, file in zip(tables, files, strict=True):
                 file.write(kept.get(table.name, "").encode("utf-8"))
-        self._write_rows("agreement.csv", agreement_rows(pairs, phases), AgreementRow)
+        agreement = agreement_rows(pairs, phases)
         endpoints = cohort_rows(with_settled(phases), level=settings.interval_level)
-        self._write_rows("cohort.csv", endpoints, CohortRow)
+        with self._written_anew("agreement.csv", "cohort.csv"):
+            self._write_rows("agreement.csv", agreement, AgreementRow)
+            self._write_rows("cohort.csv", endpoints, CohortRow)
         self._write_json("cohort.json", [as_mapping(row) for row in endpoints])
         return lines, dict(seconds)
 
@@ -598,11 +613,42 @@ class RunFolder:
         from mrresponse.report import lesion_table, write_index, write_lesion_table
 
         rows = (row for result in results for row in lesion_table([result]))
-        write_lesion_table(self.path / "lesion_table.csv", rows)
+        with self._written_anew("lesion_table.csv"):
+            write_lesion_table(self.path / "lesion_table.csv", rows)
         failures = [failure_of_row(row) for row in self._read_rows("failures.csv", FailureRow)]
         settings = info.settings.respond
         figures = figures_of(lines, level=settings.interval_level, day_count=settings.day_count)
         write_index(lines, self.pages, failures=failures, figures=figures)
+
+    @contextmanager
+    def _written_anew(self, *names: str) -> Iterator[None]:
+        """Keep what somebody typed into tables since they were written here, and say so, while they are written anew.
+
+        Of a table that this version has not written yet nobody can tell.
+        """
+        written = self._digests()
+        for name in names:
+            file = self.path / name
+            if name not in written or not file.is_file() or _digest(file) == written[name]:
+                continue
+            copy = f"{_REPLACED}/{file.stem}_{datetime.now(UTC):%Y%m%dT%H%M%S.%f}{file.suffix}"
+            write_atomically(self.path / copy, file.read_bytes(), mode=0o600)
+            _log.warning(
+                "%s was changed by hand and is written anew; it is kept as %s, and what is to stay belongs into %s",
+                name,
+                copy,
+                _BELONGS.get(name, "the folder edits"),
+            )
+        yield
+        now = {**written, **{name: _digest(self.path / name) for name in names}}
+        write_atomically(self.path / _WRITTEN, json.dumps(now, indent=1).encode(), mode=0o600)
+
+    def _digests(self) -> Mapping[str, str]:
+        """Return the SHA-256 of each table as it was written here, by its name."""
+        try:
+            return dict(json.loads((self.path / _WRITTEN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
         write_rows(self.path / name, rows, row_type)
@@ -614,6 +660,11 @@ class RunFolder:
     def _write_json(self, name: str, content: object) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         write_atomically(self.path / name, f"{text}\n".encode())
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _remove_masks(place: Path, names: Collection[str]) -> None:

@@ -98,6 +98,35 @@ def test_a_finished_run_does_nothing_again(finished: Path, cohort: SmallCohort, 
     assert tables(finished) == tables(reference)
 
 
+def test_what_was_typed_into_a_table_of_the_run_is_kept_and_told_when_it_is_written_anew(
+    finished: Path, cohort: SmallCohort, reference: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    typed = (finished / "findings.csv").read_bytes() + b"P1,2024-04-15,ascites,new,,,,,,\n"
+    (finished / "findings.csv").write_bytes(typed)
+    with (finished / "lesion_table.csv").open("a", encoding="utf-8") as file:
+        file.write("seen and signed\n")
+    signed = (finished / "lesion_table.csv").read_bytes()
+    assert main(cohort.arguments(finished)) == 0
+    assert tables(finished) == tables(reference)
+    kept = {path.name.split("_2")[0]: path for path in (finished / "private" / "replaced").iterdir()}
+    assert {name: path.read_bytes() for name, path in kept.items()} == {
+        "findings": typed,
+        "lesion_table": signed,
+    }
+    assert kept["findings"].stat().st_mode & 0o077 == 0
+    said = [record.getMessage() for record in caplog.records if "by hand" in record.getMessage()]
+    assert said == [
+        "findings.csv was changed by hand and is written anew; it is kept as private/replaced/"
+        f"{kept['findings'].name}, and what is to stay belongs into the same table of the data folder",
+        "lesion_table.csv was changed by hand and is written anew; it is kept as private/replaced/"
+        f"{kept['lesion_table'].name}, and what is to stay belongs into edits/measurements.csv",
+    ]
+    caplog.clear()
+    assert main(cohort.arguments(finished)) == 0
+    assert "by hand" not in caplog.text
+    assert len(list((finished / "private" / "replaced").iterdir())) == 2
+
+
 def test_a_run_goes_on_with_the_patient_that_is_missing(
     finished: Path, cohort: SmallCohort, reference: Path
 ) -> None:

@@ -246,6 +246,27 @@ def test_a_folder_without_assessments_is_refused(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "export").exists()
 
 
+def test_a_response_typed_into_the_assessments_is_kept_and_told_when_they_are_written_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_typed_run(tmp_path)
+    assert main(["respond", str(tmp_path)]) == 0
+    made = (tmp_path / "assessments.csv").read_bytes()
+    typed = made.replace(b",PD,", b",SD,")
+    assert typed != made
+    (tmp_path / "assessments.csv").write_bytes(typed)
+    # an input of the responses, which they do not write
+    with (tmp_path / "findings.csv").open("a", encoding="utf-8") as file:
+        file.write("P3,2024-02-01,ascites,present,,,none,,,\n")
+    assert main(["respond", str(tmp_path)]) == 0
+    assert (tmp_path / "assessments.csv").read_bytes() == made
+    (kept,) = (tmp_path / "private" / "replaced").iterdir()
+    assert kept.read_bytes() == typed
+    (said,) = [record.getMessage() for record in caplog.records if "by hand" in record.getMessage()]
+    assert said.startswith("assessments.csv was changed by hand and is written anew; it is kept as private/")
+    assert said.endswith("belongs into edits/overrides.csv")
+
+
 def test_assessments_of_other_settings_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
