@@ -272,15 +272,20 @@ def pieces_of(body: BoolArray, voxel_volume_ml: float) -> int:
     return len(_large_pieces(body, body, voxel_volume_ml)[1])
 
 
+def with_slice_left_out(body: BoolArray) -> BoolArray:
+    """Return a mask with what lies one above the other joined where a single slice between was left out."""
+    closed = body.copy()
+    closed[:, :, 1:-1] |= body[:, :, :-2] & body[:, :, 2:]
+    return closed
+
+
 def fragments_of(body: BoolArray, voxel_volume_ml: float) -> list[BoolArray]:
     """Part one label into the pieces that lie apart, the largest first; together they have all its voxels.
 
     Pieces one above the other with a single slice between them, which whoever drew them left out, are one. Specks (see
     `pieces_of`) go with the largest.
     """
-    closed = body.copy()
-    closed[:, :, 1:-1] |= body[:, :, :-2] & body[:, :, 2:]
-    pieces, large = _large_pieces(closed, body, voxel_volume_ml)
+    pieces, large = _large_pieces(with_slice_left_out(body), body, voxel_volume_ml)
     if len(large) < 2:
         return [body]
     others = [body & (pieces == piece) for piece in large[1:]]

@@ -32,6 +32,7 @@ from mrresponse.geometry import (
     largest_piece,
     margin_voxels,
     voxel_to_world,
+    with_slice_left_out,
 )
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)  # 26-connectivity
@@ -106,7 +107,7 @@ def find_lesions(
     ----------
     found
         Lesion probability on ``prepared.grid``, or given masks. Instance labels of a given mask are kept; a mask
-        with one label is split into its connected components.
+        with one label is split into its connected components, one where a single slice between was left out.
     suits
         What the network that gave the probability needs where ``settings`` do not say.
 
@@ -147,9 +148,10 @@ def find_lesions(
 def _given_lesions(found: GivenLesions, study: Study) -> LesionMap:
     labels = found.labels.voxels
     if len(np.unique(labels[labels > 0])) == 1:
-        pieces, count = ndimage.label(labels > 0, structure=_TOUCHING)
+        given = labels > 0
+        pieces, count = ndimage.label(with_slice_left_out(given), structure=_TOUCHING)
         # a single lesion keeps its label; several pieces of one label are a mask of one class
-        labels = labels if count == 1 else pieces.astype(np.uint16)
+        labels = labels if count == 1 else np.where(given, pieces, 0).astype(np.uint16)
     grid = found.labels.grid
     lesion_map = LesionMap(
         labels=LabelMap(voxels=labels, grid=grid),

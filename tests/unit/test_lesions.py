@@ -193,6 +193,16 @@ def test_a_given_mask_of_one_class_is_split_into_components() -> None:
     assert len(found.lesions) == 2
 
 
+@pytest.mark.parametrize(("left_out", "count"), [(1, 1), (2, 2)])
+def test_a_slice_left_out_does_not_make_two_lesions_of_one_class(left_out: int, count: int) -> None:
+    drawn = label_map([ball((0.0, 0.0, 0.0), 20.0)], GRID)
+    middle = GRID.shape[2] // 2
+    drawn.voxels[:, :, middle : middle + left_out] = 0
+    found = find_lesions(STUDY, GivenLesions(labels=drawn), LesionSettings())
+    assert len(found.lesions) == count
+    assert np.array_equal(found.labels.voxels > 0, drawn.voxels > 0)
+
+
 def test_given_viable_voxels_carry_the_label_of_their_lesion() -> None:
     labels = label_map([ball((-20.0, 0.0, 0.0), 20.0), ball((20.0, 0.0, 0.0), 20.0)], GRID, [4, 9])
     viable = label_map([ball((20.0, 0.0, 0.0), 10.0), ball((20.0, 40.0, 0.0), 10.0)], GRID, [1, 1])

@@ -9,11 +9,13 @@ from mrresponse.domain import (
     ContrastPhase,
     ExaminedStudy,
     Flag,
+    GivenLesions,
     Image,
     MeasurementSource,
     PreparedStudy,
 )
-from mrresponse.geometry import voxel_to_world
+from mrresponse.geometry import fragments_of, voxel_to_world
+from mrresponse.lesions import LesionSettings, find_lesions
 from mrresponse.quality import (
     QualitySettings,
     check_quality,
@@ -290,6 +292,25 @@ def test_a_given_label_in_pieces_asks_for_a_look_and_specks_do_not() -> None:
     assert "2 pieces that do not touch" in flagged[1].flags[0].message
     assert "see that they are one lesion" in flagged[1].flags[0].message
     assert review_level(flagged[1].flags) == "review"
+
+
+def test_a_slice_left_out_of_a_mask_of_one_class_asks_for_a_look() -> None:
+    """One ball of 20 mm, as it would be with a label of its own among others; not two lesions."""
+    grid = grid_around(spacing_mm=(2.0, 2.0, 2.0), margin_mm=8.0)
+    drawn = label_map([ball((-30.0, 0.0, 0.0), 20.0), ball((30.0, 0.0, 0.0), 12.0)], grid, [1, 1])
+    drawn.voxels[:, :, grid.shape[2] // 2] = np.where(
+        world_points(grid)[:, :, 0, 0] < 0.0, 0, drawn.voxels[:, :, grid.shape[2] // 2]
+    )
+    prepared = prepared_study(grid=grid)
+    found = find_lesions(prepared, GivenLesions(labels=drawn), LesionSettings())
+    assert len(found.lesions) == 2
+    assert np.array_equal(found.labels.voxels > 0, drawn.voxels > 0)
+    study = ExaminedStudy(prepared=prepared, lesion_map=found)
+    tracks = track([study], TrackSettings()).tracks
+    (flagged,) = with_lesions_in_pieces([study], tracks)
+    assert [(flag.code, flag.lesion_id) for flag in flagged.flags] == [("lesion_in_pieces", "L01")]
+    measured = fragments_of(found.labels.voxels == found.lesions[0].label, grid.voxel_volume_ml)
+    assert len(measured) == 1
 
 
 def test_specks_of_a_given_label_are_no_pieces() -> None:
