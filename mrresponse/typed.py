@@ -1,4 +1,4 @@
-"""Read what a person types of a lesion: a bare number or a word for its absence, and with which other one it merged."""
+"""Read what a person types of a lesion, and what the reason of a measurement says of mergers and fragments."""
 
 import re
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ WORDS = {
     "absent": MeasurementState.ABSENT,
 }
 _PARENT = re.compile(r"merged into (\S+)")
+_FRAGMENTS = re.compile(r"(\d+) fragments: diameters and volumes added")
 _NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
 
 
@@ -56,6 +57,17 @@ def merged_into(measurement: Measurement) -> str | None:
     """Return the lesion that a merged one is measured with, where the measurement names it."""
     found = _PARENT.search(measurement.reason)
     return found.group(1).rstrip(".,;:") if found else None
+
+
+def words_for_fragments(count: int) -> str:
+    """Say that a lesion was measured in several fragments: the reason of its measurement."""
+    return f"{count} fragments: diameters and volumes added"
+
+
+def fragments_measured(measurement: Measurement) -> int | None:
+    """Return in how many fragments a lesion was measured, where its reason says so (`words_for_fragments`)."""
+    found = _FRAGMENTS.search(measurement.reason)
+    return int(found.group(1)) if found else None
 
 
 def counted_with(measurement: Measurement, measurements: Mapping[str, Measurement]) -> str | None:

@@ -35,6 +35,7 @@ from mrresponse.measure.settings import MeasureSettings
 from mrresponse.measure.size import GapRule, longest_diameter, viable_extent, whole_extent
 from mrresponse.measure.snapshot import take_snapshots
 from mrresponse.measure.viability import Box, ViableMap, find_viable, phases_short_of
+from mrresponse.typed import words_for_fragments
 
 __all__ = [
     "MeasureSettings",
@@ -314,7 +315,7 @@ def _reason(state: MeasurementState, size: Size, fragments: int) -> str:
             count = f"{size.voxels} voxel{'s' * (size.voxels != 1)}"
             return f"{round_length(size.longest_mm):g} mm in {count}: too small to measure reliably"
         case MeasurementState.SPLIT:
-            return f"{fragments} fragments: diameters and volumes added"
+            return words_for_fragments(fragments)
         case MeasurementState.MERGED:
             return "several lesions grown together: measured as one"
         case _:

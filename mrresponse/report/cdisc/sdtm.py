@@ -12,7 +12,6 @@ SDTMIG 3.4, with the examples of its TU, TR and RS chapters. Decisions where the
 - ``--ACPTFL`` is ``Y`` only for a response that a reader restated: an acceptance comes from a person, never from here.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import date
 
@@ -28,12 +27,11 @@ from mrresponse.domain import (
 from mrresponse.report.cdisc.dataset import Dataset, Row, Value, Variable, in_percent, number_text
 from mrresponse.report.cdisc.keys import RESTATED, ROLE_GROUPS, Group, Subject, subjects
 from mrresponse.report.run import FinishedRun
-from mrresponse.typed import counted_with
+from mrresponse.typed import counted_with, fragments_measured
 
 TOO_SMALL = "too small to measure"
 # A lesion that is counted as part of another one: its own 0 is no absence.
 _MERGED_NOTE = "measured with"
-_FRAGMENTS = re.compile(r"(\d+) fragments: diameters and volumes added")
 _METHOD = "MRI"
 _SIZE_TESTS = {
     "mm": ("LDIAM", "Longest Diameter"),
@@ -291,9 +289,9 @@ def _parts(subject: Subject, group: Group, split: Contribution) -> int:
     A label of a given mask may lie in several, so that the labels of a track can be fewer.
     """
     row = _measured(subject, group, split)
-    said = _FRAGMENTS.search(row.reason) if row is not None else None
-    if said:
-        return int(said[1])
+    count = fragments_measured(row) if row is not None else None
+    if count is not None:
+        return count
     for track in subject.result.tracks:
         for seen in track.observations:
             is_it = track.lesion_id == split.lesion_id and seen.study_date == split.study_date
