@@ -44,9 +44,9 @@ def contributions(
 ) -> tuple[Contribution, ...]:
     """Return a row for every lesion with a role at every visit of an assessment, targets first.
 
-    A new lesion has rows from the first visit on at which it was looked at, without a number where it has no row but
-    counts as new still. Findings that enter the overall response
-    have rows under their name, with ``finding`` for a quantity and no value.
+    A new lesion has rows from the first visit on at which it was looked at, without a number where it was not measured
+    but counts as new still. Findings that enter the overall response have rows under their name, with ``finding`` for a
+    quantity and no value.
 
     Raises
     ------

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -477,6 +478,22 @@ def test_responses_by_visit_and_best_responses_are_those_of_the_run(folder: Path
     assert sorted(by_visit) == sorted(expected)
 
 
+def export_adam(
+    tmp_path: Path, sizes: Mapping[str, int], *, criterion: str = "iRECIST", finding: str = ""
+) -> None:
+    """Export a patient with one target of these sizes by study date, and a finding (date, kind, status and site)."""
+    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in sizes))
+    (tmp_path / "measurements.csv").write_text(
+        "patient_id,lesion_id,study_date,longest_diameter_mm\n"
+        + "".join(f"P,L01,{day},{size}\n" for day, size in sizes.items())
+    )
+    if finding:
+        (tmp_path / "findings.csv").write_text(f"patient_id,date,kind,status,site\nP,{finding}\n")
+    (tmp_path / "config.yaml").write_text(f"respond:\n  criteria: [{criterion}]\n")
+    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
+    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+
+
 @pytest.mark.parametrize(
     ("sizes", "confirmed", "unconfirmed"),
     [
@@ -491,15 +508,7 @@ def test_responses_by_visit_and_best_responses_are_those_of_the_run(folder: Path
 def test_an_immune_progression_is_confirmed_only_by_an_icpd(
     tmp_path: Path, sizes: tuple[int, ...], confirmed: tuple[str, str], unconfirmed: tuple[str, str]
 ) -> None:
-    days = ("2024-01-05", "2024-03-05", "2024-04-10")[: len(sizes)]
-    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
-    (tmp_path / "measurements.csv").write_text(
-        "patient_id,lesion_id,study_date,longest_diameter_mm\n"
-        + "".join(f"P,L01,{day},{size}\n" for day, size in zip(days, sizes, strict=True))
-    )
-    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [iRECIST]\n")
-    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
-    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    export_adam(tmp_path, dict(zip(("2024-01-05", "2024-03-05", "2024-04-10"), sizes, strict=False)))
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for row in dataset(tmp_path, "adam/adrs"):
         found[row["PARAMCD"]].add((row["AVALC"], row["ADT"]))
@@ -507,16 +516,8 @@ def test_an_immune_progression_is_confirmed_only_by_an_icpd(
 
 
 def test_a_date_with_findings_alone_that_decide_nothing_does_not_count(tmp_path: Path) -> None:
-    (tmp_path / "studies.csv").write_text("patient_id,study_date\nP,2024-01-10\n")
-    (tmp_path / "measurements.csv").write_text(
-        "patient_id,lesion_id,study_date,longest_diameter_mm\nP,L01,2024-01-10,30\n"
-    )
-    (tmp_path / "findings.csv").write_text(
-        "patient_id,date,kind,status,site\nP,2024-04-10,extrahepatic_lesion,present,left ilium\n"
-    )
-    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [RECIST 1.1]\n")
-    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
-    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    finding = "2024-04-10,extrahepatic_lesion,present,left ilium"
+    export_adam(tmp_path, {"2024-01-10": 30}, criterion="RECIST 1.1", finding=finding)
     rows = [row for row in dataset(tmp_path, "adam/adrs") if row["BASIS"] == "OVERALL"]
     said = {row["PARAMCD"]: (row["ADT"], row["AVALC"], row["ANL01FL"]) for row in rows}
     assert said["OVR"] == ("2024-04-10", "NE", "")
@@ -526,15 +527,7 @@ def test_a_date_with_findings_alone_that_decide_nothing_does_not_count(tmp_path:
 
 def test_an_immune_scan_that_is_too_early_to_change_anything_does_not_count(tmp_path: Path) -> None:
     """The liver is unconfirmed progression (30 to 40 mm) on 2024-03-05 and scanned two weeks later, then smaller."""
-    days = ("2024-01-05", "2024-03-05", "2024-03-19", "2024-05-05")
-    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
-    (tmp_path / "measurements.csv").write_text(
-        "patient_id,lesion_id,study_date,longest_diameter_mm\n"
-        + "".join(f"P,L01,{day},{size}\n" for day, size in zip(days, (30, 40, 10, 26), strict=True))
-    )
-    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [iRECIST]\n")
-    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
-    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    export_adam(tmp_path, {"2024-01-05": 30, "2024-03-05": 40, "2024-03-19": 10, "2024-05-05": 26})
     for basis in ("LIVER", "OVERALL"):
         rows = [row for row in dataset(tmp_path, "adam/adrs") if row["BASIS"] == basis]
         assert [(row["AVALC"], row["ANL01FL"]) for row in rows if row["PARAMCD"] == "OVR"] == [
@@ -549,17 +542,8 @@ def test_an_immune_scan_that_is_too_early_to_change_anything_does_not_count(tmp_
 
 
 def test_an_early_immune_scan_of_disease_elsewhere_counts_for_the_liver(tmp_path: Path) -> None:
-    days = ("2024-01-05", "2024-03-05", "2024-03-19")
-    (tmp_path / "studies.csv").write_text("patient_id,study_date\n" + "".join(f"P,{day}\n" for day in days))
-    (tmp_path / "measurements.csv").write_text(
-        "patient_id,lesion_id,study_date,longest_diameter_mm\n" + "".join(f"P,L01,{day},30\n" for day in days)
-    )
-    (tmp_path / "findings.csv").write_text(
-        "patient_id,date,kind,status,site\nP,2024-03-05,extrahepatic_lesion,new,left ilium\n"
-    )
-    (tmp_path / "config.yaml").write_text("respond:\n  criteria: [iRECIST]\n")
-    assert main(["respond", str(tmp_path), "--config", str(tmp_path / "config.yaml")]) == 0
-    assert main(["export", str(tmp_path), "--to", "adam"]) == 0
+    finding = "2024-03-05,extrahepatic_lesion,new,left ilium"
+    export_adam(tmp_path, dict.fromkeys(("2024-01-05", "2024-03-05", "2024-03-19"), 30), finding=finding)
     rows = [row for row in dataset(tmp_path, "adam/adrs") if row["PARAMCD"] == "OVR"]
     counted = {
         basis: [row["ANL01FL"] for row in rows if row["BASIS"] == basis] for basis in ("LIVER", "OVERALL")
