@@ -528,6 +528,8 @@ class PreparedStudy:
         Contrast phase whose grid this is.
     liver, liver_probability
         The liver on ``grid``; the probability is that of the network, or 0 and 1 for a given mask.
+    expected_liver_dice
+        Dice with the truth that the probabilities in the reference phase let expect; 1 for a given mask.
     agent
         Contrast agent, where known.
     registrations
@@ -545,6 +547,7 @@ class PreparedStudy:
     reference: ContrastPhase
     liver: LabelMap
     liver_probability: Image
+    expected_liver_dice: float = 1.0
     agent: Agent | None = None
     flags: tuple[Flag, ...] = ()
     registrations: tuple[RegistrationRecord, ...] = ()

@@ -76,9 +76,6 @@ class PrepareSettings:
         What is kept around the liver.
     least_cross_phase_dice, least_main_share
         Below these the livers of two phases, or the pieces of one, disagree too much: a flag.
-    least_expected_dice
-        Below this the network itself doubts its outline: a flag. It is the Dice with the truth that the probabilities
-        let expect; in 30 ordinary synthetic studies the shipped network expects 0.92 to 0.954.
     """
 
     liver_phases: LiverPhases = LiverPhases.REFERENCE
@@ -89,7 +86,6 @@ class PrepareSettings:
     margin_mm: float = 20.0
     least_cross_phase_dice: float = 0.85
     least_main_share: float = 0.95
-    least_expected_dice: float = 0.915
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
@@ -131,9 +127,6 @@ def prepare(
         raise _error(study, reference, "found no liver, expected one in the reference series", "no_liver")
     flags = [] if _main_share(raw) >= settings.least_main_share else [_fragments(study, reference, raw)]
     expected = expected_dice(probability.voxels, raw)
-    if expected < settings.least_expected_dice:
-        flags.append(_doubtful(study, reference, expected, settings))
-
     box = grow_box(box, fixed.grid.shape, margin_voxels(fixed.grid.spacing_mm, settings.margin_mm))
     (i, j, k) = box
     start, shape = (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
@@ -167,6 +160,7 @@ def prepare(
         reference=reference,
         liver=liver,
         liver_probability=probability,
+        expected_liver_dice=expected,
         agent=next((series.agent for series in study.series if series.agent is not None), None),
         flags=tuple(flags),
         registrations=tuple(_record(study, reference, phase, one) for phase, one in registrations.items()),
@@ -318,11 +312,6 @@ def _disagreements(
 def _fragments(study: Study, phase: ContrastPhase, mask: BoolArray) -> Flag:
     share = 100.0 * _main_share(mask)
     return _flag(study, "fragments", f"largest piece is {share:.0f} % of the liver found in {phase.value}")
-
-
-def _doubtful(study: Study, phase: ContrastPhase, expected: float, settings: PrepareSettings) -> Flag:
-    found = f"by its own probabilities the liver found in {phase.value} is right with Dice {expected:.3f}"
-    return _flag(study, "liver_doubtful", f"{found}, expected at least {settings.least_expected_dice:.3f}")
 
 
 def _rejected(study: Study, phase: ContrastPhase, registration: Registration) -> Flag:

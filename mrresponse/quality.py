@@ -69,6 +69,14 @@ class QualitySettings:
     ----------
     least_liver_ml, largest_liver_ml
         Plausible volume of a liver.
+    least_liver_dice
+        Below this a network's outline of the liver is doubtful. It is the Dice with the truth that its probabilities
+        let expect (:func:`expected_liver_dice`); in 30 ordinary synthetic studies the shipped network expects 0.92 to
+        0.954.
+    fat_dice_loss
+        How much less right a network's liver is, where fat is not suppressed, than its probabilities let expect. Of
+        120 stress studies of seeds of their own the 12 without fat suppression are 0.024 less right with the shipped
+        network, 0.019 and 0.033 with the two before it.
     largest_variation
         Standard deviation over mean of the liver without its lesions, in the reference phase.
     least_gain, largest_gain
@@ -90,6 +98,8 @@ class QualitySettings:
 
     least_liver_ml: float = 600.0
     largest_liver_ml: float = 3500.0
+    least_liver_dice: float = 0.915
+    fat_dice_loss: float = 0.025
     largest_variation: float = 0.25
     least_gain: float = 0.8
     largest_gain: float = 1.25
@@ -106,12 +116,14 @@ def check_quality(
 ) -> tuple[Flag, ...]:
     """Collect the doubts about one study, those of its preparation first."""
     flags = list(prepared.flags)
-    around = ~dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, 10.0)
+    around = _around_liver(prepared)
+    bright = _bright_share(prepared, around)
     found = [
+        *_outline_doubts(prepared, bright, settings),
         *_liver_doubts(prepared, lesion_map, settings),
         *_signal_doubts(prepared, around, settings),
         *_noise_doubts(prepared, lesion_map, settings),
-        *_fat_doubts(prepared, around, settings),
+        *_fat_doubts(bright, settings),
         *_lesion_doubts(prepared, lesion_map, settings),
         *_viable_doubts(lesion_map),
         *_missing(prepared),
@@ -358,6 +370,35 @@ def review_level(flags: Iterable[Flag]) -> str:
     return ("ok", "review", "do not use unedited")[min(hits, 2)]
 
 
+def expected_liver_dice(prepared: PreparedStudy, settings: QualitySettings) -> float:
+    """Return the Dice with the truth that may be expected of the liver: 1 for a given mask.
+
+    A network does not see from its own probabilities that images without fat suppression mislead it.
+    """
+    return _expected_dice(prepared, _bright_share(prepared, _around_liver(prepared)), settings)
+
+
+def _expected_dice(prepared: PreparedStudy, bright: float | None, settings: QualitySettings) -> float:
+    found = prepared.expected_liver_dice
+    is_misled = found < 1.0 and bright is not None and bright > settings.largest_bright_share
+    return found - settings.fat_dice_loss if is_misled else found
+
+
+def _outline_doubts(
+    prepared: PreparedStudy, bright: float | None, settings: QualitySettings
+) -> Iterator[tuple[str, str]]:
+    expected = _expected_dice(prepared, bright, settings)
+    if expected < settings.least_liver_dice:
+        where = "" if expected == prepared.expected_liver_dice else ", in images without fat suppression,"
+        found = f"by its own probabilities the liver found in {prepared.reference.value}{where} is right with Dice"
+        yield "liver_doubtful", f"{found} {expected:.3f}, expected at least {settings.least_liver_dice:.3f}"
+
+
+def _around_liver(prepared: PreparedStudy) -> BoolArray:
+    """Return what lies farther than a centimetre from the liver."""
+    return ~dilate(prepared.liver.voxels > 0, prepared.grid.spacing_mm, 10.0)
+
+
 def _liver_doubts(
     prepared: PreparedStudy, lesion_map: LesionMap, settings: QualitySettings
 ) -> Iterator[tuple[str, str]]:
@@ -475,12 +516,9 @@ def _noise_doubts(
         yield "low_snr", f"{found}, expected at most {settings.largest_noise:.2f}"
 
 
-def _fat_doubts(
-    prepared: PreparedStudy, around: BoolArray, settings: QualitySettings
-) -> Iterator[tuple[str, str]]:
-    share = _bright_share(prepared, around)
-    if share is not None and share > settings.largest_bright_share:
-        found = f"{100 * share:.0f} % of the tissue around the liver is brighter than it before contrast"
+def _fat_doubts(bright: float | None, settings: QualitySettings) -> Iterator[tuple[str, str]]:
+    if bright is not None and bright > settings.largest_bright_share:
+        found = f"{100 * bright:.0f} % of the tissue around the liver is brighter than it before contrast"
         yield "fat_not_suppressed", f"{found}: fat suppression failed or was not used"
 
 

@@ -38,12 +38,12 @@ from mrresponse.matching import (
     mutual_information,
 )
 
-# Between studies: the phase that is most often the reference, and so exactly where the masks are, comes first.
+# Between studies: the phases in which the vessels of the liver are seen best, and timing matters least, come first.
 STUDY_PHASES = (
-    ContrastPhase.ARTERIAL,
     ContrastPhase.PORTAL_VENOUS,
-    ContrastPhase.DELAYED,
     ContrastPhase.HEPATOBILIARY,
+    ContrastPhase.DELAYED,
+    ContrastPhase.ARTERIAL,
     ContrastPhase.PRECONTRAST,
     ContrastPhase.OTHER,
 )
@@ -68,11 +68,12 @@ class RegistrationSettings:
     knot_spacing_mm
         Distance of the B-spline knots between contrast phases; 0 stops after the rigid step.
     study_mm, study_knot_spacing_mm
-        The same between studies.
+        The same between studies: the finer voxel size, and the distance of the knots.
     stiffness
         Resistance of the knots against bending, relative to what the image says on average.
-    iterations, deformable_iterations
-        Most steps at each of the two voxel sizes.
+    iterations, deformable_iterations, study_deformable_iterations
+        Most steps at each of the two voxel sizes: of a rigid move, of a deformation between contrast phases, and of
+        one between studies, which moves farther.
     least_gain
         Least rise of the similarity for which a registration is accepted.
     least_move_mm
@@ -89,9 +90,10 @@ class RegistrationSettings:
     knot_spacing_mm: float = 35.0
     stiffness: float = 0.01
     study_mm: float = 4.0
-    study_knot_spacing_mm: float = 50.0
+    study_knot_spacing_mm: float = 35.0
     iterations: int = 8
     deformable_iterations: int = 4
+    study_deformable_iterations: int = 8
     least_gain: float = 0.005
     least_move_mm: float = 2.0
     least_overlap: float = 0.5
@@ -209,7 +211,12 @@ def register_studies(
     phase = next((phase for phase in STUDY_PHASES if phase in moving.images and phase in fixed.images), None)
     if phase is None:
         return by_masks
-    between = replace(settings, fine_mm=settings.study_mm, knot_spacing_mm=settings.study_knot_spacing_mm)
+    between = replace(
+        settings,
+        fine_mm=settings.study_mm,
+        knot_spacing_mm=settings.study_knot_spacing_mm,
+        deformable_iterations=settings.study_deformable_iterations,
+    )
     liver = FixedLiver.of(fixed.images[phase], fixed.liver, between, robust=False)
     if liver is None:
         return by_masks

@@ -98,6 +98,7 @@ class _StoredStudy:
     crop_start: tuple[int, int, int]
     phases: tuple[ContrastPhase, ...]
     reference: ContrastPhase
+    expected_liver_dice: float
     agent: Agent | None
     prepared_flags: tuple[Flag, ...]
     registrations: tuple[RegistrationRecord, ...]
@@ -355,6 +356,7 @@ def _stored_study(examined: ExaminedStudy, key: str) -> _StoredStudy:
         crop_start=prepared.crop_start,
         phases=tuple(prepared.images),
         reference=prepared.reference,
+        expected_liver_dice=prepared.expected_liver_dice,
         agent=prepared.agent,
         prepared_flags=prepared.flags,
         registrations=prepared.registrations,
@@ -392,6 +394,7 @@ def _examined(study: Study, stored: _StoredStudy, arrays: Any) -> ExaminedStudy:
         reference=stored.reference,
         liver=LabelMap(voxels=arrays["liver"], grid=grid),
         liver_probability=Image(voxels=arrays["liver_probability"], grid=grid),
+        expected_liver_dice=stored.expected_liver_dice,
         agent=stored.agent,
         flags=stored.prepared_flags,
         registrations=stored.registrations,

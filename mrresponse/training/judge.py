@@ -32,8 +32,7 @@ from mrresponse.geometry import canonical_grid, paste
 from mrresponse.measure import MeasureSettings
 from mrresponse.measure.perfusion import is_perfusion_like
 from mrresponse.pipeline import examine_images
-from mrresponse.prepare import expected_dice
-from mrresponse.quality import REVIEW_CODES
+from mrresponse.quality import REVIEW_CODES, expected_liver_dice
 from mrresponse.segment import Segmenter
 from mrresponse.synthetic.judging import JudgingCase
 from mrresponse.synthetic.render import RenderedStudy
@@ -57,7 +56,7 @@ class JudgedCase:
     lesions: LesionComparison
     flags: tuple[str, ...]
     expected_liver_dice: float
-    """What the network's own probabilities let expect; the flag ``liver_doubtful`` goes by it."""
+    """The Dice that may be expected of the outline; the flag ``liver_doubtful`` goes by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +73,7 @@ def summarise(cases: Sequence[JudgedCase]) -> dict[str, Any]:
     """Return the figures of a set; intervals are 95 % bootstrap intervals of a mean over cases.
 
     How well poor livers are told from the others: ``review_auroc`` by the number of flags that ask for a review,
-    ``doubt_auroc`` by the Dice that the network itself expects.
+    ``doubt_auroc`` by the Dice that the flag ``liver_doubtful`` goes by.
     """
     comparisons = [case.lesions for case in cases]
     livers = [case.liver_dice for case in cases]
@@ -167,14 +166,13 @@ def found_in(rendered: RenderedStudy, segmenter: Segmenter, settings: Settings) 
             expected_liver_dice=0.0,
         )
     prepared = examined.prepared
-    probability = prepared.liver_probability.voxels
     full = canonical_grid(prepared.native_grid)
     lesions = counted(prepared, examined.lesion_map.labels, settings.measure)
     return Found(
         liver=paste(prepared.liver, prepared.crop_start, full).voxels > 0,
         lesions=paste(lesions, prepared.crop_start, full).voxels,
         flags=tuple(flag.code for flag in examined.flags),
-        expected_liver_dice=expected_dice(probability, probability >= settings.prepare.liver_threshold),
+        expected_liver_dice=expected_liver_dice(prepared, settings.quality),
     )
 
 

@@ -232,13 +232,10 @@ def unsure_liver(series: Series, image: Image) -> Image:
     return Image(voxels=np.where(inside, 0.9, 0.45 * beside).astype(np.float32), grid=image.grid)
 
 
-def test_a_liver_that_its_network_doubts_is_flagged_and_a_given_one_is_not() -> None:
+def test_what_a_network_expects_of_its_liver_is_kept_and_a_given_one_is_right() -> None:
     images = {ART: BODY.image(WIDE, ART)}
-    (flag,) = prepare(study_of(ART), images, unsure_liver, PrepareSettings()).flags
-    assert (flag.code, flag.patient_id) == ("liver_doubtful", "P017")
-    assert "found in ART" in flag.message
-    assert prepare(study_of(ART), images, true_liver, PrepareSettings()).flags == ()
-    assert prepare(study_of(ART), images, unsure_liver, PrepareSettings(least_expected_dice=0.7)).flags == ()
+    assert prepare(study_of(ART), images, unsure_liver, PrepareSettings()).expected_liver_dice < 0.9
+    assert prepare(study_of(ART), images, true_liver, PrepareSettings()).expected_liver_dice == 1.0
 
 
 def test_a_networks_liver_is_its_largest_piece_filled_and_closed() -> None:

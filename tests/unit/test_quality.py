@@ -189,14 +189,41 @@ def test_noise_above_the_bar_is_flagged() -> None:
     assert codes(prepared_study([lesion], grid=WIDE, noise_sd=0.04), lesion) == []
 
 
-def test_bright_fat_around_the_liver_is_flagged() -> None:
-    study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
+def without_fat_suppression(study: PreparedStudy) -> PreparedStudy:
     outside = study.liver.voxels == 0
     images = {
         phase: Image(voxels=np.where(outside, np.float32(169.0), image.voxels), grid=WIDE)
         for phase, image in study.images.items()
     }
-    assert "fat_not_suppressed" in codes(replace(study, images=images))
+    return replace(study, images=images)
+
+
+def test_bright_fat_around_the_liver_is_flagged() -> None:
+    study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
+    found = codes(without_fat_suppression(study))
+    assert "fat_not_suppressed" in found
+    # a given liver is not doubted for it
+    assert "liver_doubtful" not in found
+
+
+def test_a_liver_that_its_network_doubts_is_flagged_and_sooner_without_fat_suppression() -> None:
+    study = prepared_study([ball((20.0, 0.0, 0.0), 30.0)], grid=WIDE)
+
+    def doubt(study: PreparedStudy, expected: float) -> list[str]:
+        study = replace(study, expected_liver_dice=expected)
+        found = check_quality(study, lesion_map(label_map([], study.grid)), QualitySettings())
+        return [flag.message for flag in found if flag.code == "liver_doubtful"]
+
+    assert doubt(study, 0.916) == []
+    assert doubt(study, 0.914) == [
+        "by its own probabilities the liver found in ART is right with Dice 0.914, expected at least 0.915"
+    ]
+    bright = without_fat_suppression(study)
+    assert doubt(bright, 0.941) == []
+    assert doubt(bright, 0.939) == [
+        "by its own probabilities the liver found in ART, in images without fat suppression, is right with Dice 0.914, "
+        "expected at least 0.915"
+    ]
 
 
 def test_an_arterial_phase_taken_as_late_as_the_portal_venous_is_flagged() -> None:
