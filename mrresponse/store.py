@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,7 @@ _MOST_GROUPS = 12
 _LEFT_OUT_TRACKS = "private/tracks_of_failed.csv"
 _REPLACED = "private/replaced"
 _WRITTEN = "private/tables.json"
+_WRITTEN_MASKS = "private/masks"
 # Where a correction of what a table says is read; there is no other place but the folder of edits for the rest.
 _BELONGS = {
     **dict.fromkeys(
@@ -202,12 +203,13 @@ class RunFolder:
             if viable is not None:
                 masks["viable"] = viable
         place = self.masks / study.patient_id / study.study_date.isoformat()
-        for name, mask in masks.items():
-            full = paste(mask, prepared.crop_start, canonical_grid(prepared.native_grid))
-            native = to_grid_order(full, prepared.native_grid)
-            voxels = native.voxels.astype(np.uint16)
-            write_label_map(place / f"{name}.nii.gz", LabelMap(voxels=voxels, grid=native.grid))
-        _remove_masks(place, set(_MASKS) - masks.keys())
+        with self._masks_written_anew(place):
+            for name, mask in masks.items():
+                full = paste(mask, prepared.crop_start, canonical_grid(prepared.native_grid))
+                native = to_grid_order(full, prepared.native_grid)
+                voxels = native.voxels.astype(np.uint16)
+                write_label_map(place / f"{name}.nii.gz", LabelMap(voxels=voxels, grid=native.grid))
+            _remove_masks(place, set(_MASKS) - masks.keys())
         self._keep_source(prepared)
 
     def drop_other_studies(self, patient: Patient) -> None:
@@ -218,7 +220,8 @@ class RunFolder:
         dates = {study.study_date.isoformat() for study in patient.studies}
         for place in (self.masks / patient.patient_id).glob("*"):
             if place.is_dir() and place.name not in dates:
-                _remove_masks(place, _MASKS)
+                with self._masks_written_anew(place):
+                    _remove_masks(place, _MASKS)
                 _remove_empty(place)
         for file in source_folder(self.path, patient.patient_id).glob("*.json"):
             if file.stem not in dates:
@@ -237,7 +240,11 @@ class RunFolder:
             self.resume.drop_patient(name)
             self.drop_other_studies(Patient(patient_id=name))
             self._drop_pictures_and_page(name)
-            for place in (self.masks / name, source_folder(self.path, name)):
+            for place in (
+                self.masks / name,
+                self.path / _WRITTEN_MASKS / name,
+                source_folder(self.path, name),
+            ):
                 _remove_empty(place)
 
     def _drop_pictures_and_page(self, patient_id: str) -> None:
@@ -626,29 +633,44 @@ class RunFolder:
 
         Of a table that this version has not written yet nobody can tell.
         """
-        written = self._digests()
+        written = _digests(self.path / _WRITTEN)
         for name in names:
-            file = self.path / name
-            if name not in written or not file.is_file() or _digest(file) == written[name]:
-                continue
-            copy = f"{_REPLACED}/{file.stem}_{datetime.now(UTC):%Y%m%dT%H%M%S.%f}{file.suffix}"
-            write_atomically(self.path / copy, file.read_bytes(), mode=0o600)
-            _log.warning(
-                "%s was changed by hand and is written anew; it is kept as %s, and what is to stay belongs into %s",
-                name,
-                copy,
-                _BELONGS.get(name, "the folder edits"),
-            )
+            self._keep_changed(name, written, _BELONGS.get(name, "the folder edits"))
         yield
         now = {**written, **{name: _digest(self.path / name) for name in names}}
         write_atomically(self.path / _WRITTEN, json.dumps(now, indent=1).encode(), mode=0o600)
 
-    def _digests(self) -> Mapping[str, str]:
-        """Return the SHA-256 of each table as it was written here, by its name."""
-        try:
-            return dict(json.loads((self.path / _WRITTEN).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return {}
+    @contextmanager
+    def _masks_written_anew(self, place: Path) -> Iterator[None]:
+        """Do the same for the masks of one study, whose folder is ``place``, while they are written or taken away."""
+        record = self.path / _WRITTEN_MASKS / place.parent.name / f"{place.name}.json"
+        written = _digests(record)
+        files = [place / f"{name}.nii.gz" for name in _MASKS]
+        names = {file.relative_to(self.path).as_posix(): file for file in files}
+        for name in names:
+            self._keep_changed(name, written, f"edits/{name}")
+        yield
+        now = {name: _digest(file) for name, file in names.items() if file.is_file()}
+        if now:
+            write_atomically(record, json.dumps(now, indent=1).encode(), mode=0o600)
+        else:
+            record.unlink(missing_ok=True)
+
+    def _keep_changed(self, name: str, written: Mapping[str, str], belongs: str) -> None:
+        """Keep a file that somebody changed since it was written here, and say where a change is read."""
+        file = self.path / name
+        if name not in written or not file.is_file() or _digest(file) == written[name]:
+            return
+        stem, dot, suffix = file.name.partition(".")
+        place = PurePosixPath(_REPLACED, name).parent
+        copy = f"{place}/{stem}_{datetime.now(UTC):%Y%m%dT%H%M%S.%f}{dot}{suffix}"
+        write_atomically(self.path / copy, file.read_bytes(), mode=0o600)
+        _log.warning(
+            "%s was changed by hand and is written anew; it is kept as %s, and what is to stay belongs into %s",
+            name,
+            copy,
+            belongs,
+        )
 
     def _write_rows(self, name: str, rows: Iterable[object], row_type: type) -> None:
         write_rows(self.path / name, rows, row_type)
@@ -665,6 +687,14 @@ class RunFolder:
 def _digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _digests(record: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file as it was written here, by its name; empty where nothing is recorded."""
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _remove_masks(place: Path, names: Collection[str]) -> None:
