@@ -45,6 +45,7 @@ from mrresponse.quality import (
     check_technique,
     review_level,
     with_lesions_in_pieces,
+    with_new_beside_missing,
     with_nothing_found,
     with_only_vessels,
     with_unregistered,
@@ -161,6 +162,7 @@ def measure_patient(
     studies = with_only_vessels(studies, [found.emptied for found in viable_maps], lesions)
     studies = with_lesions_in_pieces(studies, lesions)
     studies = with_unregistered(studies, lesions, followed.registrations)
+    studies = with_new_beside_missing(studies, lesions, settings.quality)
     with clock.time("measure"):
         measurements = measure(
             studies, lesions, settings.measure, reader=segmenter.name, viable_maps=viable_maps

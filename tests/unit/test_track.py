@@ -15,7 +15,12 @@ from mrresponse.domain import (
     LesionTrack,
     MeasurementSource,
 )
-from mrresponse.quality import review_level, with_unregistered
+from mrresponse.quality import (
+    QualitySettings,
+    review_level,
+    with_new_beside_missing,
+    with_unregistered,
+)
 from mrresponse.registration import RegistrationSettings
 from mrresponse.track import TrackSettings
 from mrresponse.track import track as follow
@@ -342,6 +347,36 @@ def test_studies_that_were_registered_ask_for_no_look() -> None:
     found = follow(studies, SETTINGS)
     assert sorted(events(found.tracks).values()) == [["first", "absent"], ["first", "matched"], ["new"]]
     assert with_unregistered(studies, found.tracks, found.registrations) == studies
+
+
+@pytest.mark.parametrize(
+    ("later", "distance"),
+    [
+        (ball((-40.0, 26.0, 0.0), 24.0), "26"),
+        (ball((-40.0, 26.0, 0.0), 14.0), "26"),
+        # too far, and too small
+        (ball((-40.0, 34.0, 0.0), 24.0), None),
+        (ball((-40.0, 26.0, 0.0), 9.0), None),
+    ],
+)
+def test_a_new_lesion_near_to_where_one_is_missing_asks_for_a_look(
+    later: Ellipsoid, distance: str | None
+) -> None:
+    """Were they the same, there would be neither a response nor a progression."""
+    studies = history([A, B], [later, B])
+    found = follow(studies, SETTINGS)
+    assert sorted(events(found.tracks).values()) == [["first", "absent"], ["first", "matched"], ["new"]]
+    before, after = with_new_beside_missing(studies, found.tracks, QualitySettings())
+    assert before.flags == ()
+    if distance is None:
+        assert after.flags == ()
+        return
+    (flag,) = after.flags
+    gone = next(one.lesion_id for one in found.tracks if one.observations[-1].event.value == "absent")
+    new = next(one.lesion_id for one in found.tracks if len(one.observations) == 1)
+    assert (flag.code, flag.lesion_id) == ("new_beside_missing", new)
+    assert f"new {distance} mm from where {gone} is expected" in flag.message
+    assert review_level(after.flags) == "review"
 
 
 def test_a_later_study_is_asked_about_too_where_the_refused_registration_lies_between() -> None:
